@@ -116,6 +116,9 @@ def flatten(groups: Iterable[Group], lanes: tuple[int, ...] = ()) -> tuple[Flat,
     Raises:
         UsageError: there is nothing to train, or parameters of several dtypes or devices.
     """
+    groups = list(groups)
+    for g in groups:
+        g.param.requires_grad_(g.lr_factor != 0)
     kept = sorted((g for g in groups if g.lr_factor != 0), key=lambda g: (not g.decay, g.lr_factor))
     if not kept:
         raise UsageError("the model has no trainable parameter: every requires_grad is False.")

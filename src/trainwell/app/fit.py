@@ -1,0 +1,314 @@
+"""`fit` and `resume`: data + recipe + seed -> Run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import trainwell.techniques  # noqa: F401  (fills the registry)
+from trainwell.app import settings
+from trainwell.app.console import Console
+from trainwell.app.outcome import finish
+from trainwell.app.presets import preset as preset_recipe
+from trainwell.app.run import Run
+from trainwell.app.sources import Prepared, prepare
+from trainwell.engine.assemble import Source, assemble
+from trainwell.engine.checkpoint import newest_valid
+from trainwell.engine.hardware import choose_device, step_flops, threads_for
+from trainwell.engine.recorder import Recorder
+from trainwell.engine.streams import Streams
+from trainwell.engine.training import Row, Training, Watcher
+from trainwell.models import build_model
+from trainwell.values.errors import DataError, Interrupted, NonFiniteError, RunError, TrainingError, UsageError
+from trainwell.values.recipe import ModelSpec, Recipe
+from trainwell.values.runfolder import RunFolder
+from trainwell.values.task import Task
+from trainwell.values.technique import Technique
+
+
+def fit(
+    data: Any,
+    target: str | None = None,
+    *,
+    model: nn.Module | None = None,
+    loss: Callable[..., Any] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    recipe: Recipe | None = None,
+    preset: str = "balanced",
+    settings_: Mapping[str, Any] | None = None,
+    with_: Iterable[str | Technique] = (),
+    without: Iterable[str] = (),
+    budget: str | float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    out: str | Path | bool | None = None,
+    baseline: bool = True,
+    console: Console | None = None,
+    **data_options: Any,
+) -> Run:
+    """Train a network on data and return the run, with the weights of the best epoch.
+
+    Args:
+        data: a path (.csv, .tsv, .parquet), a data frame (pandas or polars), (X, y) arrays or tensors, a pair
+            ((X, y), (X_val, y_val)), or a loader or pair of loaders of (x, y).
+        target: the column to predict, for a path or a frame.
+        model: the user's own network; its parameters are trained in place. None builds the family of the recipe.
+        loss: the user's own loss (outputs, target) -> scalar.
+        optimizer: the user's own `torch.optim` optimizer over the parameters of `model`.
+        recipe: what to train; None takes that of the preset.
+        preset: `quick`, `balanced` or `best`.
+        settings_: fields to set, e.g. {"lr": 3e-4, "model.width": 128, "dropout.rate": 0.1}.
+        with_, without: techniques to add (`"dropout:rate=0.2"` or values) and names to take away.
+        budget: `"20ep"`, `"5m"`, or a number of epochs.
+        seed: of initialization, order and everything drawn in the training; the split has its own `split_seed`.
+        device: `cpu`, `cuda`, ...; None takes an accelerator if there is one.
+        out: folder of the run; None makes `runs/...`, False writes nothing.
+        baseline: also fit scikit-learn's boosting on the same split of a table.
+        console: where to tell what happens; None is silent.
+        data_options: `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
+            `drop`, `categorical`, `numeric`, `na`, `on_duplicates`; see `trainwell.data.prepare_table`.
+
+    Raises:
+        UsageError, DataError: something the message says how to mend; nothing has been written then.
+        NonFiniteError: a loss or weight became non-finite; `error.run` holds the best finite weights.
+    """
+    console = console or Console.silent()
+    chosen_device = choose_device(device)
+    if isinstance(optimizer, torch.optim.Optimizer) and model is None:
+        raise UsageError("optimizer= needs model=: it holds the parameters of a module of yours.")
+    prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
+    console.data(prepared)
+    recipe = _recipe(prepared, recipe, preset, model, optimizer)
+    recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without, budget=budget)
+    network = model if model is not None else _build(recipe, prepared, seed)
+    setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console)
+    folder = None if out is False else _new_folder(setup, None if out in (None, True) else Path(str(out)))
+    return _train(setup, folder, restore=None)
+
+
+def resume(
+    path: str | Path,
+    data: Any = None,
+    *,
+    model: nn.Module | None = None,
+    loss: Callable[..., Any] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    budget: str | float | None = None,
+    device: str | None = None,
+    baseline: bool = True,
+    console: Console | None = None,
+) -> Run:
+    """Go on with a run from its newest valid checkpoint; it ends as if it had never been interrupted.
+
+    Args:
+        path: the run folder, or `latest`.
+        data, model, loss, optimizer: again what was given to `fit`, where it was not a path and a family of ours.
+        budget: a longer budget, e.g. `"40ep"`; the schedule is laid anew over it.
+
+    Raises:
+        RunError: the folder holds no run, or the run is of other data or another model.
+    """
+    console = console or Console.silent()
+    folder = RunFolder.open(path)
+    known = folder.read_json("data.json")
+    recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe.json")), budget)
+    prepared = _same_data(folder, known, data, loss, own_model=model is not None)
+    seed = int(known["seed"])
+    if recipe.model.family == "module" and model is None:
+        raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
+    network = model if model is not None else _build(recipe, prepared, seed)
+    chosen = choose_device(device or known["device"])
+    setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console)
+    if budget is not None:
+        folder.write_json("recipe.json", recipe.to_dict())
+    return _train(setup, folder, restore=budget is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """All that a training is made from."""
+
+    prepared: Prepared
+    recipe: Recipe
+    model: nn.Module
+    loss: Callable[..., Any] | None
+    optimizer: torch.optim.Optimizer | None
+    seed: int
+    device: torch.device
+    baseline: bool
+    console: Console
+
+    def training(self, watcher: Watcher) -> Training:
+        """Assemble the training under a watcher."""
+        parts = self.prepared.parts
+        return assemble(
+            self.model, self.recipe, Source(parts["train"], parts.get("val"), self.prepared.columns),
+            task=self.prepared.task, loss=self.loss, optimizer=self.optimizer, seed=self.seed, device=self.device,
+            watcher=watcher,
+        )  # fmt: skip
+
+    def flops(self) -> float:
+        return step_flops(sum(p.numel() for p in self.model.parameters()), self.recipe.batch_size)
+
+
+def _recipe(
+    prepared: Prepared,
+    recipe: Recipe | None,
+    preset: str,
+    model: nn.Module | None,
+    optimizer: torch.optim.Optimizer | None,
+) -> Recipe:
+    """Return the user's recipe, or that of the preset."""
+    if recipe is None:
+        if model is not None:
+            recipe = Recipe()
+        elif prepared.task is None or prepared.inputs is None:
+            raise UsageError("these data need a model: give model=your_module (only tables have a default).")
+        else:
+            recipe = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
+    elif recipe.model.family == "module" and model is None:
+        if prepared.task is None or prepared.inputs is None:
+            raise UsageError("the recipe has no model family and no model= was given.")
+        default = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
+        recipe = recipe.replace(model=default.model)
+    if model is not None:
+        recipe = recipe.replace(model=ModelSpec("module"))
+    return recipe if optimizer is None else recipe.replace(optimizer="given")
+
+
+def _build(recipe: Recipe, prepared: Prepared, seed: int) -> nn.Module:
+    """Build the family of the recipe; its numbers come from the stream `init`."""
+    if prepared.inputs is None or prepared.task is None:
+        raise UsageError(f"the family '{recipe.model.family}' is for tables; give model=your_module for these data.")
+    streams = Streams(seed)
+    return build_model(recipe.model, prepared.inputs, prepared.task.num_outputs, streams.generator("init"))
+
+
+def _new_folder(setup: Setup, out: Path | None) -> RunFolder:
+    """Make the run folder with all that decides the run."""
+    prepared = setup.prepared
+    hint = Path(str(prepared.source.get("data", prepared.kind))).stem
+    folder = RunFolder.create(out, hint)
+    folder.write_json("recipe.json", setup.recipe.to_dict())
+    folder.write_json(
+        "data.json",
+        {
+            "kind": prepared.kind,
+            "source": dict(prepared.source),
+            "task": prepared.task.to_dict() if prepared.task else None,
+            "spec": prepared.inputs.to_dict() if prepared.inputs else None,
+            "transform": prepared.transform.to_dict() if prepared.transform else None,
+            "fingerprint": prepared.fingerprint,
+            "provenance": dict(prepared.provenance),
+            "notes": [dataclasses.asdict(n) for n in prepared.notes],
+            "seed": setup.seed,
+            "device": str(setup.device),
+        },
+    )
+    return folder
+
+
+def _same_data(
+    folder: RunFolder, known: Mapping[str, Any], data: Any, loss: Any, *, own_model: bool
+) -> Prepared:
+    """Prepare the data of a run again and make sure that they are the same."""
+    source = known["source"]
+    if data is None and "data" not in source:
+        raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume(path, data).")
+    if data is None:
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
+        prepared = prepare(source["data"], source["target"], own_model=False, loss=None, options=options)
+    else:
+        prepared = prepare(data, source.get("target"), own_model=own_model, loss=loss, options=source.get("options", {}))
+    if prepared.fingerprint != known["fingerprint"]:
+        raise DataError(
+            f"{source.get('data', 'the data')}: not the data that the run was trained on (fingerprint "
+            f"{prepared.fingerprint}, expected {known['fingerprint']}). Start a new run with `trainwell fit`."
+        )
+    return prepared
+
+
+def _train(setup: Setup, folder: RunFolder | None, restore: bool | None) -> Run:
+    """Run the training in its folder.
+
+    Args:
+        restore: None for a new run; else go on from the checkpoint, and whether the budget was changed.
+    """
+    console = setup.console
+
+    def on_row(training: Training, row: Row) -> None:
+        console.epoch(training, row)
+
+    watcher: Watcher = Recorder(folder, console.say, on_row) if folder is not None else _RowWatcher(on_row)
+    outer = torch.get_rng_state()
+    lock = folder.locked() if folder is not None else None
+    try:
+        if lock is not None:
+            lock.__enter__()
+        torch.manual_seed(Streams(setup.seed).generator("torch").initial_seed())
+        with threads_for(setup.flops(), setup.device):
+            training = setup.training(watcher)
+            if restore is not None:
+                assert folder is not None and isinstance(watcher, Recorder)
+                _restore(training, folder, watcher, extended=restore, console=console)
+            return _run(setup, training, watcher, folder)
+    finally:
+        torch.set_rng_state(outer)
+        if lock is not None:
+            lock.__exit__(None, None, None)
+
+
+def _run(setup: Setup, training: Training, watcher: Watcher, folder: RunFolder | None) -> Run:
+    """Train to the end and score; an interruption gives the run so far, a failure raises with it."""
+    setup.console.start(setup.recipe, training, folder)
+    failure: TrainingError | None = None
+    interrupted = 0
+    try:
+        if not training.state.stop_reason:
+            training.run()
+        else:
+            training.return_best()
+    except Interrupted as error:
+        interrupted = error.exit_code - 128
+    except NonFiniteError as error:
+        failure = error
+    if isinstance(watcher, Recorder) and failure is None:
+        watcher.save(training)
+    run = finish(setup, training, folder, interrupted=interrupted, failure=failure)
+    if failure is not None:
+        failure.run = run  # type: ignore[attr-defined]
+        raise failure
+    return run
+
+
+def _restore(
+    training: Training, folder: RunFolder, recorder: Recorder, *, extended: bool, console: Console
+) -> None:
+    """Put the newest valid checkpoint back; without one the run starts again from its first step."""
+    last, skipped = newest_valid(folder.path / "last")
+    for line in skipped:
+        console.say(f"warning: {line}")
+    if last is None:
+        console.say("no checkpoint yet: the run starts again from its first step.")
+        return
+    best, _ = newest_valid(folder.path / "best", epoch=last.state["best_epoch"])
+    recorder.restore(training, last, best, extended=extended)
+    folder.journal.append("resumed", step=training.state.step)
+
+
+class _RowWatcher(Watcher):
+    """Passes the rows on and writes nothing."""
+
+    def __init__(self, on_row: Callable[[Training, Row], None]) -> None:
+        self._on_row = on_row
+
+    def on_epoch(self, training: Training, row: Row) -> None:
+        self._on_row(training, row)
+
+
+__all__ = ["Task", "fit", "resume"]

@@ -1,0 +1,128 @@
+"""What follows a training: scores, the baseline, the files that tell of them; and reading a run back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import trainwell.techniques  # noqa: F401  (fills the registry)
+from trainwell.app.predictor import Predictor
+from trainwell.app.run import Run
+from trainwell.app.scoring import scores
+from trainwell.engine.checkpoint import newest_valid
+from trainwell.engine.compose import Sites
+from trainwell.engine.parts import Build
+from trainwell.engine.training import Training
+from trainwell.models import build_model
+from trainwell.values.errors import RunError, TrainingError
+from trainwell.values.journal import epochs, read_journal
+from trainwell.values.recipe import Recipe
+from trainwell.values.runfolder import RunFolder
+from trainwell.values.task import InputSpec, Task
+
+if TYPE_CHECKING:
+    from trainwell.app.fit import Setup
+
+
+def finish(
+    setup: Setup, training: Training, folder: RunFolder | None, *, interrupted: int, failure: TrainingError | None
+) -> Run:
+    """Score the best weights, compare with the baseline, and write both into the run folder."""
+    prepared, state = setup.prepared, training.state
+    predictor = Predictor(training.model, prepared.task, prepared.transform)
+    found = {} if failure is not None and not state.best_epoch else _scores(predictor, setup)
+    baseline = {}
+    if setup.baseline and prepared.table is not None and not interrupted and failure is None:
+        from trainwell.app.baseline import boosting_baseline
+
+        baseline = boosting_baseline(prepared.table.raw, prepared.table.task)
+    reason = state.stop_reason or f"interrupted by signal {interrupted}"
+    run = Run(
+        setup.recipe, setup.seed, prepared.task, predictor, state.history, found, state.best_epoch, reason,
+        state.seconds, baseline, interrupted, prepared.notes, folder.path if folder else None, prepared.fingerprint,
+    )  # fmt: skip
+    if folder is not None:
+        event = "failed" if failure else "interrupted" if interrupted else "finished"
+        folder.journal.append(event, reason=str(failure or reason), step=state.step, best_epoch=state.best_epoch)
+        try:
+            folder.write_json("results.json", run.to_dict())
+        except OSError as error:
+            setup.console.say(f"warning: results.json could not be written ({error}).")
+    setup.console.finish(run)
+    return run
+
+
+def _scores(predictor: Predictor, setup: Setup) -> dict[str, dict[str, float]]:
+    """Return the metrics of the validation and the test part of in-memory data."""
+    task = setup.prepared.task
+    found: dict[str, dict[str, float]] = {}
+    for part in ("val", "test"):
+        data = setup.prepared.parts.get(part)
+        if task is None or data is None:
+            continue
+        if isinstance(data, tuple):
+            x, y = data
+            bare = Predictor(predictor.model, task)
+            found[part] = scores(task, _in_unit(task, y.numpy()), bare.scored(x))
+        else:
+            y = torch.cat([torch.as_tensor(batch[-1]) for batch in data])
+            found[part] = scores(task, _in_unit(task, y.numpy()), predictor.scored(data))
+    return found
+
+
+def _in_unit(task: Task, target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return class indices as they are, and standardised numbers in the unit of the target, (N,)."""
+    if task.is_classification:
+        return target
+    numbers = target.astype(np.float64) * task.scale + task.mean
+    return numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
+
+
+def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
+    """Read a run back from its folder, with the best weights in its network.
+
+    Args:
+        path: the run folder, or `latest`.
+        model: the user's own module, where the run trained one.
+    """
+    folder = RunFolder.open(path)
+    data = folder.read_json("data.json")
+    recipe = Recipe.from_dict(folder.read_json("recipe.json"), str(folder.path / "recipe.json"))
+    task = Task.from_dict(data["task"]) if data["task"] else None
+    transform = None
+    if data["transform"] is not None:
+        from trainwell.data import TableTransform
+
+        transform = TableTransform.from_dict(data["transform"])
+    best, problems = newest_valid(folder.path / "best")
+    if best is None:
+        why = f" ({'; '.join(problems)})" if problems else ""
+        raise RunError(f"{folder.path}: no weights yet{why}. Go on with `trainwell resume {folder.path}`.")
+    network = rebuild(recipe, data, task, model, folder)
+    network.load_state_dict(best.tensors["weights"])
+    network.eval()
+    history = epochs(read_journal(folder.path / "journal.jsonl")[0])
+    results = folder.read_json("results.json", {})
+    return Run(
+        recipe, data["seed"], task, Predictor(network, task, transform), history, results.get("scores", {}),
+        best.state["epoch"], results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
+        results.get("baseline", {}), 0, (), folder.path, data["fingerprint"],
+    )  # fmt: skip
+
+
+def rebuild(
+    recipe: Recipe, data: dict[str, Any], task: Task | None, model: nn.Module | None, folder: RunFolder
+) -> nn.Module:
+    """Build the network of a run with its structure; the numbers are then loaded."""
+    generator = torch.Generator().manual_seed(0)
+    if model is None:
+        if recipe.model.family == "module" or data["spec"] is None or task is None:
+            raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
+        model = build_model(recipe.model, InputSpec.from_dict(data["spec"]), task.num_outputs, generator)
+    sites = Sites.of(recipe)
+    structure = Sites(tuple(m for m in sites.members if m.family != "init"), sites.optimizer, sites.schedule)
+    return structure.build_model(model, lambda _: Build(generator, (), generator))

@@ -1,0 +1,101 @@
+"""Builds a recipe from a preset and what the user sets, adds and takes away."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trainwell.values.errors import RecipeError, UsageError, did_you_mean
+from trainwell.values.recipe import ModelSpec, Recipe
+from trainwell.values.technique import Technique, technique
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_budget(text: str | float) -> dict[str, float]:
+    """Turn `20ep`, `90s`, `5m`, `1h` or `5m,20ep` into fields of a recipe; a bare number counts epochs."""
+    fields: dict[str, float] = {}
+    for part in str(text).replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(epochs|epoch|ep|e|s|min|m|h)?", part)
+        if match is None or float(match[1]) <= 0:
+            raise UsageError(f"--budget {text}: expected e.g. 20ep (epochs), 90s, 5m or 1h, got '{part}'.")
+        unit = match[2] or "ep"
+        if unit in _UNITS:
+            fields["seconds"] = float(match[1]) * _UNITS[unit]
+        else:
+            fields["epochs"] = float(match[1])
+    return fields
+
+
+def with_budget(recipe: Recipe, budget: str | float | None) -> Recipe:
+    """Return the recipe under a budget.
+
+    A budget of time alone keeps the recipe's epochs as the upper bound; one of epochs alone lifts the bound of time.
+    """
+    return recipe if budget is None else recipe.replace(**parse_budget(budget))
+
+
+def apply(
+    recipe: Recipe,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    with_: Iterable[str | Technique] = (),
+    without: Iterable[str] = (),
+    budget: str | float | None = None,
+) -> Recipe:
+    """Return the recipe with the user's changes, in the order: without, with, settings, budget."""
+    recipe = recipe.without(*without).with_(*with_)
+    for key, value in (settings or {}).items():
+        recipe = _set(recipe, key, value)
+    return with_budget(recipe, budget)
+
+
+def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
+    """Set one field: `lr`, `optimizer`, `optimizer.beta1`, `model`, `model.width`, `dropout.rate` ..."""
+    head, dot, field = key.partition(".")
+    if not dot:
+        if head == "model":
+            return recipe.replace(model=ModelSpec.of(str(value)))
+        return recipe.replace(**{head: _number(value, key)})
+    if head == "model":
+        return recipe.replace(model=recipe.model.replace(**{field: _number(value, key)}))
+    if head in ("optimizer", "schedule"):
+        held: Technique = getattr(recipe, head)
+        changes: dict[str, Any] = {head: held.replace(**{field: _dose(held, field, value)})}
+        return recipe.replace(**changes, lr=recipe.lr)
+    held_ = recipe.get(head)
+    if held_ is None:
+        names = [t.name for t in recipe.techniques]
+        known = ["model", "optimizer", "schedule", *names, *(f.name for f in dataclasses.fields(Recipe))]
+        hint = f" Add it with --with {head}:{field}={value}." if _is_technique(head) else did_you_mean(head, known)
+        raise RecipeError(f"--set {key}: the recipe has no '{head}'.{hint}")
+    return recipe.with_(held_.replace(**{field: _dose(held_, field, value)}))
+
+
+def _is_technique(name: str) -> bool:
+    try:
+        technique(name)
+    except RecipeError:
+        return False
+    return True
+
+
+def _dose(held: Technique, field: str, value: Any) -> Any:
+    spec = held.doses().get(field)
+    return spec.parse(value, f"{held.name}:{field}") if spec is not None and isinstance(value, str) else value
+
+
+def _number(value: Any, key: str) -> Any:
+    """Turn a command-line word into a number, None or itself."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() in ("none", "null"):
+        return None
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

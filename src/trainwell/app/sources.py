@@ -1,0 +1,132 @@
+"""Turns whatever a user passes to `fit` into tensors (or loaders), a task and what is known about both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainwell.values.errors import UsageError
+from trainwell.values.task import InputSpec, Task
+
+if TYPE_CHECKING:
+    from trainwell.data import TableData, TableTransform
+    from trainwell.engine.feed import XY
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Data that are ready for the engine.
+
+    Args:
+        kind: `table`, `tensors` or `loaders`.
+        task: what is learned; `None` for a user's own loss on outputs of any shape.
+        parts: train, val, test: tensors (x tuple, y) or loaders; a part may be missing.
+        table: the prepared table, with transform, notes and raw frames; `None` for other kinds.
+        source: how to have the data again, plain data for the run folder.
+        fingerprint: hash of the content and the split.
+    """
+
+    kind: str
+    task: Task | None
+    parts: Mapping[str, Any]
+    table: TableData | None = None
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[Any, ...] = ()
+
+    @property
+    def inputs(self) -> InputSpec | None:
+        """The shape of a row, from which a family of ours can build a model."""
+        if self.table is not None:
+            return self.table.spec
+        if self.kind == "tensors":
+            x = self.parts["train"][0]
+            if len(x) == 1 and x[0].ndim == 2 and x[0].is_floating_point():
+                return InputSpec(num_numeric=x[0].shape[1])
+        return None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the training part; 0 when a loader does not say."""
+        train = self.parts["train"]
+        if isinstance(train, tuple):
+            return len(train[1])
+        return len(getattr(train, "dataset", ()))
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns of x[0]."""
+        return self.table.transform.float_names if self.table is not None else ()
+
+    @property
+    def transform(self) -> TableTransform | None:
+        return self.table.transform if self.table is not None else None
+
+
+def is_table(data: Any) -> bool:
+    """Whether the data are a file or a frame, or a pair of features and target that are not tensors."""
+    if isinstance(data, str | Path) or hasattr(data, "columns"):
+        return True
+    if not (isinstance(data, tuple) and len(data) == 2) or isinstance(data[0], tuple | list):
+        return False
+    if hasattr(data[0], "columns"):
+        return True
+    return isinstance(data[0], np.ndarray) and data[0].ndim == 2
+
+
+def prepare(data: Any, target: str | None, *, own_model: bool, loss: Any, options: Mapping[str, Any]) -> Prepared:
+    """Prepare data of any kind.
+
+    Args:
+        data: path, frame, (X, y), tensors, a pair (train, val) of those, or loaders.
+        target: name of the target column of a table.
+        own_model: the user brings a module, so arrays are taken as they are.
+        loss: the user's own loss.
+        options: `val`, `test`, `task`, `metric`, `split_seed` and the options of tables.
+    """
+    if is_table(data) and not (own_model and not isinstance(data, str | Path) and target is None):
+        return _prepare_table(data, target, options)
+    return _prepare_tensors(data, loss, options)
+
+
+def _prepare_table(data: Any, target: str | None, options: Mapping[str, Any]) -> Prepared:
+    from trainwell.data import prepare_table
+    from trainwell.engine.feed import from_numpy
+
+    table = prepare_table(data, target, **options)
+    parts: dict[str, XY] = {name: from_numpy(p.x, p.y) for name, p in table.splits.items()}
+    source: dict[str, Any] = {"kind": "table"}
+    if isinstance(data, str | Path):
+        plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+        source |= {"data": str(Path(data).resolve()), "target": target, "options": _absolute(plain)}
+    return Prepared(
+        "table", table.task, parts, table, source, table.fingerprint, table.provenance, table.notes
+    )  # fmt: skip
+
+
+def _absolute(options: dict[str, Any]) -> dict[str, Any]:
+    """Make the paths of other parts absolute, so that a run can be resumed from anywhere."""
+    for key in ("val", "test"):
+        if isinstance(options.get(key), str):
+            options[key] = str(Path(options[key]).resolve())
+    return options
+
+
+def _prepare_tensors(data: Any, loss: Any, options: Mapping[str, Any]) -> Prepared:
+    from trainwell.data import prepare_tensors
+
+    allowed = {"val", "test", "task", "metric", "split_seed", "val_fraction", "test_fraction"}
+    for key, value in options.items():
+        if key not in allowed and value not in (None, (), "warn"):
+            raise UsageError(f"the option '{key}' is for tables; these data are tensors or loaders.")
+    given = {k: v for k, v in options.items() if k in allowed and v is not None}
+    found = prepare_tensors(data, loss=loss, **given)
+    return Prepared(
+        found.kind, found.task, found.parts, None, {"kind": found.kind}, found.fingerprint, found.provenance,
+        found.notes,
+    )  # fmt: skip

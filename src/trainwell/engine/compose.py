@@ -1,0 +1,80 @@
+"""Sorts the techniques of a recipe into the sites of the step. The engine knows techniques only through this file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from trainwell.engine.flat import Flat, Group
+from trainwell.engine.losses import Each
+from trainwell.engine.parts import Build, HardwarePlan
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import Task
+
+State = dict[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sites:
+    """The active techniques of a recipe by site, in the order of the recipe.
+
+    A member is a technique, or, in a stack of lanes, an object with its methods and doses of shape (K, 1).
+    """
+
+    members: tuple[Any, ...]
+    optimizer: Any
+    schedule: Any
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Sites:
+        return cls(recipe.active(), recipe.optimizer, recipe.schedule)
+
+    def at(self, site: str) -> list[Any]:
+        """Return the members that act at the site."""
+        return [m for m in self.members if hasattr(m, site)]
+
+    def build_model(self, model: nn.Module, build: Callable[[str], Build]) -> nn.Module:
+        """Let the members of the site `model` change it; each draws from the stream of its own name."""
+        for m in self.at("model"):
+            model = m.model(model, build(m.name))
+        return model
+
+    def edit_groups(self, groups: list[Group]) -> list[Group]:
+        for m in self.at("groups"):
+            m.groups(groups)
+        return groups
+
+    def plan(self, plan: HardwarePlan) -> HardwarePlan:
+        for m in self.at("hardware"):
+            m.hardware(plan)
+        return plan
+
+    def wrap_loss(self, each: Each, task: Task) -> Each:
+        for m in self.at("loss"):
+            each = m.loss(each, task)
+        return each
+
+    def rate_factors(self, progress: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the factor of the peak rate at each progress in [0, 1)."""
+        factor = np.asarray(self.schedule.schedule(progress), dtype=np.float64)
+        for m in self.at("schedule"):
+            factor = factor * m.schedule(progress)
+        return np.broadcast_to(factor, progress.shape)
+
+    def init_states(self, params: Flat) -> dict[str, State]:
+        """Return the tensors that members keep from step to step, by name of the member."""
+        kept = [m for m in (*self.members, self.optimizer) if hasattr(m, "init_state")]
+        return {m.name: m.init_state(params) for m in kept}
+
+    def stop_reason(self, monitor: Sequence[float], train_loss: Sequence[float]) -> str | None:
+        """Return why the training should stop now, or None."""
+        for m in self.at("stop"):
+            reason = m.stop(list(monitor), list(train_loss))
+            if reason:
+                return f"{m.name}: {reason}"
+        return None

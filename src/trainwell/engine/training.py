@@ -1,0 +1,291 @@
+"""One training from its first step to its last: epochs, validation, best weights, stopping, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainwell.engine.feed import XY, Feed
+from trainwell.engine.guard import Guard
+from trainwell.engine.interrupts import Interrupts
+from trainwell.engine.losses import Meter, Objective
+from trainwell.engine.snapshot import Snapshot, model_tensors
+from trainwell.engine.step import Step
+from trainwell.engine.streams import Streams
+from trainwell.values.errors import Interrupted, TrainingError
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import Task
+
+Row = dict[str, Any]
+Evaluation = Callable[[], Iterator[XY]]
+
+
+@dataclasses.dataclass
+class State:
+    """All counters of a training; saved as JSON in every checkpoint.
+
+    Attributes:
+        step, epoch, step_in_epoch: finished steps, finished epochs, finished steps of the epoch in hand.
+        total_steps: the length of the schedule.
+        seconds: time spent so far, over all sessions.
+        history: one row per finished epoch.
+        best_epoch, best_value: the epoch (1-based; 0 = none yet) whose weights are kept, and its monitored value
+            (lower is better).
+        stop_reason: why the training ended; empty while it runs.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    total_steps: int = 0
+    seconds: float = 0.0
+    history: list[Row] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    best_value: float = math.inf
+    stop_reason: str = ""
+
+
+class Training:
+    """A training in progress.
+
+    Args:
+        step: the step, already composed.
+        feed: batches of an epoch.
+        evaluation: makes the validation batches; `None` when there is no validation part.
+        watcher: told of every epoch's row and of checkpoints; see `Watcher`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        step: Step,
+        recipe: Recipe,
+        task: Task | None,
+        objective: Objective,
+        feed: Feed,
+        evaluation: Evaluation | None,
+        streams: Streams,
+        watcher: Watcher,
+        columns: Sequence[str] = (),
+    ) -> None:
+        self.model, self.step, self.recipe, self.task = model, step, recipe, task
+        self.objective, self.feed, self.evaluation = objective, feed, evaluation
+        self.streams, self.watcher = streams, watcher
+        self.state = State(total_steps=max(1, math.ceil(recipe.epochs * feed.steps_per_epoch)))
+        self.best = Snapshot(model_tensors(step, model))
+        self.losses: list[Tensor] = []
+        self.sizes: list[int] = []
+        self.guard = Guard(step, model, streams, columns)
+        self._budget_fitted = recipe.seconds is None
+        self._clock = 0.0
+
+    def run(self) -> State:
+        """Train to the end, the budget or a signal; the best weights are then in the model.
+
+        Raises:
+            NonFiniteError: a loss, gradient or weight became non-finite.
+            Interrupted: SIGINT or SIGTERM came; the state has been handed to the watcher.
+        """
+        state = self.state
+        self._clock = time.perf_counter() - state.seconds
+        with Interrupts() as interrupts:
+            try:
+                while not state.stop_reason:
+                    self._train_epoch(interrupts)
+                    if interrupts.signal and not self._epoch_is_done():
+                        break
+                    self._finish_epoch()
+                    if interrupts.signal and not state.stop_reason:
+                        break
+                    self.watcher.on_pause(self, forced=False)
+            finally:
+                state.seconds = time.perf_counter() - self._clock
+            if not state.stop_reason:
+                self.watcher.on_pause(self, forced=True)
+        self.return_best()
+        if not state.stop_reason:
+            name = {2: "SIGINT", 15: "SIGTERM"}.get(interrupts.signal, str(interrupts.signal))
+            raise Interrupted(f"interrupted by {name} after step {state.step}", interrupts.signal)
+        if self.evaluation is not None and state.best_epoch == 0:
+            raise TrainingError("the validation loss was not finite in any epoch; look at the validation data.")
+        return state
+
+    def return_best(self) -> None:
+        """Put the weights of the best epoch into the model and turn it to evaluation."""
+        if self.state.best_epoch:
+            self.best.restore()
+        self.model.eval()
+
+    @contextlib.contextmanager
+    def best_weights(self) -> Iterator[None]:
+        """Put the best weights in place of the present ones, for as long as the context lasts."""
+        now = Snapshot(model_tensors(self.step, self.model))
+        self.best.restore()
+        try:
+            yield
+        finally:
+            now.restore()
+
+    @property
+    def epoch_trace(self) -> Tensor:
+        """The losses of the steps of the epoch in hand, (steps,)."""
+        return torch.stack(self.losses).float()
+
+    def resume_at(self, state: State, losses: list[Tensor], sizes: Tensor, *, extended: bool) -> None:
+        """Go on from a saved state; the weights and streams have been put back already.
+
+        Args:
+            losses, sizes: those of the steps of the epoch in hand.
+            extended: the recipe's budget has changed: the schedule is laid anew over it.
+        """
+        planned = self.state.total_steps
+        if extended:
+            state.total_steps, state.stop_reason = planned, ""
+        self._budget_fitted = self.recipe.seconds is None or state.total_steps < planned
+        self.state, self.step.count = state, state.step
+        self.losses, self.sizes = losses, sizes.tolist()
+
+    def _epoch_is_done(self) -> bool:
+        state = self.state
+        return state.step_in_epoch >= self.feed.steps_per_epoch or state.step >= state.total_steps
+
+    def _rates(self) -> list[float]:
+        """Return the learning rates of the steps that are left of this epoch."""
+        state = self.state
+        count = min(self.feed.steps_per_epoch - state.step_in_epoch, state.total_steps - state.step)
+        progress = (state.step + np.arange(max(0, count))) / state.total_steps
+        rates: list[float] = (self.step.sites.rate_factors(progress) * self.recipe.lr).tolist()
+        return rates
+
+    def _train_epoch(self, interrupts: Interrupts) -> None:
+        state = self.state
+        self.model.train()
+        rates = self._rates()
+        for block in self.feed.blocks(state.epoch, state.step_in_epoch):
+            taken = rates[: len(block)]
+            self._train_block(block[: len(taken)], taken, interrupts)
+            if not self._budget_fitted and self._fit_into_budget():
+                rates = self._rates()
+            else:
+                rates = rates[len(block) :]
+            if interrupts.signal or not rates:
+                return
+            self.watcher.on_pause(self, forced=False)
+
+    def _train_block(self, block: Sequence[XY], rates: Sequence[float], interrupts: Interrupts) -> None:
+        """Take the steps of one block; afterwards look once whether all of them were finite."""
+        step, state = self.step, self.state
+        self.guard.mark()
+        losses = []
+        for (x, y), rate in zip(block, rates, strict=True):
+            losses.append(step(x, y, rate))
+            if interrupts.signal:
+                break
+        bad = self.guard.first_bad(losses)
+        if bad is not None:
+            error = self.guard.explain(block, rates, bad)
+            state.step, state.stop_reason = step.count, "non-finite"
+            self.return_best()
+            raise error
+        self.losses += losses
+        self.sizes += [len(y) for _, y in block[: len(losses)]]
+        state.step += len(losses)
+        state.step_in_epoch += len(losses)
+
+    def _fit_into_budget(self) -> bool:
+        """Shorten the schedule to what fits into the time, once enough steps have been timed; say whether it did."""
+        state, seconds = self.state, self.recipe.seconds
+        assert seconds is not None
+        elapsed = time.perf_counter() - self._clock
+        if elapsed < min(2.0, 0.05 * seconds) or state.step < 5:
+            return False
+        self._budget_fitted = True
+        fits = int(state.step * seconds / elapsed * 0.97)
+        if fits < state.total_steps:
+            state.total_steps = max(state.step + 1, fits)
+            return True
+        return False
+
+    def _finish_epoch(self) -> None:
+        state = self.state
+        start = time.perf_counter()
+        with self.step.evaluated_weights():
+            val_loss, val_metric = self.evaluate()
+            state.epoch, state.step_in_epoch = state.epoch + 1, 0
+            row = self._row(val_loss, val_metric, time.perf_counter() - start)
+            value = self._monitored(row)
+            row["best"] = math.isfinite(value) and (value < state.best_value or self.evaluation is None)
+            if row["best"]:
+                state.best_epoch, state.best_value = state.epoch, value
+                self.best.take()
+        state.history.append(row)
+        state.stop_reason = self._stop_reason()
+        self.losses, self.sizes = [], []
+        self.watcher.on_epoch(self, row)
+
+    def _row(self, val_loss: float | None, val_metric: float | None, validation_s: float) -> Row:
+        state = self.state
+        losses = torch.stack(self.losses).double()
+        sizes = torch.tensor(self.sizes, dtype=torch.float64, device=losses.device)
+        now = time.perf_counter() - self._clock
+        row = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "train_loss": float((losses * sizes).sum() / sizes.sum()),
+            "val_loss": val_loss,
+            "val_metric": val_metric,
+            "epoch_s": now - state.seconds,
+            "validation_s": validation_s,
+        }
+        state.seconds = now
+        return row
+
+    def _monitored(self, row: Row) -> float:
+        """Return the value that chooses the best epoch, lower is better."""
+        if self.evaluation is None:
+            return float(row["train_loss"])
+        if self.recipe.monitor == "val_metric" and self.task is not None and row["val_metric"] is not None:
+            return -self.task.metric_sign * float(row["val_metric"])
+        return float(row["val_loss"])
+
+    def _stop_reason(self) -> str:
+        state, seconds = self.state, self.recipe.seconds
+        if state.step >= state.total_steps:
+            return "budget of epochs" if seconds is None or not self._shortened() else "budget of time"
+        if seconds is not None and state.seconds >= seconds:
+            return "budget of time"
+        monitor = [self._monitored(r) for r in state.history]
+        return self.step.sites.stop_reason(monitor, [r["train_loss"] for r in state.history]) or ""
+
+    def _shortened(self) -> bool:
+        return self.state.total_steps < math.ceil(self.recipe.epochs * self.feed.steps_per_epoch)
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[float | None, float | None]:
+        """Return loss and primary metric on the validation part; (None, None) without one."""
+        if self.evaluation is None:
+            return None, None
+        self.model.eval()
+        meter = Meter(self.task, self.step.params.flat.device)
+        for x, y in self.evaluation():
+            outputs = self.step.forward(*x)
+            meter.add(outputs, y, self.objective.mean(outputs, y))
+        return meter.result()
+
+
+class Watcher:
+    """Told about the training between its steps. The base does nothing."""
+
+    def on_epoch(self, training: Training, row: Row) -> None:
+        """Called after every epoch with its row."""
+
+    def on_pause(self, training: Training, forced: bool) -> None:
+        """Called where the state is consistent: after blocks and epochs, and, forced, when the training breaks off."""
