@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from trainwell.values.dose import dose
+from trainwell.values.technique import Technique
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainwell.engine.flat import Flat
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam(Technique):
+    """Move by the mean of the gradient over the root of its mean square.
+
+    Helps where layers or features have gradients of different scale; works with little tuning of the rate.
+    Harms where `beta2` is so high that rare large gradients are met with a stale, too small mean square.
+    Args:    beta1, beta2: memory of the mean and of the mean square. eps: added to the root.
+    Shapes:  the moments are kept bias-corrected, m + (g - m)(1 - b)/(1 - b^t), so no pass corrects them.
+    Source:  Kingma, Ba 2015, arXiv:1412.6980, algorithm 1 and its defaults.
+    """
+
+    role = "optimizer"
+    default_lr: ClassVar[float] = 1e-3
+    calls = 1
+
+    beta1: float = dose(0.9, low=0.0, high=0.999, unit="memory of the mean")
+    beta2: float = dose(0.999, low=0.0, high=0.99999, unit="memory of the mean square")
+    eps: float = dose(1e-8, low=1e-15, high=0.1, log=True, unit="gradient")
+
+    def init_state(self, params: Flat) -> dict[str, Tensor]:
+        zeros, shape = params.flat.new_zeros, params.flat.shape
+        return {"mean": zeros(shape), "mean_square": zeros(shape), "_direction": zeros(shape)}
+
+    def direction(self, grads: Flat, state: dict[str, Tensor], step: int) -> Tensor:
+        import torch  # cheap when loaded; `out=` saves a pass over the memory
+
+        g, mean, mean_square, out = grads.flat, state["mean"], state["mean_square"], state["_direction"]
+        mean.lerp_(g, (1 - self.beta1) / (1 - self.beta1**step))
+        torch.mul(g, g, out=out)
+        mean_square.lerp_(out, (1 - self.beta2) / (1 - self.beta2**step))
+        torch.sqrt(mean_square, out=out)
+        return torch.div(mean, out.add_(self.eps), out=out)

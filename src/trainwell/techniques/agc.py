@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from trainwell.techniques._lanes import per_lane
+from trainwell.values.dose import dose
+from trainwell.values.technique import Technique
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainwell.engine.flat import Flat
+
+SMALLEST_WEIGHT_NORM = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class AGC(Technique):
+    """Scale the gradient of a unit down when it exceeds `ratio` times the norm of the unit's weights.
+
+    Helps networks without norms at large batches and rates: the limit follows the scale of every layer.
+    Harms layers that must grow from zero: their limit starts at `ratio` times 0.001.
+    Args:    ratio: largest allowed norm of the gradient per norm of the weights, for each row of a matrix.
+    Shapes:  vectors are one unit; the last matrix, the output layer, is left alone as in the paper.
+    Source:  Brock et al. 2021, arXiv:2102.06171, section 4.
+    """
+
+    name = "agc"
+    family = "clip"
+    treats = ("exploding_gradient",)
+    expects: ClassVar = {"train_loss": "-"}
+    calls = 12
+
+    ratio: float = dose(
+        0.01, low=1e-4, high=10.0, log=True, off=float("inf"), unit="gradient norm per weight norm"
+    )
+
+    def grads(self, grads: Flat, params: Flat, state: dict[str, Tensor] | None) -> None:
+        import torch
+
+        norm = torch.linalg.vector_norm
+        output = -1
+        for i, slot in enumerate(grads.slots):
+            if slot.decay and len(slot.shape) > 1:
+                output = i
+        for i, (slot, weight, grad) in enumerate(zip(grads.slots, params.views, grads.views, strict=True)):
+            ndim = len(slot.shape)
+            if i == output or ndim == 0:
+                continue
+            axes = tuple(range(-max(1, ndim - 1), 0))
+            limit = norm(weight, dim=axes, keepdim=True).clamp_(min=SMALLEST_WEIGHT_NORM)
+            limit.mul_(per_lane(self.ratio, ndim)).div_(norm(grad, dim=axes, keepdim=True).clamp_(min=1e-6))
+            grad.mul_(limit.clamp_(max=1.0))
