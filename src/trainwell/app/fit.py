@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,8 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
 from trainwell.engine.recorder import Recorder
-from trainwell.engine.streams import Streams
+from trainwell.engine.environment import environment
+from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.models import build_model
 from trainwell.values.errors import DataError, Interrupted, NonFiniteError, RunError, TrainingError, UsageError
@@ -115,8 +117,8 @@ def resume(
     """
     console = console or Console.silent()
     folder = RunFolder.open(path)
-    known = folder.read_json("data.json")
-    recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe.json")), budget)
+    known = folder.read_json("data")
+    recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe")), budget)
     prepared = _same_data(folder, known, data, loss, own_model=model is not None)
     seed = int(known["seed"])
     if recipe.model.family == "module" and model is None:
@@ -125,7 +127,7 @@ def resume(
     chosen = choose_device(device or known["device"])
     setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console)
     if budget is not None:
-        folder.write_json("recipe.json", recipe.to_dict())
+        folder.write_json("recipe", recipe.to_dict())
     return _train(setup, folder, restore=budget is not None)
 
 
@@ -194,9 +196,10 @@ def _new_folder(setup: Setup, out: Path | None) -> RunFolder:
     prepared = setup.prepared
     hint = Path(str(prepared.source.get("data", prepared.kind))).stem
     folder = RunFolder.create(out, hint)
-    folder.write_json("recipe.json", setup.recipe.to_dict())
+    folder.write_json("recipe", setup.recipe.to_dict())
+    folder.write_json("environment", environment(setup.device))
     folder.write_json(
-        "data.json",
+        "data",
         {
             "kind": prepared.kind,
             "source": dict(prepared.source),
@@ -246,12 +249,10 @@ def _train(setup: Setup, folder: RunFolder | None, restore: bool | None) -> Run:
 
     watcher: Watcher = Recorder(folder, console.say, on_row) if folder is not None else _RowWatcher(on_row)
     outer = torch.get_rng_state()
-    lock = folder.locked() if folder is not None else None
+    lock = folder.lock() if folder is not None else contextlib.nullcontext()
     try:
-        if lock is not None:
-            lock.__enter__()
-        torch.manual_seed(Streams(setup.seed).generator("torch").initial_seed())
-        with threads_for(setup.flops(), setup.device):
+        torch.manual_seed(derive(setup.seed, "torch"))
+        with lock, threads_for(setup.flops(), setup.device):
             training = setup.training(watcher)
             if restore is not None:
                 assert folder is not None and isinstance(watcher, Recorder)
@@ -259,8 +260,6 @@ def _train(setup: Setup, folder: RunFolder | None, restore: bool | None) -> Run:
             return _run(setup, training, watcher, folder)
     finally:
         torch.set_rng_state(outer)
-        if lock is not None:
-            lock.__exit__(None, None, None)
 
 
 def _run(setup: Setup, training: Training, watcher: Watcher, folder: RunFolder | None) -> Run:
@@ -269,16 +268,16 @@ def _run(setup: Setup, training: Training, watcher: Watcher, folder: RunFolder |
     failure: TrainingError | None = None
     interrupted = 0
     try:
-        if not training.state.stop_reason:
-            training.run()
-        else:
+        if training.state.stop_reason:
             training.return_best()
+        else:
+            training.run()
     except Interrupted as error:
         interrupted = error.exit_code - 128
     except NonFiniteError as error:
         failure = error
-    if isinstance(watcher, Recorder) and failure is None:
-        watcher.save(training)
+    if isinstance(watcher, Recorder):
+        watcher.save_best(training)
     run = finish(setup, training, folder, interrupted=interrupted, failure=failure)
     if failure is not None:
         failure.run = run  # type: ignore[attr-defined]
@@ -296,8 +295,7 @@ def _restore(
     if last is None:
         console.say("no checkpoint yet: the run starts again from its first step.")
         return
-    best, _ = newest_valid(folder.path / "best", epoch=last.state["best_epoch"])
-    recorder.restore(training, last, best, extended=extended)
+    recorder.restore(training, last, extended=extended)
     folder.journal.append("resumed", step=training.state.step)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.app.predictor import Predictor
@@ -49,7 +49,7 @@ def finish(
         event = "failed" if failure else "interrupted" if interrupted else "finished"
         folder.journal.append(event, reason=str(failure or reason), step=state.step, best_epoch=state.best_epoch)
         try:
-            folder.write_json("results.json", run.to_dict())
+            folder.write_json("results", run.to_dict())
         except OSError as error:
             setup.console.say(f"warning: results.json could not be written ({error}).")
     setup.console.finish(run)
@@ -90,28 +90,37 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
         model: the user's own module, where the run trained one.
     """
     folder = RunFolder.open(path)
-    data = folder.read_json("data.json")
-    recipe = Recipe.from_dict(folder.read_json("recipe.json"), str(folder.path / "recipe.json"))
+    data = folder.read_json("data")
+    recipe = Recipe.from_dict(folder.read_json("recipe"), str(folder.path / "recipe.json"))
     task = Task.from_dict(data["task"]) if data["task"] else None
     transform = None
     if data["transform"] is not None:
         from trainwell.data import TableTransform
 
         transform = TableTransform.from_dict(data["transform"])
-    best, problems = newest_valid(folder.path / "best")
-    if best is None:
-        why = f" ({'; '.join(problems)})" if problems else ""
-        raise RunError(f"{folder.path}: no weights yet{why}. Go on with `trainwell resume {folder.path}`.")
+    weights, epoch = _best_weights(folder)
     network = rebuild(recipe, data, task, model, folder)
-    network.load_state_dict(best.tensors["weights"])
+    network.load_state_dict(weights)
     network.eval()
     history = epochs(read_journal(folder.path / "journal.jsonl")[0])
-    results = folder.read_json("results.json", {})
+    results = folder.read_json("results") if (folder.path / "results.json").exists() else {}
     return Run(
         recipe, data["seed"], task, Predictor(network, task, transform), history, results.get("scores", {}),
-        best.state["epoch"], results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
+        epoch, results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
         results.get("baseline", {}), 0, (), folder.path, data["fingerprint"],
     )  # fmt: skip
+
+
+def _best_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
+    """Return the best weights and their epoch: from `best/`, or from the last checkpoint of an unfinished run."""
+    best, problems = newest_valid(folder.path / "best")
+    if best is not None:
+        return best.tensors["weights"], best.state["epoch"]
+    last, more = newest_valid(folder.path / "last")
+    if last is not None and last.state["best_epoch"]:
+        return last.tensors["best"], last.state["best_epoch"]
+    why = f" ({'; '.join([*problems, *more])})" if problems or more else ""
+    raise RunError(f"{folder.path}: no weights yet{why}. Go on with `trainwell resume {folder.path}`.")
 
 
 def rebuild(

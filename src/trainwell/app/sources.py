@@ -61,7 +61,10 @@ class Prepared:
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns of x[0]."""
-        return self.table.transform.float_names if self.table is not None else ()
+        if self.table is None:
+            return ()
+        numbers, onehot, _ = self.table.transform.feature_names()
+        return (*numbers, *onehot)
 
     @property
     def transform(self) -> TableTransform | None:

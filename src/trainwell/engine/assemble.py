@@ -75,8 +75,9 @@ def assemble(
         sites = dataclasses.replace(sites, optimizer=ForeignOptimizer(optimizer))
     objective = objective_of(task, loss) if task is not None else objective_of(Task("regression"), loss)
     step = Step(
-        forward_of(model, plan), params, grads, sites, objective, task or Task("regression"), plan, streams.generator
-    )
+        forward_of(model, plan), params, grads, sites, objective, task or Task("regression"), plan,
+        streams.generator, getattr(model, "num_members", 1),
+    )  # fmt: skip
     return Training(
         model, step, recipe, task, objective, feed, make_evaluation(source.val, device), streams,
         watcher or Watcher(), source.columns,

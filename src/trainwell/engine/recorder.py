@@ -29,7 +29,6 @@ class Recorder(Watcher):
     def __init__(self, folder: RunFolder, say: Callable[[str], None], on_row: Callable[[Training, Row], None]) -> None:
         self.folder, self.say, self.on_row = folder, say, on_row
         self._saved_at, self._cost = time.perf_counter(), 0.0
-        self._best_on_disk = 0
         self._warned = False
         self._trace: list[Tensor] = []
 
@@ -45,10 +44,9 @@ class Recorder(Watcher):
             self.save(training)
 
     def save(self, training: Training) -> None:
-        """Write `best/` if it is new, the traces, and `last/`."""
+        """Write the traces and `last/`, which holds the best weights too, so that both are of one moment."""
         start = time.perf_counter()
         try:
-            self._save_best(training)
             self._save_traces(training)
             save_checkpoint(self.folder.path / "last", _tensors(training), _counters(training))
             self.folder.journal.append("checkpoint", step=training.state.step)
@@ -57,13 +55,13 @@ class Recorder(Watcher):
         self._saved_at = time.perf_counter()
         self._cost = self._saved_at - start
 
-    def _save_best(self, training: Training) -> None:
-        epoch = training.state.best_epoch
-        if epoch and epoch != self._best_on_disk:
-            with training.best_weights():
-                weights = {k: v for k, v in training.model.state_dict().items()}
-                save_checkpoint(self.folder.path / "best", {"weights": weights}, {"step": epoch, "epoch": epoch})
-            self._best_on_disk = epoch
+    def save_best(self, training: Training) -> None:
+        """Write `best/`, which is what the user takes; called once, when the best weights are in the model."""
+        try:
+            weights, epoch = dict(training.model.state_dict()), training.state.best_epoch
+            save_checkpoint(self.folder.path / "best", {"weights": weights}, {"step": epoch, "epoch": epoch})
+        except OSError as error:
+            self._warn(error)
 
     def _save_traces(self, training: Training) -> None:
         if self._trace:
@@ -75,22 +73,17 @@ class Recorder(Watcher):
             self._warned = True
             self.say(f"warning: the run folder cannot be written ({error}); the training goes on without it.")
 
-    def restore(
-        self, training: Training, last: Checkpoint, best: Checkpoint | None, *, extended: bool
-    ) -> None:
+    def restore(self, training: Training, last: Checkpoint, *, extended: bool) -> None:
         """Put a training back to where its checkpoint was taken.
 
         Raises:
-            RunError: the checkpoint belongs to another model or recipe, or the best weights are missing.
+            RunError: the checkpoint belongs to another model or recipe.
         """
         counters = dict(last.state)
         state = State(**{f.name: counters[f.name] for f in dataclasses.fields(State)})
         if state.best_epoch:
-            if best is None or best.state["epoch"] != state.best_epoch:
-                raise RunError(f"{self.folder.path}: the weights of the best epoch {state.best_epoch} are missing.")
-            _load_weights(training, best.tensors["weights"])
+            _load_weights(training, last.tensors["best"])
             training.best.take()
-            self._best_on_disk = state.best_epoch
         _load_weights(training, last.tensors["weights"])
         _load_states(training, last.tensors["states"])
         streams = dict(last.tensors["streams"])
@@ -108,8 +101,11 @@ def _tensors(training: Training) -> dict[str, dict[str, Tensor]]:
     if hasattr(step.sites.optimizer, "tensors"):
         states |= {f"{step.sites.optimizer.name}.{k}": t for k, t in step.sites.optimizer.tensors().items()}
     losses = torch.stack(training.losses) if training.losses else torch.zeros(0)
+    with training.best_weights():
+        best = {k: v.clone() for k, v in training.model.state_dict().items()} if training.state.best_epoch else {}
     return {
         "weights": dict(training.model.state_dict()),
+        "best": best,
         "states": states,
         "streams": {**training.streams.state(), "torch": torch.get_rng_state()},
         "losses": {"losses": losses, "sizes": torch.tensor(training.sizes, dtype=torch.int64)},

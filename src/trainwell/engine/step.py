@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainwell.engine.compose import Sites, State
 from trainwell.engine.flat import Flat
-from trainwell.engine.losses import Objective
+from trainwell.engine.losses import Each, Objective
 from trainwell.engine.parts import Batch, HardwarePlan
 from trainwell.values.errors import RecipeError
 from trainwell.values.task import Task
@@ -23,6 +23,10 @@ class Step:
     Args:
         forward: (*x) -> outputs (*lanes, B, C); the module itself, or all lanes of a stack at once.
         params, grads: the flat weights and gradients, (*lanes, P).
+        members: networks inside one model that share weights (TabM); while training it gives outputs
+            (*lanes, members, B, C), each of which is to fit the target.
+
+    Attributes:
         states: tensors that techniques keep, by technique name; they are saved in checkpoints.
     """
 
@@ -36,6 +40,7 @@ class Step:
         task: Task,
         plan: HardwarePlan,
         generator: Callable[[str], torch.Generator],
+        members: int = 1,
     ) -> None:
         self.forward, self.params, self.grads, self.sites = forward, params, grads, sites
         self.states: dict[str, State] = sites.init_states(params)
@@ -43,7 +48,8 @@ class Step:
         self.plan = plan
         self._batch = [(m.batch, generator(m.name)) for m in sites.at("batch")]
         self._row_axis = params.flat.ndim - 1
-        self._loss = _loss_function(sites, objective, task, lanes=self._row_axis > 0)
+        per_row = self._row_axis > 0 or members > 1
+        self._loss = _loss_function(sites, objective, task, per_row=per_row, members=members)
         self._penalty = [m.penalty for m in sites.at("penalty")]
         self._grads = [(m.grads, self.states.get(m.name)) for m in sites.at("grads")]
         self._update = [m.update for m in sites.at("update")]
@@ -147,19 +153,31 @@ def _subtract(weights: Tensor, direction: Tensor, lr: Any) -> None:
 
 
 def _loss_function(
-    sites: Sites, objective: Objective, task: Task, *, lanes: bool
+    sites: Sites, objective: Objective, task: Task, *, per_row: bool, members: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the mean loss where nothing needs more, else the loss per row with the techniques around it."""
     wrapping = sites.at("loss")
-    if not wrapping and not lanes:
+    if not wrapping and not per_row:
         return objective.mean
     if objective.each is None:
-        names = ", ".join(m.name for m in wrapping) or "a stack of lanes"
+        names = ", ".join(m.name for m in wrapping) or "a model of several members"
         raise RecipeError(
             f"{names} needs the loss of each row, and the given loss returns only a mean. Give a loss with an "
             "attribute `reduction` (as those of torch.nn), or leave the technique out."
         )
-    return sites.wrap_loss(objective.each, task)
+    each = sites.wrap_loss(objective.each, task)
+    return each if members == 1 else _over_members(each, task)
+
+
+def _over_members(each: Each, task: Task) -> Each:
+    """Let every member fit the target, and average their losses. Shapes: (*lanes, members, B, C) -> (*lanes, B)."""
+    axis = -2 if task.is_classification else -3
+
+    def averaged(outputs: Tensor, target: Tensor) -> Tensor:
+        shape = outputs.shape[:-1] if task.is_classification else outputs.shape
+        return each(outputs, target.unsqueeze(axis).expand(shape)).mean(-2)
+
+    return averaged
 
 
 def forward_of(model: nn.Module, plan: HardwarePlan) -> Callable[..., Tensor]:

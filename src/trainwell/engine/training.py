@@ -108,8 +108,7 @@ class Training:
                     self.watcher.on_pause(self, forced=False)
             finally:
                 state.seconds = time.perf_counter() - self._clock
-            if not state.stop_reason:
-                self.watcher.on_pause(self, forced=True)
+            self.watcher.on_pause(self, forced=True)
         self.return_best()
         if not state.stop_reason:
             name = {2: "SIGINT", 15: "SIGTERM"}.get(interrupts.signal, str(interrupts.signal))
@@ -128,7 +127,8 @@ class Training:
     def best_weights(self) -> Iterator[None]:
         """Put the best weights in place of the present ones, for as long as the context lasts."""
         now = Snapshot(model_tensors(self.step, self.model))
-        self.best.restore()
+        if self.state.best_epoch:
+            self.best.restore()
         try:
             yield
         finally:
@@ -288,4 +288,4 @@ class Watcher:
         """Called after every epoch with its row."""
 
     def on_pause(self, training: Training, forced: bool) -> None:
-        """Called where the state is consistent: after blocks and epochs, and, forced, when the training breaks off."""
+        """Called where the state is consistent: after blocks and epochs, and, forced, at the end of `run`."""
