@@ -37,6 +37,21 @@ def separator_of(header: str, default: str) -> str:
     return best if counts[best] else default
 
 
+def is_regular(data: bytes, separator: str, num_fields: int) -> bool:
+    """Whether a quick look shows no record to be too short: no quotes or blank lines, all separators there.
+
+    A record that is too long is left to the parser, which refuses it, but for the first.
+    """
+    sep = separator.encode()
+    if num_fields < 2 or b'"' in data or b"\n\n" in data or b"\n\r" in data or data[:1].isspace():
+        return False
+    header = data.find(b"\n") + 1
+    first = data[header : data.find(b"\n", header) % (len(data) + 1)]
+    num_records = data.count(b"\n") + (not data.endswith(b"\n"))
+    fits = data.count(sep) == num_records * (num_fields - 1)
+    return fits and first.count(sep) == num_fields - 1
+
+
 def scan(data: bytes, separator: str) -> Scan:
     """Count the fields of every record without parsing it.
 

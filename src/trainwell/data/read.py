@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainwell.data.csv_scan import scan, separator_of
+from trainwell.data.csv_scan import is_regular, scan, separator_of
 from trainwell.values.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -116,38 +116,42 @@ def _read_csv(path: Path, separator: str) -> Table:
     where, data = str(path), _text_bytes(path)
     head = data[:HEAD_BYTES].decode(errors="ignore").lstrip()
     separator = separator_of(head.partition("\n")[0], separator)
-    shape = _scan_at(where, data, separator)
     reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator, skipinitialspace=True)
     names = [n.strip() for n in next(reader)]
     _check_names(names, where)
-    ragged = np.flatnonzero(shape.fields != len(names))
-    if len(ragged) and len(names) > 1:
-        at = ragged[0]
-        raise DataError(
-            f"{where}, line {shape.lines[at]}: {shape.fields[at]} fields, but the header has {len(names)} "
-            f"({len(ragged)} such line{'s' if len(ragged) > 1 else ''} in all). "
-            f"Quote text that holds '{separator}', or mend the line."
-        )
-    if len(shape.fields) < 2:
-        raise DataError(f"{where} has a header and no rows.")
+    lines = None if is_regular(data, separator, len(names)) else _lines_of(where, data, separator, len(names))
     try:
         frame = pd.read_csv(
             io.BytesIO(data), sep=separator, low_memory=False, skipinitialspace=True, index_col=False,
             header=0, names=[n or f"unnamed_{i}" for i, n in enumerate(names)],
         )  # fmt: skip
     except pd.errors.ParserError as error:
+        _lines_of(where, data, separator, len(names))
         raise DataError(f"{where} cannot be parsed as CSV: {error}.") from None
-    lines = shape.lines[1:]
-    if len(lines) != len(frame):  # the parser saw other records than the scan: count as it does
+    if not len(frame):
+        raise DataError(f"{where} has a header and no rows.")
+    if lines is None or len(lines) != len(
+        frame
+    ):  # in the latter case the parser saw other records than the scan
         lines = np.arange(2, len(frame) + 2)
     return Table({str(n): frame[n] for n in frame.columns}, where, lines)
 
 
-def _scan_at(where: str, data: bytes, separator: str) -> Any:
+def _lines_of(where: str, data: bytes, separator: str, num_fields: int) -> np.ndarray:
+    """Return the line at which each row begins; refuse rows that have other fields than the header."""
     try:
-        return scan(data, separator)
+        shape = scan(data, separator)
     except DataError as error:
         raise DataError(f"{where}, {error}") from None
+    ragged = np.flatnonzero(shape.fields != num_fields)
+    if len(ragged) and num_fields > 1:
+        at = ragged[0]
+        raise DataError(
+            f"{where}, line {shape.lines[at]}: {shape.fields[at]} fields, but the header has {num_fields} "
+            f"({len(ragged)} such line{'s' if len(ragged) > 1 else ''} in all). "
+            f"Quote text that holds '{separator}', or mend the line."
+        )
+    return shape.lines[1:]
 
 
 def _text_bytes(path: Path) -> bytes:
@@ -161,10 +165,11 @@ def _text_bytes(path: Path) -> bytes:
             f"{path} is encoded in UTF-16, expected UTF-8: iconv -f UTF-16 -t UTF-8 {path} > mended.csv"
         )
     data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
+    if not data[:HEAD_BYTES].strip() and not data.strip():
         raise DataError(f"{path} is empty.")
     try:
-        data.decode()
+        if not data.isascii():
+            data.decode()
         bad = data.find(b"\0")
     except UnicodeDecodeError as error:
         bad = error.start

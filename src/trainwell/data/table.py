@@ -133,3 +133,20 @@ def column_rows(data: TableData) -> list[tuple[str, str, str, str, str]]:
         fate = fates.get(c.name) or ("target" if c.kind == "target" else "left out")
         rows.append((c.name, c.kind, missing, str(c.distinct), fate))
     return rows
+
+
+def describe(data: TableData, most: int = 40) -> list[str]:
+    """Return the table of columns as aligned lines; beyond `most` columns the rest is counted by kind."""
+    rows = [("column", "kind", "missing", "distinct", "becomes"), *column_rows(data)]
+    shown = [tuple(cell if len(cell) <= 28 else cell[:27] + "…" for cell in row) for row in rows[: most + 1]]
+    widths = [max(len(row[i]) for row in shown) for i in range(4)]
+    lines = [
+        f"{r[0]:{widths[0]}}  {r[1]:{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]:>{widths[3]}}  {r[4]}"
+        for r in shown
+    ]
+    counts: dict[str, int] = {}
+    for row in rows[most + 1 :]:
+        counts[row[1]] = counts.get(row[1], 0) + 1
+    if counts:
+        lines.append(f"and {sum(counts.values())} more: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
+    return lines

@@ -18,8 +18,8 @@ from trainwell.values.task import BINARY, KINDS, MULTICLASS, REGRESSION, Task
 
 MAX_INTEGER_CLASSES = 20
 METRIC_SIGNS = {
-    "accuracy": 1, "balanced_accuracy": 1, "log_loss": -1, "roc_auc": 1, "f1": 1, "f1_macro": 1,
-    "average_precision": 1, "rmse": -1, "mae": -1, "r2": 1,
+    "accuracy": 1, "balanced_accuracy": 1, "f1_macro": 1, "roc_auc": 1, "log_loss": -1,
+    "rmse": -1, "mae": -1, "r2": 1,
 }  # fmt: skip
 """The metrics that a task may name, and whether larger is better."""
 ASKED = "as asked for"
@@ -173,20 +173,28 @@ def _check_values(target: Target, table: Table, name: str) -> Target:
     return target
 
 
+def metric_of(metric: str | None, kind: str) -> tuple[str, int]:
+    """Return the primary metric of a kind of task and its sign; accuracy or rmse when `None`.
+
+    Raises:
+        UsageError: the metric is unknown or does not fit the task.
+    """
+    metric = metric or ("rmse" if kind == REGRESSION else "accuracy")
+    fits = [m for m in METRIC_SIGNS if (m in OF_NUMBERS) == (kind == REGRESSION)]
+    if metric not in fits:
+        hint = did_you_mean(metric, fits)
+        raise UsageError(f"--metric must be one of {', '.join(fits)} for {kind}, got '{metric}'.{hint}")
+    return metric, METRIC_SIGNS[metric]
+
+
 def make_task(target: Target, train: np.ndarray, metric: str | None) -> Task:
     """Make the task from the targets of the training rows.
 
     Raises:
         UsageError: the metric is unknown or does not fit the task.
     """
-    metric = metric or ("rmse" if target.kind == REGRESSION else "accuracy")
-    fits = [m for m in METRIC_SIGNS if (m in OF_NUMBERS) == (target.kind == REGRESSION)]
-    if metric not in fits:
-        hint = did_you_mean(metric, fits)
-        raise UsageError(
-            f"--metric must be one of {', '.join(fits)} for {target.kind}, got '{metric}'.{hint}"
-        )
-    sign, values = METRIC_SIGNS[metric], target.values[train]
+    metric, sign = metric_of(metric, target.kind)
+    values = target.values[train]
     if target.kind == REGRESSION:
         mean, scale = float(values.mean()), float(values.std())
         return Task(REGRESSION, mean=mean, scale=scale if scale > 0 else 1.0, metric=metric, metric_sign=sign)
