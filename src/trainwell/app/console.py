@@ -45,10 +45,12 @@ class Console:
         if sizes:
             self.say(f"rows      {', '.join(sizes)}")
         if prepared.table is not None:
-            from trainwell.data import describe
+            from trainwell.data import column_rows
 
-            for line in describe(prepared.table):
-                self.say(f"          {line}")
+            rows = [("column", "kind", "missing", "distinct", "becomes"), *column_rows(prepared.table)]
+            widths = [max(len(row[i]) for row in rows) for i in range(5)]
+            for row in rows:
+                self.say("          " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
         for note in prepared.notes:
             self.say(f"{note.severity:9s} {note.message}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -89,8 +88,7 @@ def fit(
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without, budget=budget)
     network = model if model is not None else _build(recipe, prepared, seed)
     setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console)
-    folder = None if out is False else _new_folder(setup, None if out in (None, True) else Path(str(out)))
-    return _train(setup, folder, restore=None)
+    return _train(setup, lambda: _new_folder(setup, out), restore=None)
 
 
 def resume(
@@ -128,7 +126,7 @@ def resume(
     setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console)
     if budget is not None:
         folder.write_json("recipe", recipe.to_dict())
-    return _train(setup, folder, restore=budget is not None)
+    return _train(setup, lambda: folder, restore=budget is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,13 +143,12 @@ class Setup:
     baseline: bool
     console: Console
 
-    def training(self, watcher: Watcher) -> Training:
-        """Assemble the training under a watcher."""
+    def training(self) -> Training:
+        """Assemble the training."""
         parts = self.prepared.parts
         return assemble(
             self.model, self.recipe, Source(parts["train"], parts.get("val"), self.prepared.columns),
             task=self.prepared.task, loss=self.loss, optimizer=self.optimizer, seed=self.seed, device=self.device,
-            watcher=watcher,
         )  # fmt: skip
 
     def flops(self) -> float:
@@ -191,11 +188,13 @@ def _build(recipe: Recipe, prepared: Prepared, seed: int) -> nn.Module:
     return build_model(recipe.model, prepared.inputs, prepared.task.num_outputs, streams.generator("init"))
 
 
-def _new_folder(setup: Setup, out: Path | None) -> RunFolder:
-    """Make the run folder with all that decides the run."""
+def _new_folder(setup: Setup, out: str | Path | bool | None) -> RunFolder | None:
+    """Make the run folder with all that decides the run; None if the run is not to be written."""
+    if out is False:
+        return None
     prepared = setup.prepared
     hint = Path(str(prepared.source.get("data", prepared.kind))).stem
-    folder = RunFolder.create(out, hint)
+    folder = RunFolder.create(None if out in (None, True) else Path(str(out)), hint)
     folder.write_json("recipe", setup.recipe.to_dict())
     folder.write_json("environment", environment(setup.device))
     folder.write_json(
@@ -236,33 +235,32 @@ def _same_data(
     return prepared
 
 
-def _train(setup: Setup, folder: RunFolder | None, restore: bool | None) -> Run:
-    """Run the training in its folder.
+def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], restore: bool | None) -> Run:
+    """Assemble the training, then open its folder, so that a recipe that does not fit leaves nothing behind.
 
     Args:
         restore: None for a new run; else go on from the checkpoint, and whether the budget was changed.
     """
     console = setup.console
-
-    def on_row(training: Training, row: Row) -> None:
-        console.epoch(training, row)
-
-    watcher: Watcher = Recorder(folder, console.say, on_row) if folder is not None else _RowWatcher(on_row)
     outer = torch.get_rng_state()
-    lock = folder.lock() if folder is not None else contextlib.nullcontext()
     try:
         torch.manual_seed(derive(setup.seed, "torch"))
-        with lock, threads_for(setup.flops(), setup.device):
-            training = setup.training(watcher)
-            if restore is not None:
-                assert folder is not None and isinstance(watcher, Recorder)
-                _restore(training, folder, watcher, extended=restore, console=console)
-            return _run(setup, training, watcher, folder)
+        with threads_for(setup.flops(), setup.device):
+            training = setup.training()
+            folder = open_folder()
+            if folder is None:
+                training.watcher = _RowWatcher(console.epoch)
+                return _run(setup, training, None)
+            training.watcher = recorder = Recorder(folder, console.say, console.epoch)
+            with folder.lock():
+                if restore is not None:
+                    _restore(training, folder, recorder, extended=restore, console=console)
+                return _run(setup, training, folder)
     finally:
         torch.set_rng_state(outer)
 
 
-def _run(setup: Setup, training: Training, watcher: Watcher, folder: RunFolder | None) -> Run:
+def _run(setup: Setup, training: Training, folder: RunFolder | None) -> Run:
     """Train to the end and score; an interruption gives the run so far, a failure raises with it."""
     setup.console.start(setup.recipe, training, folder)
     failure: TrainingError | None = None
@@ -276,8 +274,8 @@ def _run(setup: Setup, training: Training, watcher: Watcher, folder: RunFolder |
         interrupted = error.exit_code - 128
     except NonFiniteError as error:
         failure = error
-    if isinstance(watcher, Recorder):
-        watcher.save_best(training)
+    if isinstance(training.watcher, Recorder):
+        training.watcher.save_best(training)
     run = finish(setup, training, folder, interrupted=interrupted, failure=failure)
     if failure is not None:
         failure.run = run  # type: ignore[attr-defined]

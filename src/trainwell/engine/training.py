@@ -228,8 +228,8 @@ class Training:
                 self.best.take()
         state.history.append(row)
         state.stop_reason = self._stop_reason()
-        self.losses, self.sizes = [], []
         self.watcher.on_epoch(self, row)
+        self.losses, self.sizes = [], []
 
     def _row(self, val_loss: float | None, val_metric: float | None, validation_s: float) -> Row:
         state = self.state

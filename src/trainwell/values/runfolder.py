@@ -155,7 +155,7 @@ class RunFolder:
         except FileNotFoundError:
             near = did_you_mean(name, self.trace_names())
             raise RunError(f"{self.path} has no trace '{name}'.{near}") from None
-        except (OSError, ValueError, EOFError, MemoryError, SyntaxError, UnicodeError) as error:
+        except Exception as error:  # a damaged header makes numpy's parser raise errors of many kinds
             raise RunError(f"{path} is damaged: {error}") from error
         return array
 
@@ -226,7 +226,7 @@ def _why_no_run(given: Path, root: Path) -> str:
         return f"{given} is not a run: it has no recipe.json."
     made = [p.name for p in runs_in(root)]
     have = f" Runs in {root}/: {', '.join(made[-5:])}." if made else f" There are no runs in {root}/."
-    return f"there is no run {given}.{did_you_mean(given.name, made) or have}"
+    return f"there is no run {given}.{did_you_mean(given.name, [*made, 'latest']) or have}"
 
 
 def _trace_file(name: str) -> str:

@@ -1,1 +1,5 @@
-"""Room: see docs/architecture.md."""
+"""Watches any training loop."""
+
+from trainwell.watch.watcher import Watch, watch
+
+__all__ = ["Watch", "watch"]

@@ -13,7 +13,9 @@ CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Fea
 
 
 def set_dropout(model: nn.Module, rate: float, generator: torch.Generator) -> nn.Module:
-    """Set the rate of every dropout layer; where there is none put one after each hidden activation.
+    """Fill the dropout slots of a model family, else set the rate of every dropout layer, else put layers in.
+
+    A layer that is put in stands after a hidden activation.
 
     `nn.Dropout` gives way to our layer, whose masks come from `generator`. Parameters keep their names: an
     activation is wrapped in `nn.Sequential(activation, dropout)`.
@@ -21,12 +23,19 @@ def set_dropout(model: nn.Module, rate: float, generator: torch.Generator) -> nn
     Raises:
         RecipeError: no place was found.
     """
-    if not (_set_rates(model, rate, generator) or _insert(model, rate, generator)):
+    if not (_fill_slots(model, rate, generator) or _set_rates(model, rate, generator) or _insert(model, rate, generator)):
         raise RecipeError(
             f"dropout found no place in {type(model).__name__}: it sets the rate of dropout layers, or "
             "stands after an activation inside nn.Sequential. Leave it out or add nn.Dropout layers."
         )
     return model
+
+
+def _fill_slots(model: nn.Module, rate: float, generator: torch.Generator) -> int:
+    slots: list[tuple[nn.Module, str, int]] = getattr(model, "dropout_slots", [])
+    for parent, attribute, _ in slots:
+        setattr(parent, attribute, Dropout(rate, generator))
+    return len(slots)
 
 
 def _set_rates(model: nn.Module, rate: float, generator: torch.Generator) -> int:

@@ -1,0 +1,149 @@
+"""What the loop promises: gradients cleared, modes right, every learning parameter moved."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trainwell.signals.family import Family, Record
+from trainwell.signals.scene import Look, Scene, Validation
+from trainwell.values.signal import Signal
+
+NORMS = (nn.modules.batchnorm._BatchNorm,)
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
+
+
+class Contracts(Family):
+    """Measure the contracts of the loop; each is true or false and needs no threshold."""
+
+    signals: ClassVar = (
+        Signal("stale_grad", "1 when gradients of the step before were still there", cost="a few norms"),
+        Signal("norms_in_eval", "share of batch norms in eval mode in training", cost="none"),
+        Signal("dropouts_in_eval", "share of dropouts in eval mode in training", cost="none"),
+        Signal("val_in_train_mode", "1 when a layer was in training mode in validation", cadence="epoch"),
+        Signal("params", "facts of every parameter", cadence="once", cost="one pass over the weights"),
+        Signal("layers", "facts of every module", cadence="once", cost="none"),
+    )
+
+    def start(self, scene: Scene, record: Record) -> None:
+        optimized = {id(p) for group in scene.optimizer.param_groups for p in group["params"]}
+        own = {id(p) for p in scene.model.parameters()}
+        modules = dict(scene.model.named_modules())
+        facts: list[dict[str, Any]] = []
+        for name, param in scene.model.named_parameters():
+            layer, _, leaf = name.rpartition(".")
+            entry = {
+                "name": name, "layer": layer, "leaf": leaf, "kind": type(modules[layer]).__name__,
+                "shape": list(param.shape), "learns": param.requires_grad, "optimized": id(param) in optimized,
+                "dtype": str(param.dtype).removeprefix("torch."),
+            }  # fmt: skip
+            facts.append(entry | _look_of(param.detach(), modules[layer]))
+        scene.facts["params"] = facts
+        scene.facts["foreign_params"] = sum(i not in own for i in optimized)
+        scene.facts["layers"] = [_layer_facts(n, m) for n, m in modules.items() if n or not any(m.children())]
+        scene.facts["hidden_modules"] = _hidden_modules(scene.model)
+        self._sums = [_checksum(p) for p in scene.model.parameters()]
+        self._received = [False] * len(self._sums)
+        self._looks = 0
+
+    def look(self, look: Look, record: Record) -> None:
+        if look.stale is not None:
+            record("stale_grad", look.stale)
+        self._looks += 1
+        for i, param in enumerate(look.scene.replica.params):
+            self._received[i] = self._received[i] or param.grad is not None
+        modules = list(look.scene.replica.model.modules())
+        for signal, kinds in (("norms_in_eval", NORMS), ("dropouts_in_eval", DROPOUTS)):
+            states = [not m.training for m in modules if isinstance(m, kinds) and getattr(m, "p", 1) > 0]
+            if states:
+                record(signal, sum(states) / len(states))
+
+    def validation(self, phase: Validation, record: Record) -> None:
+        record("val_in_train_mode", float(phase.training))
+
+    def close(self, scene: Scene, record: Record) -> None:
+        for i, param in enumerate(scene.model.parameters()):
+            entry = scene.facts["params"][i]
+            entry["moved"] = bool(_checksum(param) != self._sums[i])
+            entry["rms_end"] = float(param.detach().float().pow(2).mean().sqrt())
+            entry["received"] = self._received[i] if self._looks else None
+
+
+def _layer_facts(name: str, module: nn.Module) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": name, "kind": type(module).__name__}
+    if isinstance(module, NORMS):
+        counter = module.num_batches_tracked
+        facts |= {
+            "norm": "batch", "momentum": module.momentum, "tracked": int(counter) if counter is not None else None,
+            "running": module.track_running_stats,
+        }  # fmt: skip
+    elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+        facts |= {"norm": "other"}
+    if isinstance(module, DROPOUTS):
+        facts |= {"dropout": float(module.p)}
+    if isinstance(module, nn.RNNBase):
+        facts |= {"recurrent": True}
+    return facts
+
+
+def _checksum(param: Tensor) -> tuple[float, float]:
+    values = param.detach().double()
+    return float(values.sum()), float(values.pow(2).sum())
+
+
+def _look_of(weight: Tensor, module: nn.Module) -> dict[str, Any]:
+    """Tell what a weight looks like: its scale, whether its units are alike, whether it is fresh from the default."""
+    values = weight.double()
+    rms = float(values.pow(2).mean().sqrt()) if values.numel() else 0.0
+    facts: dict[str, Any] = {"rms": rms}
+    if weight.dim() < 2 or weight.shape[0] < 2:
+        return facts
+    spread = float(values.flatten(1).std(0).max())
+    facts["symmetric"] = spread <= 1e-6 * max(rms, 1e-30) or rms == 0.0
+    facts["fresh"] = _is_default(values, module) or _is_noise(values.flatten(1))
+    return facts
+
+
+def _is_default(values: Tensor, module: nn.Module) -> bool:
+    """Whether the values are uniform within torch's default bound 1/sqrt(fan_in), or N(0, 1) of an embedding."""
+    if values.numel() < 32:
+        return False
+    if isinstance(module, nn.Embedding):
+        return bool(abs(float(values.std()) - 1) < 4 / values.numel() ** 0.5 and abs(float(values.mean())) < 0.1)
+    bound = values[0].numel() ** -0.5
+    top = float(values.abs().max())
+    kurtosis = float(values.pow(4).mean() / values.pow(2).mean().pow(2).clamp(min=1e-300))
+    # the largest of n uniform draws lies below bound * 0.9 with probability 0.9**n
+    return 0.9 * bound <= top <= bound * (1 + 1e-6) and abs(kurtosis - 1.8) < 0.25
+
+
+def _is_noise(matrix: Tensor) -> bool:
+    """Whether a matrix has the spectrum of independent draws: trained ones have directions that stand out."""
+    rows, columns = matrix.shape
+    if min(rows, columns) < 8 or matrix.numel() > 4_000_000:
+        return False
+    scale = float(matrix.std())
+    if scale == 0:
+        return False
+    kurtosis = float((matrix - matrix.mean()).pow(4).mean() / matrix.var().pow(2))
+    top = float(torch.linalg.matrix_norm(matrix, 2))
+    edge = scale * (rows**0.5 + columns**0.5)
+    known = min(abs(kurtosis - 1.8), abs(kurtosis - 3.0)) < 6 * (24 / matrix.numel()) ** 0.5
+    return known and top < 1.05 * edge
+
+
+def _hidden_modules(model: nn.Module) -> list[str]:
+    """Name the modules with parameters that lie in plain lists or dictionaries, where torch does not see them."""
+    registered = {id(p) for p in model.parameters()}
+    hidden = []
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key.startswith("_") and key != "_":
+                continue
+            members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            for i, member in enumerate(members):
+                if isinstance(member, nn.Module) and any(id(p) not in registered for p in member.parameters()):
+                    hidden.append(f"{name + '.' if name else ''}{key}[{i}]")
+    return hidden

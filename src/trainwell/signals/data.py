@@ -1,0 +1,144 @@
+"""Facts of the data that went through the loop: taken from the batches that were seen, never from the loader."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwell.signals import rows
+from trainwell.signals.family import Family, Record
+from trainwell.signals.scene import Batch, Scene
+from trainwell.values.signal import Signal
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MAX_ROWS = 700
+"""Rows on which neighbours are searched: 5 of 700 lie as near as is needed, at a cost of some milliseconds."""
+
+MAX_COLUMNS = 4096
+
+
+class DataFacts(Family):
+    """Measure scale, odd values, copies, shift, order, and whether labels follow from inputs."""
+
+    signals: ClassVar = (Signal("data", "facts of the rows seen", cadence="once", cost="one pass over 700 rows"),)
+
+    def close(self, scene: Scene, record: Record) -> None:
+        facts = scene.facts
+        batches = scene.train
+        if not batches:
+            return
+        x, tokens = _inputs(batches)
+        y, classes = _targets(batches, facts)
+        facts["tokens"] = tokens
+        facts["first_layer_normalises"] = _first_normalises(facts)
+        if len(x) < 8:
+            return
+        keep = rows.first_of_each(x)
+        facts["seen_rows"], facts["distinct_rows"] = len(x), len(keep)
+        # rows that come again belong to the second epoch
+        order = np.concatenate([np.full(b.forward.rows, i) for i, b in enumerate(batches)])
+        if y is not None and len(y) == len(x):
+            facts |= rows.order_facts(y[keep], order[keep], classes)
+        if not tokens:
+            facts |= rows.scale_facts(x) | rows.odd_facts(x[keep])
+        self._labels(facts, x[keep], y[keep] if y is not None and len(y) == len(x) else None, classes)
+        if scene.val:
+            self._versus_validation(scene, x[keep], y, tokens)
+
+    def _labels(self, facts: dict[str, Any], x: Array, y: Array | None, classes: bool) -> None:
+        if y is None or y.ndim != 1 or len(x) < 60:
+            return
+        x, y = x[:MAX_ROWS], y[:MAX_ROWS]
+        if facts["tokens"]:
+            x = rows.counts(x)
+        scaled, pixels = rows.standardised(x)[0], rows.like_pixels(x)
+        views = [scaled, pixels]
+        if scaled.shape[1] <= 12:  # products of two columns: XOR and rings are linear in them
+            i, j = np.triu_indices(scaled.shape[1])
+            views.append(np.concatenate([scaled, scaled[:, i] * scaled[:, j]], 1))
+        facts |= rows.label_facts(views, y, classes)
+        facts["label_rows"] = len(x)
+        if classes:
+            clean = [rows.noise_facts(v, y) for v in (scaled, pixels)]
+            facts |= min(clean, key=lambda f: f["against_unanimous"] / max(1.0, f["unanimous"]))
+            facts |= rows.lone_feature(x, y)
+
+    def _versus_validation(self, scene: Scene, x: Array, y: Array | None, tokens: bool) -> None:
+        facts = scene.facts
+        xv, _ = _inputs(scene.val)
+        yv, classes = _targets(scene.val, facts)
+        if len(xv) < 8 or xv.shape[1:] != x.shape[1:]:
+            return
+        num_train = int(facts.get("rows_per_epoch") or len(x))
+        if x.shape[1] >= 2:
+            facts |= rows.copy_facts(x, xv, num_train)
+        if not tokens:
+            facts |= rows.shift_facts(x, xv)
+        if y is None or yv is None:
+            return
+        if classes and y.ndim == 1 and yv.ndim == 1:
+            own = np.bincount(y.astype(int), minlength=int(max(y.max(), yv.max())) + 1) / len(y)
+            other = np.bincount(yv.astype(int), minlength=len(own)) / len(yv)
+            facts["label_shift"] = float(np.abs(own - other).sum() / 2)
+            facts["unseen_label_share"] = float(other[own == 0].sum())
+        elif not classes and y.ndim == 1 and yv.ndim == 1 and y.std() > 0:
+            facts["target_shift_sd"] = float(abs(yv.mean() - y.mean()) / y.std())
+            facts["target_shift_scale"] = float(max(yv.std() / y.std(), y.std() / max(yv.std(), 1e-300)))
+
+
+def _inputs(batches: list[Batch]) -> tuple[Array, bool]:
+    """Return (N, D) inputs of float64, and whether they were whole numbers: tokens, codes."""
+    parts = [b.x for b in batches if b.x.shape[1:] == batches[0].x.shape[1:]]
+    flat = torch.cat([p.detach().flatten(1) if p.dim() > 1 else p.detach()[:, None] for p in parts]).cpu()
+    if flat.is_floating_point() or flat.dtype == torch.uint8:
+        return flat[:, :MAX_COLUMNS].double().numpy(), False
+    return flat[:, :MAX_COLUMNS].double().numpy(), True
+
+
+def _targets(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | None, bool]:
+    """Return (N,) labels or numbers, or None where a sample has many; and whether they are classes."""
+    targets = [b.y for b in batches if b.calls]
+    if len(targets) != len(batches) or any(not isinstance(t, Tensor) for t in targets):
+        return None, False
+    if any(t.dim() == 0 or t.shape[0] != b.forward.rows for t, b in zip(targets, batches, strict=True)):
+        return None, False
+    y = torch.cat([t.detach() for t in targets]).cpu()
+    kind = facts.get("loss_kind")
+    if kind == "classification" and y.is_floating_point() and y.dim() == 2:
+        y = y.argmax(1)
+    y = y.squeeze(-1) if y.dim() == 2 and y.shape[1] == 1 else y
+    if y.dim() != 1:
+        return None, False
+    classes = kind == "classification" or (kind == "binary" and bool(((y == 0) | (y == 1)).all()))
+    return y.double().numpy(), classes
+
+
+def _first_normalises(facts: dict[str, Any]) -> bool:
+    kinds = [m["kind"] for m in facts.get("modules", ())]
+    return bool(kinds) and ("Norm" in kinds[0])
+
+
+def target_facts(y: Tensor, kind: str) -> dict[str, Any]:
+    """Return scale and form of the targets of the first batches."""
+    flat = y.detach().double().cpu().flatten(1) if y.dim() > 1 else y.detach().double().cpu()[:, None]
+    finite = torch.isfinite(flat)
+    values = torch.where(finite, flat, torch.zeros_like(flat))
+    facts: dict[str, Any] = {
+        "y_nonfinite_share": float((~finite).double().mean()), "y_min": float(values.min()),
+        "y_max": float(values.max()), "y_rms": float(values.pow(2).mean().sqrt()),
+        "y_mean": float(values.mean()), "y_sd": float(values.std()) if values.numel() > 1 else 0.0,
+        "y_integral": bool((values == values.round()).all()), "y_distinct": int(values.unique().numel()),
+        "y_width": int(values.shape[1]),
+    }  # fmt: skip
+    if kind in ("classification", "binary"):
+        label = values if values.shape[1] == 1 or kind == "binary" else values.argmax(1, keepdim=True)
+        known, counts = label.unique(return_counts=True)
+        facts["class_counts"] = {str(int(k)): int(c) for k, c in zip(known, counts, strict=True) if k >= 0}
+        facts["base_score"] = float(counts.max() / counts.sum())
+    elif kind == "regression":
+        facts["base_score"] = 0.0
+    return facts

@@ -1,0 +1,70 @@
+"""What the loss is given: the form of the outputs, and whether samples of a batch depend on each other."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainwell.signals.family import Family, Record
+from trainwell.signals.scene import Look
+from trainwell.values.signal import Signal
+
+
+class Outputs(Family):
+    """Measure the tensors that the loss function was called with."""
+
+    signals: ClassVar = (
+        Signal("out_min", "output", cost="one pass over the outputs"),
+        Signal("out_max", "output", cost="one pass over the outputs"),
+        Signal("simplex", "share of rows that are distributions", cost="one pass over the outputs"),
+        Signal("log_simplex", "share of rows that are log-distributions", cost="one pass over the outputs"),
+        Signal("mate_effect", "relative change of an output when its batch mates go", cost="one more forward, twice"),
+        Signal("loss_call", "facts of the loss call", cadence="once", cost="none"),
+    )
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def look(self, look: Look, record: Record) -> None:
+        call = next((c for f in look.window for c in f.calls), None)
+        if call is None or not isinstance(call.target, Tensor):
+            return
+        out = call.input.detach().float()
+        facts = look.scene.facts
+        if "out_shape" not in facts:
+            facts |= {
+                "out_shape": list(out.shape), "target_shape": list(call.target.shape),
+                "target_integer": not call.target.is_floating_point(),
+                "reduction": str(call.kwargs.get("reduction", "mean")),
+                "label_smoothing": float(call.kwargs.get("label_smoothing", 0.0) or 0.0),
+                "loss_weighted": call.kwargs.get("weight") is not None,
+            }  # fmt: skip
+        record("out_min", out.min())
+        record("out_max", out.max())
+        if out.dim() >= 2:
+            axis = 1 if facts.get("loss_name") in ("cross_entropy", "nll_loss") else -1
+            whole = (out >= 0).all(axis) & ((out.sum(axis) - 1).abs() < 1e-3)
+            record("simplex", whole.float().mean())
+            record("log_simplex", ((out.exp().sum(axis) - 1).abs() < 1e-3).float().mean())
+        self._looks += 1
+        if self._looks in (1, 6):
+            self._mates(look, record)
+
+    def _mates(self, look: Look, record: Record) -> None:
+        forward, replica = look.window[-1], look.scene.replica
+        half = forward.rows // 2
+        if half < 1 or not isinstance(forward.output, Tensor) or forward.output.shape[0] != forward.rows:
+            return
+
+        def cut(value: Any) -> Any:
+            rows = isinstance(value, Tensor) and value.dim() and value.shape[0] == forward.rows
+            return value[:half] if rows else value
+
+        with torch.no_grad(), replica.mode(training=False):
+            whole = replica.model(*forward.args, **forward.kwargs)[:half]
+            part = replica.model(*map(cut, forward.args), **{k: cut(v) for k, v in forward.kwargs.items()})
+        if part.shape == whole.shape:
+            scale = whole.float().pow(2).mean().sqrt().clamp(min=1e-12)
+            record("mate_effect", (part - whole).float().abs().mean() / scale)

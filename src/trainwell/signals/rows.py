@@ -1,0 +1,262 @@
+"""Statistics of the rows that were seen: scale, odd cells, copies, shift, and what neighbours say of the labels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NEIGHBOURS = 5
+
+
+def scale_facts(x: Array) -> dict[str, float]:
+    """Return rms, spread of the columns' scales and share of constant columns of (N, D) inputs."""
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(x)
+        clean = np.where(finite, x, 0.0)
+        sd = clean.std(0)
+        top = float(sd.max()) if sd.size else 0.0
+        alive = sd > 1e-6 * max(top, 1e-300)
+        rms = float(np.sqrt((clean**2).mean()))
+    ratio = float(top / np.median(sd[alive])) if alive.any() else 1.0
+    return {
+        "x_rms": rms, "x_sd_ratio": ratio, "x_columns": float(x.shape[1]),
+        "x_constant_share": float(1 - alive.mean()) if sd.size else 0.0,
+        "x_nonfinite_share": float(1 - finite.mean()) if finite.size else 0.0,
+    }  # fmt: skip
+
+
+def odd_facts(x: Array) -> dict[str, float]:
+    """Return the share of cells that hold one far-off value, of rows of far-off size, and of blank rows."""
+    finite = np.isfinite(x)
+    clean = np.where(finite, x, 0.0)
+    size = np.abs(clean)
+    usual = float(np.median(size[size > 0])) if (size > 0).any() else 1.0
+    far = clean[size > 20 * usual]
+    sentinel, share = math.nan, 0.0
+    if far.size:
+        values, counts = np.unique(far, return_counts=True)
+        best = int(counts.argmax())
+        if counts[best] >= max(4, 0.3 * far.size):
+            sentinel, share = float(values[best]), float(counts[best] / x.size)
+    norms = np.sqrt((clean**2).sum(1))
+    middle = float(np.median(norms))
+    odd = norms > 12 * middle if middle > 0 else np.zeros(len(x), bool)
+    blank = clean.std(1) <= 1e-9 * max(usual, 1e-300) if x.shape[1] >= 8 else np.zeros(len(x), bool)
+    return {
+        "sentinel_value": sentinel, "sentinel_share": share, "odd_row_share": float(odd.mean()),
+        "blank_row_share": float(blank.mean()),
+        # rows without any typical cell: what a stuck sensor or a wrong read leaves
+        "odd_row_ratio": float(norms.max() / middle) if middle > 0 else 1.0,
+    }  # fmt: skip
+
+
+def standardised(x: Array, other: Array | None = None) -> tuple[Array, Array | None]:
+    """Centre and scale columns by the first array; columns that hardly vary are dropped, odd cells cut at 8 sd."""
+    clean = np.where(np.isfinite(x), x, 0.0)
+    mean, sd = clean.mean(0), clean.std(0)
+    keep = sd > 1e-3 * sd.max(initial=0.0)
+    if not keep.any():
+        keep = np.ones_like(keep)
+    sd = np.where(sd > 0, sd, 1.0)
+
+    def scaled(a: Array) -> Array:
+        a = np.where(np.isfinite(a), a, 0.0)
+        return np.clip((a[:, keep] - mean[keep]) / sd[keep], -8, 8)
+
+    return scaled(x), scaled(other) if other is not None else None
+
+
+def like_pixels(x: Array) -> Array:
+    """Centre columns and scale all by one number: what suits images, where a column's own scale means little."""
+    clean = np.where(np.isfinite(x), x, 0.0)
+    return (clean - clean.mean(0)) / max(float(clean.std()), 1e-300)
+
+
+def counts(tokens: Array) -> Array:
+    """Return how often each token stands in each row: (N, vocabulary)."""
+    ids = np.clip(tokens.astype(int), 0, 4095)
+    table = np.zeros((len(ids), int(ids.max()) + 1))
+    np.add.at(table, (np.arange(len(ids))[:, None], ids), 1.0)
+    return table
+
+
+def distances(a: Array, b: Array) -> Array:
+    """Return squared distances (len(a), len(b)) in float64."""
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    return np.maximum(square, 0.0)
+
+
+def neighbours(a: Array, k: int = NEIGHBOURS) -> tuple[Array, Array]:
+    """Return indices (N, k) of the nearest other rows, and squared distance to the first of them."""
+    d = distances(a, a)
+    np.fill_diagonal(d, np.inf)
+    order = np.argpartition(d, min(k, d.shape[1] - 1), axis=1)[:, :k]
+    return order, np.take_along_axis(d, order, 1).min(1)
+
+
+def hashes(x: Array) -> list[bytes]:
+    """Return one key per row; equal rows have equal keys."""
+    return [row.tobytes() for row in np.ascontiguousarray(x)]
+
+
+def first_of_each(x: Array) -> Array:
+    """Return the indices of the first occurrence of every row, in order."""
+    seen: dict[bytes, int] = {}
+    for i, key in enumerate(hashes(x)):
+        seen.setdefault(key, i)
+    return np.fromiter(seen.values(), int)
+
+
+def copy_facts(train: Array, val: Array, num_train: int) -> dict[str, float]:
+    """Return the share of validation rows that also stand in training, exactly or nearly."""
+    known = set(hashes(train))
+    same = np.array([key in known for key in hashes(val)])
+    distinct = len(set(hashes(val))) / max(1, len(val))
+    coverage = min(1.0, len(train) / max(1, num_train))
+    facts = {
+        "copied_share": float(same.mean()) / coverage if distinct > 0.5 else 0.0, "copied_rows": float(same.sum()),
+        "val_distinct_share": distinct,
+    }  # fmt: skip
+    a, b = standardised(train[:1024], val[:512])
+    assert b is not None
+    own = np.sqrt(neighbours(a, 1)[1])
+    cross = np.sqrt(distances(b, a).min(1))
+    # what counts as near: a quarter of the usual distance between neighbours within training
+    near = 0.25 * float(np.median(own))
+    within, across = float((own < near).mean()), float((cross < near).mean())
+    return facts | {"near_share": across, "near_share_within": within}
+
+
+def shift_facts(train: Array, val: Array) -> dict[str, float]:
+    """Return how far validation inputs lie from training inputs, column by column and as a cloud."""
+    a, b = (np.where(np.isfinite(v), v, 0.0) for v in (train, val))
+    sd = a.std(0)
+    keep = sd > 1e-3 * sd.max(initial=0.0)
+    if not keep.any() or min(len(a), len(b)) < 20:
+        return {}
+    a, b, sd = a[:, keep], b[:, keep], sd[keep]
+    difference = (b.mean(0) - a.mean(0)) / sd
+    error = np.sqrt(1 / len(a) + (b.std(0) / sd) ** 2 / len(b))
+    strongest = int(np.abs(difference).argmax())
+    ratio = np.sqrt((b.var(0).sum() + 1e-300) / (a.var(0).sum() + 1e-300))
+    per_column = (b.std(0) + 1e-6 * sd) / sd
+    z_scale = np.abs(np.log(per_column)) * math.sqrt(0.5 * min(len(a), len(b)))
+    changed = (np.maximum(per_column, 1 / per_column) > 2) & (z_scale > 6)
+    n = min(len(a), len(b), 400)
+    both = np.concatenate([a[:n], b[:n]])
+    scaled, _ = standardised(both)
+    side = np.arange(2 * n) >= n
+    near, _ = neighbours(scaled)
+    same = float((side[near] == side[:, None]).mean())
+    return {
+        "shift_sd": float(np.abs(difference).max()), "shift_z": float(np.abs(difference / error)[strongest]),
+        "shift_scale": float(max(ratio, 1 / ratio)), "shift_scaled_columns": float(changed.mean()),
+        "shift_same_side": same, "shift_same_side_z": (same - 0.5) / math.sqrt(0.25 / (2 * n)),
+        "shift_overall": float(np.sqrt((difference**2).mean())),
+    }  # fmt: skip
+
+
+def label_facts(features: list[Array], y: Array, classes: bool) -> dict[str, float]:
+    """Return what simple learners can tell of the labels, out of sample: nearest neighbours and ridge regression.
+
+    Args: features: several views of the same (N, D) inputs; the best counts.
+    """
+    best: dict[str, float] = {"learnable_z": -math.inf, "learnable": 0.0}
+    for x in features:
+        for found in (_neighbour_signal(x, y, classes), _ridge_signal(x, y, classes)):
+            if found[1] > best["learnable_z"]:
+                best = {"learnable": found[0], "learnable_z": found[1]}
+    return best
+
+
+def _neighbour_signal(x: Array, y: Array, classes: bool) -> tuple[float, float]:
+    near, _ = neighbours(x)
+    if classes:
+        agree = (y[near] == y[:, None]).mean(1)
+        share = np.unique(y, return_counts=True)[1] / len(y)
+        chance = float((share**2).sum())
+        sd = math.sqrt(max(chance * (1 - chance), 1e-12) / (len(y) * NEIGHBOURS / 2))
+        return float(agree.mean() - chance), (float(agree.mean()) - chance) / sd
+    guess = y[near].mean(1)
+    return _correlation(guess, y)
+
+
+def _ridge_signal(x: Array, y: Array, classes: bool) -> tuple[float, float]:
+    """Fit on one half, judge on the other, and the reverse."""
+    targets = np.eye(int(y.max()) + 1)[y.astype(int)] if classes else y.reshape(-1, 1)
+    half = np.arange(len(x)) % 2 == 0
+    scores = []
+    for fit in (half, ~half):
+        mean = targets[fit].mean(0)
+        a = x[fit]
+        lam = 0.1 * max(float((a**2).sum()) / max(a.shape[1], 1), 1e-12)
+        if a.shape[1] <= len(a):
+            w = np.linalg.solve(a.T @ a + lam * np.eye(a.shape[1]), a.T @ (targets[fit] - mean))
+        else:
+            w = a.T @ np.linalg.solve(a @ a.T + lam * np.eye(len(a)), targets[fit] - mean)
+        scores.append((x[~fit] @ w + mean, targets[~fit]))
+    guess, truth = (np.concatenate([s[i] for s in scores]) for i in (0, 1))
+    if not classes:
+        return _correlation(guess[:, 0], truth[:, 0])
+    right = float((guess.argmax(1) == truth.argmax(1)).mean())
+    chance = float(truth.mean(0).max())
+    return right - chance, (right - chance) / math.sqrt(max(chance * (1 - chance), 1e-6) / len(x))
+
+
+def _correlation(guess: Array, y: Array) -> tuple[float, float]:
+    if guess.std() == 0 or y.std() == 0:
+        return 0.0, 0.0
+    r = float(np.corrcoef(guess, y)[0, 1])
+    return max(r, 0.0) ** 2, r * math.sqrt(len(y))
+
+
+def noise_facts(x: Array, y: Array) -> dict[str, float]:
+    """Return how often the label of a row differs from all of its five neighbours, which agree."""
+    near, _ = neighbours(x)
+    labels = y[near]
+    agreed = (labels == labels[:, :1]).all(1)
+    differs = agreed & (labels[:, 0] != y)
+    return {"unanimous": float(agreed.sum()), "against_unanimous": float(differs.sum())}
+
+
+def lone_feature(x: Array, y: Array) -> dict[str, float]:
+    """Return how well the best and the next best single column order the two commonest classes (AUC)."""
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) < 2 or x.shape[1] < 2:
+        return {}
+    aucs = np.zeros(x.shape[1])
+    for c in values[np.argsort(-counts)[:10]]:
+        inside = y == c
+        if min(inside.sum(), (~inside).sum()) < 10:
+            continue
+        ranks = x.argsort(0, kind="stable").argsort(0, kind="stable") + 1.0
+        u = ranks[inside].sum(0) - inside.sum() * (inside.sum() + 1) / 2
+        auc = u / (inside.sum() * (~inside).sum())
+        aucs = np.maximum(aucs, np.maximum(auc, 1 - auc))
+    order = np.sort(aucs)
+    return {"lone_auc": float(order[-1]), "lone_next_auc": float(order[-2])}
+
+
+def order_facts(y: Array, batch: Array, classes: bool) -> dict[str, float]:
+    """Return how much of the targets' variation lies between the batches of one epoch, beyond chance.
+
+    Args: batch: for each row the number of its batch.
+    """
+    targets = np.eye(int(y.max()) + 1)[y.astype(int)] if classes else y.reshape(len(y), -1).astype(float)
+    total = float(((targets - targets.mean(0)) ** 2).sum())
+    groups = [targets[batch == b] for b in np.unique(batch)]
+    sizes = [len(g) for g in groups]
+    if total <= 0 or len(groups) < 4 or np.median(sizes) < 2:
+        return {}
+    between = float(sum(len(g) * ((g.mean(0) - targets.mean(0)) ** 2).sum() for g in groups))
+    expected = (len(groups) - 1) / max(1, len(y) - 1)
+    share = between / total
+    facts = {"between_batches": max(0.0, (share - expected) / max(1e-9, 1 - expected))}
+    if classes:
+        facts["common_in_batch"] = float(np.mean([g.mean(0).max() for g in groups]))
+        facts["common_overall"] = float(targets.mean(0).max())
+    return facts

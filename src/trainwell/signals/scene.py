@@ -1,0 +1,91 @@
+"""What the families are shown: the loop's objects, one sampled step, one validation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from trainwell.values.signal import Traces
+
+
+@dataclasses.dataclass
+class Batch:
+    """One batch that was seen: everything that a forward needs, and its loss calls."""
+
+    forward: Any
+    calls: list[Any]
+    step: int
+
+    @property
+    def x(self) -> Tensor:
+        return self.forward.tensors[0]  # type: ignore[no-any-return]
+
+    @property
+    def y(self) -> Tensor:
+        return self.calls[0].target  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass
+class Scene:
+    """The objects of the loop.
+
+    Args:
+        model, optimizer: the user's own; families only read them.
+        replica: the copy on which everything is measured, or None where it cannot be made.
+        traces: what was recorded so far, with the facts.
+        train, val: the first batches of training and of the first validation.
+        step: optimizer steps done.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    replica: Any
+    traces: Traces
+    train: list[Batch] = dataclasses.field(default_factory=list)
+    val: list[Batch] = dataclasses.field(default_factory=list)
+    last_val: list[Any] = dataclasses.field(default_factory=list)
+    step: int = 0
+    evaluate: Callable[..., Any] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return self.traces.facts
+
+
+@dataclasses.dataclass
+class Look:
+    """One sampled step.
+
+    Args:
+        scene: the objects of the loop; the copy stands at the weights before the step, its gradients are those
+            of the mean loss of the window.
+        window: the forwards since the step before.
+        before, after: the mean loss of the window with the weights before and after the step.
+        recorded: the mean loss that the loop itself computed.
+        moved: weights after minus before, per parameter.
+        stale: whether gradients were there before the first backward since the last step.
+    """
+
+    scene: Scene
+    window: list[Any]
+    before: Tensor
+    after: Tensor
+    recorded: Tensor
+    moved: list[Tensor]
+    stale: Tensor | None = None
+
+
+@dataclasses.dataclass
+class Validation:
+    """One validation phase that has ended."""
+
+    scene: Scene
+    calls: list[Any]
+    rows: list[int]
+    training: bool
+    counters_moved: bool

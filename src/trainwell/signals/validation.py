@@ -1,0 +1,117 @@
+"""Validation loss and score, per sample, from the user's own evaluation; and the same on training rows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainwell.signals.family import Family, Record
+from trainwell.signals.scene import Scene, Validation
+from trainwell.values.signal import Signal
+
+PROBE_ROWS = 256
+"""Training rows that are evaluated beside a validation."""
+
+FINAL_ROWS = 1024
+"""Training rows that are evaluated at the end."""
+
+
+class Evaluation(Family):
+    """Measure losses and hits per sample, without a second pass over the validation data.
+
+    A training row is judged in evaluation mode, so that neither dropout nor averaging over an epoch fakes a gap.
+    """
+
+    signals: ClassVar = (
+        Signal("val_loss", "loss", cadence="epoch", cost="one more loss"),
+        Signal("val_losses", "loss per sample", cadence="epoch", cost="one more loss"),
+        Signal("val_score", "share right, or explained variance", cadence="epoch", cost="one more loss"),
+        Signal("probe_loss", "loss", cadence="epoch", cost="a forward of 256 rows"),
+        Signal("probe_score", "share right, or explained variance", cadence="epoch", cost="a forward of 256 rows"),
+        Signal("train_mode_loss", "loss in training mode on the same rows", cadence="once", cost="as probe_loss"),
+        Signal("confusion", "counts per class", cadence="once", cost="none"),
+    )
+
+    def __init__(self) -> None:
+        self._phases = 0
+
+    def validation(self, phase: Validation, record: Record) -> None:
+        losses = torch.cat([c["each"] for c in phase.calls])
+        record("val_loss", losses.mean())
+        record("val_losses", losses)
+        score = _score(phase.calls, phase.scene.facts)
+        if score is not None:
+            record("val_score", score)
+        self._phases += 1
+        if self._phases <= 5 or self._phases % max(1, self._phases // 5) == 0:
+            self._probe(phase.scene, record, PROBE_ROWS)
+
+    def close(self, scene: Scene, record: Record) -> None:
+        results = self._probe(scene, record, FINAL_ROWS)
+        if scene.facts.get("loss_kind") == "classification":
+            scene.facts["train_recalls"] = _recalls(results)
+            scene.facts["val_recalls"] = _recalls(scene.last_val)
+        if scene.replica is not None and any("norm" in m for m in scene.facts.get("layers", ())):
+            trained = _evaluated(scene, FINAL_ROWS, training=True)
+            if trained:
+                record("train_mode_loss", torch.cat([r["each"] for r in trained]).mean())
+
+    def _probe(self, scene: Scene, record: Record, rows: int) -> list[dict[str, Any]]:
+        if scene.replica is None:
+            return []
+        scene.replica.take(scene.model)
+        results = _evaluated(scene, rows, training=False)
+        if results:
+            record("probe_loss", torch.cat([r["each"] for r in results]).mean())
+            score = _score(results, scene.facts)
+            if score is not None:
+                record("probe_score", score)
+        return results
+
+
+def _evaluated(scene: Scene, rows: int, training: bool) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    with torch.no_grad(), scene.replica.mode(training):
+        done = 0
+        for batch in scene.train:
+            if done >= rows or scene.evaluate is None:
+                break
+            results.append(scene.evaluate(batch))
+            done += batch.forward.rows
+    return results
+
+
+def judged(name: str, call: Any, rows: int, each: Tensor) -> dict[str, Any]:
+    """Return losses, hits and labels of the samples of one loss call."""
+    out, target = call.input.detach(), call.target.detach()
+    entry: dict[str, Any] = {"each": each, "out": out, "target": target, "rows": rows}
+    if name in ("cross_entropy", "nll_loss", "multi_margin_loss") and out.dim() >= 2:
+        label = target if not target.is_floating_point() else target.argmax(1)
+        entry |= {"label": label.reshape(-1), "hit": (out.argmax(1) == label).reshape(-1)}
+    elif name.startswith("binary") and out.shape == target.shape:
+        line = 0.0 if name.endswith("logits") else 0.5
+        entry |= {"label": (target > 0.5).reshape(-1).long(), "hit": ((out > line) == (target > 0.5)).reshape(-1)}
+    return entry
+
+
+def _score(results: list[dict[str, Any]], facts: dict[str, Any]) -> Tensor | None:
+    if all("hit" in r for r in results):
+        return torch.cat([r["hit"] for r in results]).float().mean()
+    base = facts.get("base_loss")
+    if facts.get("loss_kind") == "regression" and base:
+        return 1 - torch.cat([r["each"] for r in results]).mean() / base
+    return None
+
+
+def _recalls(results: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """Return for each class how many samples there are and how many were right."""
+    if not results or not all("hit" in r for r in results):
+        return {}
+    label = torch.cat([r["label"] for r in results]).cpu()
+    hit = torch.cat([r["hit"] for r in results]).cpu()
+    classes = label.unique().tolist()
+    if len(classes) > 200:
+        return {}
+    return {str(c): [int((label == c).sum()), int(hit[label == c].sum())] for c in classes}

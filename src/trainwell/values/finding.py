@@ -1,0 +1,177 @@
+"""What ails a run: one frozen value per ailment, with the numbers that show it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+SEVERITIES = ("information", "warning", "critical")
+GRADES = {"D": "a contract that holds or does not", "S": "a statistic", "W": "a what-if probe"}
+
+AILMENTS: Mapping[str, str] = {
+    # in the causal order of the doctor: what comes first may explain what comes later
+    "bad_features": "data", "unscaled_inputs": "data", "unscaled_targets": "data", "leakage": "data",
+    "train_val_shift": "data", "shuffled_labels": "data", "label_noise": "data", "class_imbalance": "data",
+    "unshuffled_data": "data",
+    "params_not_trained": "wiring", "missing_zero_grad": "wiring", "mode_misuse": "wiring",
+    "batchnorm_misuse": "wiring",
+    "loss_mismatch": "loss",
+    "bad_init": "initial state", "vanishing_gradient": "initial state",
+    "saturated_units": "units", "dead_units": "units",
+    "exploding_gradient": "instability",
+    "weight_decay_misuse": "weight decay",
+    "lr_schedule": "schedule",
+    "lr_too_high": "rate", "lr_too_low": "rate", "batch_too_small": "batch", "batch_too_large": "batch",
+    "undertrained": "budget",
+    "overfitting": "generalisation",
+    "underfitting": "capacity",
+    "input_bound": "compute", "launch_bound": "compute", "wrong_dtype": "compute",
+    "oscillation": "symptom", "plateau": "symptom",
+    "converged_early": "information",
+}  # fmt: skip
+"""Every ailment, and the stage of a training that it belongs to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """One number that shows a finding, and the threshold it was held against.
+
+    Args:
+        trace: name of the signal or fact.
+        value, threshold: what was measured and what is allowed.
+        comparison: how they stand, e.g. `>`.
+        layer: the module, where there is one.
+    """
+
+    trace: str
+    value: float
+    threshold: float
+    comparison: str = ">"
+    layer: str | None = None
+
+    def __str__(self) -> str:
+        where = f" in {self.layer}" if self.layer else ""
+        return f"{self.trace}{where} = {self.value:.4g} ({self.comparison} {self.threshold:.4g})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What ails a run.
+
+    Args:
+        ailment: one of `AILMENTS`.
+        severity: `information`, `warning` or `critical`.
+        confidence: 0 to 1, how sure the rule is of the name.
+        grade: `D` contract, `S` statistic, `W` what-if probe.
+        meaning: two sentences for a person who is no expert.
+        evidence: the numbers and their thresholds.
+        span: first and last optimizer step at which it shows; `None` for the whole run.
+        layers: the modules concerned.
+        fix: what to change, the line of code where it is a fault of code or data.
+        source: where the rule comes from.
+        measured: numbers from which a technique may choose its dose, e.g. `grad_norm.q90`.
+        consequences: findings that this one explains.
+    """
+
+    ailment: str
+    severity: str
+    confidence: float
+    grade: str
+    meaning: str
+    evidence: tuple[Reading, ...] = ()
+    span: tuple[int, int] | None = None
+    layers: tuple[str, ...] = ()
+    fix: str = ""
+    source: str = ""
+    measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    consequences: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.ailment in AILMENTS, self.ailment
+        assert self.severity in SEVERITIES, self.severity
+        assert self.grade in GRADES, self.grade
+        assert 0 <= self.confidence <= 1, self.confidence
+
+    @property
+    def stage(self) -> str:
+        """The stage of a training that the ailment belongs to, e.g. `data`, `rate`."""
+        return AILMENTS[self.ailment]
+
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """The numbers that techniques read when they choose a dose."""
+        return self.measured
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether it asks for an action; information does not."""
+        return self.severity != "information"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; numbers that are not finite become `None`."""
+        data = dataclasses.asdict(self)
+        data["consequences"] = [f.to_dict() for f in self.consequences]
+        data["measured"] = {k: _finite(v) for k, v in self.measured.items()}
+        for reading in data["evidence"]:
+            reading.update({k: _finite(reading[k]) for k in ("value", "threshold")})
+        for key in ("evidence", "layers", "span"):
+            data[key] = list(data[key]) if data[key] is not None else None
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Finding:
+        """Make the finding that `to_dict` described."""
+        values = dict(data)
+        numbers = {"value": math.nan, "threshold": math.nan}
+        values["evidence"] = tuple(
+            Reading(**{**r, **{k: d for k, d in numbers.items() if r[k] is None}}) for r in values["evidence"]
+        )
+        values["measured"] = {k: math.nan if v is None else v for k, v in values["measured"].items()}
+        values["span"] = tuple(values["span"]) if values["span"] else None
+        values["layers"] = tuple(values["layers"])
+        values["consequences"] = tuple(cls.from_dict(f) for f in values["consequences"])
+        return cls(**values)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def rank(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings, the most severe and surest first; among equals the earlier in the causal order."""
+    order = {name: i for i, name in enumerate(AILMENTS)}
+    return sorted(
+        findings, key=lambda f: (-SEVERITIES.index(f.severity), -round(f.confidence, 2), order[f.ailment])
+    )
+
+
+def fold(findings: Sequence[Finding], explains: Mapping[str, Iterable[str]]) -> list[Finding]:
+    """Attach every finding that another one explains to that one, and return what is left, ranked.
+
+    Args:
+        explains: for each ailment the ailments that it can cause; must not contain a circle.
+    """
+    order = {name: i for i, name in enumerate(AILMENTS)}
+    alarms = [f for f in findings if f.is_alarm]
+    cause_of: dict[int, int] = {}
+    for i, finding in enumerate(findings):
+        causes = [
+            c for c in alarms
+            if c is not finding and finding.ailment in explains.get(c.ailment, ())
+        ]  # fmt: skip
+        if causes:
+            best = min(causes, key=lambda c: (-c.confidence, order[c.ailment]))
+            cause_of[i] = next(j for j, f in enumerate(findings) if f is best)
+    below: dict[int, list[Finding]] = {}
+    for i in cause_of:
+        root = i
+        while root in cause_of:
+            root = cause_of[root]
+        below.setdefault(root, []).append(findings[i])
+    return rank(
+        dataclasses.replace(f, consequences=tuple(rank(below.get(i, ()))))
+        for i, f in enumerate(findings)
+        if i not in cause_of
+    )

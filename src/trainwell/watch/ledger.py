@@ -1,0 +1,74 @@
+"""Keeps values on their device and brings them over in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwell.values.signal import Traces
+
+BLOCK = 512
+"""Tensors that are held before they are fetched in one copy."""
+
+
+class Ledger:
+    """Writes what the families measure into the traces."""
+
+    def __init__(self, traces: Traces) -> None:
+        self.traces = traces
+        self._pending: list[tuple[str, str | None, int, Any]] = []
+        self._losses: list[Tensor] = []
+        self._loss_steps: list[int] = []
+
+    def at(self, step: int) -> Callable[..., None]:
+        """Return the `record` function of one step."""
+
+        def record(signal: str, value: Any, layer: str | None = None) -> None:
+            if isinstance(value, Tensor):
+                value = value.detach()
+            self._pending.append((signal, layer, step, value))
+
+        return record
+
+    def loss(self, step: int, value: Tensor) -> None:
+        """Note one training loss."""
+        self._loss_steps.append(step)
+        self._losses.append(value)
+
+    def flush_if_full(self) -> None:
+        """Fetch what is held once it is a block."""
+        if len(self._losses) >= BLOCK or len(self._pending) >= 4 * BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Fetch everything that is held."""
+        if self._losses:
+            steps, values = self._loss_steps, _fetch(self._losses)
+            self._loss_steps, self._losses = [], []
+            self._add_losses(steps, values)
+        pending, self._pending = self._pending, []
+        tensors = [v for *_, v in pending if isinstance(v, Tensor)]
+        fetched = iter(_fetch(tensors))
+        for signal, layer, step, value in pending:
+            self.traces.add(signal, step, next(fetched) if isinstance(value, Tensor) else value, layer)
+
+    def _add_losses(self, steps: list[int], values: list[Any]) -> None:
+        """Average the losses of one window: with accumulation a step has several."""
+        marks = np.asarray(steps)
+        numbers = np.asarray([float(np.mean(v)) for v in values])
+        unique, place = np.unique(marks, return_inverse=True)
+        means = np.bincount(place, numbers) / np.bincount(place)
+        self.traces.extend("train_loss", unique.tolist(), means.tolist())
+
+
+def _fetch(tensors: list[Tensor]) -> list[Any]:
+    if not tensors:
+        return []
+    flat = torch.cat([t.reshape(-1).float() for t in tensors]).cpu().numpy()
+    ends = np.cumsum([t.numel() for t in tensors])
+    parts = np.split(flat, ends[:-1])
+    return [float(p[0]) if t.dim() == 0 else p.reshape(t.shape).copy() for p, t in zip(parts, tensors, strict=True)]

@@ -1,0 +1,105 @@
+"""Sees every call of torch's loss functions while a watcher listens.
+
+`nn.CrossEntropyLoss` and its kin call `torch.nn.functional` by name, so that replacing the functions there
+sees modules and functions alike. The call itself is passed on unchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KINDS = {
+    "cross_entropy": "classification", "nll_loss": "classification", "multi_margin_loss": "classification",
+    "binary_cross_entropy": "binary", "binary_cross_entropy_with_logits": "binary",
+    "mse_loss": "regression", "l1_loss": "regression", "smooth_l1_loss": "regression",
+    "huber_loss": "regression", "kl_div": "distribution", "poisson_nll_loss": "regression",
+}  # fmt: skip
+"""The loss functions that are seen, and the task that each stands for."""
+
+
+@dataclasses.dataclass
+class LossCall:
+    """One call of a loss function.
+
+    Args:
+        name: its name in `torch.nn.functional`.
+        function: the original function.
+        input, target: its first two arguments.
+        args, kwargs: the others.
+        value: what it returned.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    input: Tensor
+    target: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Tensor
+
+    def again(self, input: Tensor, target: Tensor | None = None, **changes: Any) -> Tensor:
+        """Call the function again on another input."""
+        kwargs = self.kwargs | changes
+        result: Tensor = self.function(input, self.target if target is None else target, *self.args, **kwargs)
+        return result
+
+    def each(self, rows: int) -> Tensor:
+        """Return the loss of each sample, averaged over positions where a sample has several."""
+        losses = self.again(self.input.detach(), reduction="none").detach().float()
+        return losses.reshape(rows, -1).mean(1) if rows and losses.numel() % rows == 0 else losses.reshape(-1)
+
+
+Listener = Callable[[LossCall], None]
+_LISTENERS: list[Listener] = []
+_ORIGINALS: dict[str, Callable[..., Tensor]] = {}
+
+
+def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @functools.wraps(original)
+    def seen(*args: Any, **kwargs: Any) -> Tensor:
+        value = original(*args, **kwargs)
+        if not torch.compiler.is_compiling() and _LISTENERS:
+            _tell(name, original, args, kwargs, value)
+        return value
+
+    return seen
+
+
+def _tell(
+    name: str, original: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], value: Tensor
+) -> None:
+    rest = dict(kwargs)
+    pair = list(args[:2])
+    for key in ("input", "target")[len(pair) :]:
+        if key in rest:
+            pair.append(rest.pop(key))
+    if len(pair) == 2:
+        call = LossCall(name, original, pair[0], pair[1], args[2:], rest, value)
+        for listener in tuple(_LISTENERS):
+            listener(call)
+
+
+def listen(listener: Listener) -> None:
+    """Let a listener hear of every loss from now on."""
+    if not _LISTENERS:
+        for name in KINDS:
+            _ORIGINALS[name] = getattr(F, name)
+            setattr(F, name, _wrap(name, _ORIGINALS[name]))
+    _LISTENERS.append(listener)
+
+
+def unlisten(listener: Listener) -> None:
+    """Stop it; with the last listener torch gets its own functions back."""
+    if listener in _LISTENERS:
+        _LISTENERS.remove(listener)
+        if not _LISTENERS:
+            for name, original in _ORIGINALS.items():
+                setattr(F, name, original)
+            _ORIGINALS.clear()

@@ -1,0 +1,173 @@
+"""A copy of the model on which everything is measured, so that the loop's own model stays untouched."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainwell.watch.losses import LossCall
+
+Tree = Any
+
+
+@dataclasses.dataclass
+class Forward:
+    """What the root module was called with, and what it needs to be called so again."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    training: bool
+    rng: Tensor
+    device_rng: Tensor | None = None
+    autocast: tuple[str, torch.dtype] | None = None
+    output: Tree = None
+    calls: list[LossCall] = dataclasses.field(default_factory=list)
+    inside: int = 0
+    """How many of the calls came from within the forward."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, Tensor) and v.dim()]
+
+    @property
+    def rows(self) -> int:
+        """Samples in the batch."""
+        return int(self.tensors[0].shape[0]) if self.tensors else 0
+
+
+@contextlib.contextmanager
+def same_streams(forward: Forward | None = None) -> Iterator[None]:
+    """Give the global random streams back as they were; inside they stand as they did at that forward."""
+    python, numbers, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    accelerator = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    try:
+        if forward is not None:
+            torch.set_rng_state(forward.rng)
+            if forward.device_rng is not None:
+                torch.cuda.set_rng_state(forward.device_rng)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)
+        torch.set_rng_state(torch_state)
+        if accelerator is not None:
+            torch.cuda.set_rng_state(accelerator)
+
+
+class Replica:
+    """A deep copy without the user's hooks; its weights are set before each use."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = _copied(model)
+        self.modules = {name: m for name, m in self.model.named_modules() if name}
+        self.params = list(self.model.parameters())
+        self.buffers = list(self.model.buffers())
+
+    @torch.no_grad()
+    def take(self, model: nn.Module) -> None:
+        """Copy weights, buffers, modes and which parameters learn."""
+        self._copy(self.params, list(model.parameters()))
+        self._copy(self.buffers, list(model.buffers()))
+        for own, other in zip(self.params, model.parameters(), strict=True):
+            if own.requires_grad != other.requires_grad:
+                own.requires_grad_(other.requires_grad)
+        for mine, its in zip(self.model.modules(), model.modules(), strict=True):
+            mine.training = its.training
+
+    @torch.no_grad()
+    def take_params(self, model: nn.Module) -> None:
+        """Copy the weights alone."""
+        self._copy(self.params, list(model.parameters()))
+
+    @staticmethod
+    def _copy(own: list[Any], other: list[Any]) -> None:
+        if [t.shape for t in own] != [t.shape for t in other]:
+            raise RuntimeError("the model changed its parameters")
+        if own:
+            torch._foreach_copy_(own, [t.detach() for t in other])
+
+    def run(self, forward: Forward, heard: list[LossCall], calls: list[LossCall] | None = None) -> Tensor:
+        """Call the copy as the model was called and return the mean loss of that batch.
+
+        Args:
+            heard: where the watcher puts the losses that the copy computes within its forward.
+        """
+        heard.clear()
+        with same_streams(forward), _autocast(forward):
+            output = self.model(*forward.args, **forward.kwargs)
+            losses = [call.value for call in heard[: forward.inside]]
+            for call in (calls if calls is not None else forward.calls)[forward.inside :]:
+                losses.append(call.again(_like(call.input, forward.output, output)))
+        if not losses:
+            raise LookupError("no loss was seen for this batch")
+        return torch.stack([loss.float().mean() for loss in losses]).sum()
+
+    @contextlib.contextmanager
+    def mode(self, training: bool) -> Iterator[None]:
+        """Run the copy in training or in evaluation mode."""
+        before = [m.training for m in self.model.modules()]
+        self.model.train(training)
+        try:
+            yield
+        finally:
+            for module, was in zip(self.model.modules(), before, strict=True):
+                module.training = was
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    with same_streams():
+        twin = copy.deepcopy(model)
+    for module in twin.modules():
+        for table in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            for key, hook in list(table.items()):
+                # weight and spectral norm compute their weight in a hook: those stay
+                if not type(hook).__module__.startswith("torch.nn.utils"):
+                    del table[key]
+    for param in twin.parameters():
+        param.grad = None
+    return twin
+
+
+def _autocast(forward: Forward) -> contextlib.AbstractContextManager[Any]:
+    if forward.autocast is None:
+        return contextlib.nullcontext()
+    kind, dtype = forward.autocast
+    # without the cache: the copy's weights change between two calls in one context
+    return torch.autocast(kind, dtype=dtype, cache_enabled=False)
+
+
+def tensors_of(tree: Tree) -> list[Tensor]:
+    """Return the tensors of an output, in a fixed order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        return [t for v in tree.values() for t in tensors_of(v)]
+    if isinstance(tree, list | tuple):
+        return [t for v in tree for t in tensors_of(v)]
+    return []
+
+
+def _like(input: Tensor, output: Tree, new_output: Tree) -> Tensor:
+    """Return from the new output what the loss was given from the old one: itself, a view, a reshaped copy."""
+    olds, news = tensors_of(output), tensors_of(new_output)
+    for old, new in zip(olds, news, strict=True):
+        if old is input:
+            return new
+    for old, new in zip(olds, news, strict=True):
+        same = old.untyped_storage().data_ptr() == input.untyped_storage().data_ptr()
+        if same and old.dtype == input.dtype and old.stride() == new.stride():
+            return new.as_strided(
+                input.shape, input.stride(), input.storage_offset() - old.storage_offset() + new.storage_offset()
+            )
+    for old, new in zip(olds, news, strict=True):
+        if old.numel() == input.numel():
+            return new.reshape(input.shape)
+    raise LookupError("the input of the loss is not the output of the model")

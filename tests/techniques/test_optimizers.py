@@ -1,0 +1,155 @@
+"""Our optimizers against torch.optim over 100 steps, and stacks of lanes against single runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainwell.engine.flat import Flat
+from trainwell.techniques.adam import Adam
+from trainwell.techniques.adamw import AdamW
+from trainwell.techniques.muon import Muon, hidden_matrices, orthogonal
+from trainwell.techniques.nadamw import NAdamW
+from trainwell.techniques.nesterov import Nesterov
+from trainwell.techniques.sgd import SGD
+from trainwell.testing.lanes import flats, lane_of, randomize, stacked
+
+STEPS = 100
+LR = 0.01
+
+
+def groups(params: Flat, decay: float) -> list[dict[str, Any]]:
+    """Split as trainwell does: decay on matrices and kernels only."""
+    tensors = [v.clone().requires_grad_() for v in params.views]
+    decayed = [t for t, s in zip(tensors, params.slots, strict=True) if s.decay]
+    others = [t for t, s in zip(tensors, params.slots, strict=True) if not s.decay]
+    return [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def advance(technique: Any, params: Flat, grads: Flat, state: dict[str, Tensor], step: int) -> None:
+    if hasattr(technique, "update"):
+        technique.update(params, LR)
+    params.flat.sub_(technique.direction(grads, state, step), alpha=LR)
+
+
+def gradients(params: Flat, grads: Flat, generator: torch.Generator) -> None:
+    """Noise on a quadratic, so that moments have something to follow."""
+    randomize(grads, generator)
+    grads.flat.mul_(0.3).add_(params.flat, alpha=0.5)
+
+
+REFERENCES = [
+    (SGD(momentum=0.9), torch.optim.SGD, {"momentum": 0.9}, 0.0),
+    (SGD(momentum=0.0), torch.optim.SGD, {}, 0.0),
+    (Nesterov(momentum=0.8), torch.optim.SGD, {"momentum": 0.8, "nesterov": True}, 0.0),
+    (Adam(), torch.optim.Adam, {}, 0.0),
+    (Adam(beta1=0.5, beta2=0.9, eps=1e-3), torch.optim.Adam, {"betas": (0.5, 0.9), "eps": 1e-3}, 0.0),
+    (AdamW(weight_decay=0.3), torch.optim.AdamW, {}, 0.3),
+    (NAdamW(weight_decay=0.3), torch.optim.NAdam, {"decoupled_weight_decay": True}, 0.3),
+    (NAdamW(momentum_decay=0.1), torch.optim.NAdam, {"decoupled_weight_decay": True, "momentum_decay": 0.1}, 0.01),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("technique", "reference", "options", "decay"), REFERENCES, ids=lambda v: str(v))
+def test_optimizer_equals_torch(
+    technique: Any, reference: Any, options: dict[str, Any], decay: float, dtype: torch.dtype
+) -> None:
+    params, grads = flats(dtype=dtype)
+    given = groups(params, decay)
+    optimizer = reference(given, lr=LR, **options)
+    tensors = [t for g in given for t in g["params"]]
+    state, generator = technique.init_state(params), torch.Generator().manual_seed(1)
+    for step in range(1, STEPS + 1):
+        gradients(params, grads, generator)
+        for tensor, grad in zip(tensors, grads.views, strict=True):
+            tensor.grad = grad.clone()
+        optimizer.step()
+        advance(technique, params, grads, state, step)
+    for ours, tensor in zip(params.views, tensors, strict=True):
+        assert relative(ours, tensor) < (1e-6 if dtype == torch.float32 else 1e-13)
+
+
+def test_muon_equals_torch_on_matrices_and_adamw_on_the_rest() -> None:
+    technique = Muon(beta1=0.9, beta2=0.99, weight_decay=0.2)
+    params, grads = flats(dtype=torch.float32)
+    hidden = {slot.name for slot, _ in hidden_matrices(params)}
+    assert hidden == {"0.weight", "1.weight", "3.weight"}
+    tensors = {s.name: v.clone() for s, v in zip(params.slots, params.views, strict=True)}
+    matrices = {n: tensors[n].flatten(1).requires_grad_() for n in hidden}
+    rest = {n: t.requires_grad_() for n, t in tensors.items() if n not in hidden}
+    muon = torch.optim.Muon(
+        matrices.values(), lr=LR, weight_decay=0.2, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+    )
+    decays = [{"params": [t], "weight_decay": 0.2 if t.ndim > 1 else 0.0} for t in rest.values()]
+    adamw = torch.optim.AdamW(decays, lr=LR, betas=(0.9, 0.99))
+    state, generator = technique.init_state(params), torch.Generator().manual_seed(1)
+    for step in range(1, STEPS + 1):
+        gradients(params, grads, generator)
+        for name, grad in grads.named().items():
+            (matrices if name in hidden else rest)[name].grad = (grad.flatten(1) if name in hidden else grad).clone()
+        muon.step()
+        adamw.step()
+        advance(technique, params, grads, state, step)
+    worst = max(relative(v.flatten(1), matrices[n]) for n, v in params.named().items() if n in hidden)
+    assert worst < 1e-6
+    assert max(relative(params.named()[n], t) for n, t in rest.items()) < 1e-6
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    """Norm of the difference over the norm. In float32 single elements of both differ by more from float64."""
+    return float((ours - theirs.detach()).norm() / theirs.detach().norm())
+
+
+def test_orthogonal_brings_singular_values_near_one() -> None:
+    matrices = torch.randn(3, 20, 12, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonal(matrices, torch.float32))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_muon_leaves_a_zero_gradient_finite() -> None:
+    params, grads = flats()
+    grads.flat.zero_()
+    technique = Muon()
+    assert technique.direction(grads, technique.init_state(params), 1).isfinite().all()
+
+
+LANES = [
+    [SGD(momentum=m) for m in (0.0, 0.5, 0.95)],
+    [Nesterov(momentum=m) for m in (0.0, 0.5, 0.95)],
+    [Adam(beta1=b, beta2=c, eps=e) for b, c, e in ((0.0, 0.9, 1e-8), (0.9, 0.999, 1e-3), (0.95, 0.5, 1e-6))],
+    [AdamW(beta1=b, weight_decay=w) for b, w in ((0.0, 0.0), (0.9, 0.1), (0.95, 3.0))],
+    [NAdamW(beta1=b, momentum_decay=d) for b, d in ((0.5, 0.0), (0.9, 0.004), (0.95, 0.1))],
+    [Muon(beta1=b, beta2=c) for b, c in ((0.5, 0.9), (0.9, 0.95), (0.95, 0.999))],
+]
+
+
+@pytest.mark.parametrize("techniques", LANES, ids=lambda v: v[0].name)
+def test_lanes_with_different_betas_equal_single_runs(techniques: list[Any]) -> None:
+    stack = stacked(techniques)
+    params, grads = flats((3,))
+    singles = [lane_of(params, k) for k in range(3)]
+    state, states = stack.init_state(params), [t.init_state(s) for t, s in zip(techniques, singles, strict=True)]
+    generator = torch.Generator().manual_seed(1)
+    for step in range(1, STEPS + 1):
+        gradients(params, grads, generator)
+        for k, (technique, single) in enumerate(zip(techniques, singles, strict=True)):
+            advance(technique, single, lane_of(grads, k), states[k], step)
+        advance(stack, params, grads, state, step)
+    for k, single in enumerate(singles):
+        torch.testing.assert_close(params.flat[k], single.flat, rtol=1e-10, atol=1e-12)
+
+
+def test_padding_stays_zero() -> None:
+    params, grads = flats()
+    used = torch.zeros_like(params.flat, dtype=torch.bool)
+    for slot in params.slots:
+        used[slot.offset : slot.offset + slot.numel] = True
+    for technique in (SGD(), Nesterov(), Adam(), AdamW(), NAdamW(), Muon()):
+        state = technique.init_state(params)
+        for step in range(1, 4):
+            assert (technique.direction(grads, state, step)[~used] == 0).all(), technique.name
