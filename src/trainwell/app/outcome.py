@@ -18,13 +18,15 @@ from trainwell.engine.compose import Sites
 from trainwell.engine.parts import Build
 from trainwell.engine.training import Training
 from trainwell.models import build_model
-from trainwell.values.errors import RunError, TrainingError
+from trainwell.values.errors import RunError, TrainingError, UsageError
 from trainwell.values.journal import epochs, read_journal
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from trainwell.app.fit import Setup
 
 
@@ -135,3 +137,44 @@ def rebuild(
     sites = Sites.of(recipe)
     structure = Sites(tuple(m for m in sites.members if m.family != "init"), sites.optimizer, sites.schedule)
     return structure.build_model(model, lambda _: Build(generator, (), generator))
+
+
+def evaluate_run(run: Run, data: Any) -> dict[str, float]:
+    """Return all metrics of a run on a labelled table (a path or a frame)."""
+    from trainwell.data import load_part
+    from trainwell.engine.feed import from_numpy
+
+    if run.predictor.transform is None or run.task is None:
+        raise RunError("evaluate is for runs on tables; score a module of yours with run.predict.")
+    part = load_part(data, run.predictor.transform, run.task)
+    x, y = from_numpy(part.x, part.y)
+    return scores(run.task, _in_unit(run.task, y.numpy()), Predictor(run.model, run.task).scored(x))
+
+
+def predictions(run: Run, data: Any, *, proba: bool = False) -> pd.DataFrame:
+    """Return the prediction of every row in its order, and the probability of each class if asked for."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"prediction": run.predict(data)})
+    if proba:
+        assert run.task is not None
+        table = run.predict_proba(data)
+        for i, label in enumerate(run.task.classes):
+            frame[f"probability_{label}"] = table[:, i]
+    return frame
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as .csv or .parquet, whole or not at all."""
+    from trainwell.values.atomic import temporary_beside
+
+    kinds = {".csv": frame.to_csv, ".parquet": frame.to_parquet}
+    if path.suffix not in kinds:
+        raise UsageError(f"--out {path}: expected a name that ends in .csv or .parquet.")
+    temporary = temporary_beside(path)
+    try:
+        kinds[path.suffix](temporary, index=False)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"--out {path}: {error.strerror}.") from error

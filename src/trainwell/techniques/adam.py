@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
@@ -25,7 +25,7 @@ class Adam(Technique):
 
     role = "optimizer"
     default_lr: ClassVar[float] = 1e-3
-    calls = 1
+    calls = 2
 
     beta1: float = dose(0.9, low=0.0, high=0.999, unit="memory of the mean")
     beta2: float = dose(0.999, low=0.0, high=0.99999, unit="memory of the mean square")
@@ -36,11 +36,16 @@ class Adam(Technique):
         return {"mean": zeros(shape), "mean_square": zeros(shape), "_direction": zeros(shape)}
 
     def direction(self, grads: Flat, state: dict[str, Tensor], step: int) -> Tensor:
-        import torch  # cheap when loaded; `out=` saves a pass over the memory
+        mean = state["mean"].lerp_(grads.flat, (1 - self.beta1) / (1 - self.beta1**step))
+        root = root_mean_square(grads.flat, state, self.beta2, step)
+        return root.add_(self.eps).reciprocal_().mul_(mean)
 
-        g, mean, mean_square, out = grads.flat, state["mean"], state["mean_square"], state["_direction"]
-        mean.lerp_(g, (1 - self.beta1) / (1 - self.beta1**step))
-        torch.mul(g, g, out=out)
-        mean_square.lerp_(out, (1 - self.beta2) / (1 - self.beta2**step))
-        torch.sqrt(mean_square, out=out)
-        return torch.div(mean, out.add_(self.eps), out=out)
+
+def root_mean_square(grads: Tensor, state: dict[str, Tensor], beta2: Any, step: int) -> Tensor:
+    """Return the root of the running mean square, bias-corrected, in the buffer `_direction`."""
+    import torch  # costs nothing once loaded; `out=` saves passes over the memory
+
+    out, mean_square = state["_direction"], state["mean_square"]
+    torch.mul(grads, grads, out=out)
+    mean_square.lerp_(out, (1 - beta2) / (1 - beta2**step))
+    return torch.sqrt(mean_square, out=out)

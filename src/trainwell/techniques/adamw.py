@@ -21,7 +21,7 @@ class AdamW(Adam):
     """
 
     name = "adamw"
-    calls = 2
+    calls = 3
 
     weight_decay: float = dose(0.01, low=0.0, high=10.0, unit="share of the weights per unit of rate")
 

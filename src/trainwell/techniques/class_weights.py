@@ -51,6 +51,8 @@ class ClassWeights(Technique):
             return weights.to(device, dtype)
 
         def weighted(outputs: Tensor, target: Tensor) -> Tensor:
-            return each(outputs, target) * at(outputs.device, outputs.dtype).gather(-1, target)
+            losses, by_class = each(outputs, target), at(outputs.device, outputs.dtype)
+            shape = (*by_class.shape[:-1], *(1,) * (target.ndim - by_class.ndim), len(counts))
+            return losses * by_class.view(shape).expand(*target.shape[:-1], -1).gather(-1, target)
 
         return weighted

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
+from trainwell.techniques._lanes import per_lane
 from trainwell.values.dose import dose
 from trainwell.values.errors import RecipeError
 from trainwell.values.technique import Technique
@@ -29,7 +30,7 @@ class LabelSmoothing(Technique):
 
     treats = ("overfitting", "label_noise")
     expects: ClassVar = {"val_loss": "-"}
-    calls = 1
+    calls = 2
 
     amount: float = dose(0.1, low=0.001, high=0.9, off=0.0, unit="share of the label")
 
@@ -39,7 +40,8 @@ class LabelSmoothing(Technique):
         amount = self.amount
 
         def smoothed(outputs: Tensor, target: Tensor) -> Tensor:
-            over_classes = outputs.logsumexp(-1) - outputs.mean(-1)
-            return each(outputs, target) * (1 - amount) + over_classes * amount
+            losses, over_classes = each(outputs, target), outputs.logsumexp(-1) - outputs.mean(-1)
+            share = per_lane(amount, losses.ndim - 1)
+            return losses * (1 - share) + over_classes * share
 
         return smoothed

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainwell.techniques._lanes import per_lane
-from trainwell.techniques.adam import Adam
+from trainwell.techniques.adam import Adam, root_mean_square
 from trainwell.values.dose import choice, dose
 
 if TYPE_CHECKING:
@@ -41,16 +41,18 @@ class Muon(Adam):
     def direction(self, grads: Flat, state: dict[str, Tensor], step: int) -> Tensor:
         import torch
 
-        out, mean = Adam.direction(self, grads, state, step), state["mean"]
-        dtype = torch.float64 if grads.flat.dtype == torch.float64 else getattr(torch, self.precision)
-        raw = self.beta1 * (1 - self.beta1**step)  # Nesterov's mix holds the mean without its bias correction
+        mean = state["mean"].lerp_(grads.flat, 1 - self.beta1)
+        out = root_mean_square(grads.flat, state, self.beta2, step)
+        torch.div(mean, out.add_(self.eps).mul_(1 - self.beta1**step), out=out)
+        dtype = torch.float64 if out.dtype == torch.float64 else getattr(torch, self.precision)
         for slot, grad in hidden_matrices(grads):
             end, rows = slot.offset + math.prod(slot.shape), slot.shape[0]
-            ahead = mean[..., slot.offset : end].mul(raw).view(grad.shape)
-            ahead.add_(grad * per_lane(1 - self.beta1, len(slot.shape)))
+            ahead = grad.lerp(
+                mean[..., slot.offset : end].view(grad.shape), per_lane(self.beta1, len(slot.shape))
+            )
             move = orthogonal(ahead.view(-1, rows, (end - slot.offset) // rows), dtype)
-            scale = 0.2 * math.sqrt(max(move.shape[-2:]))
-            out[..., slot.offset : end].view(move.shape).copy_(move).mul_(scale)
+            move = move.mul(0.2 * math.sqrt(max(move.shape[-2:])))
+            out[..., slot.offset : end].copy_(move.reshape(*out.shape[:-1], -1))
         return out
 
     def update(self, params: Flat, lr: Any) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from trainwell.techniques.adam import root_mean_square
 from trainwell.techniques.adamw import AdamW
 from trainwell.values.dose import dose
 
@@ -35,20 +36,13 @@ class NAdamW(AdamW):
     def direction(self, grads: Flat, state: dict[str, Tensor], step: int) -> Tensor:
         import torch
 
-        g, mean, mean_square = grads.flat, state["mean"], state["mean_square"]
-        out, ahead, product = state["_direction"], state["_ahead"], state["momentum_product"]
+        mean, ahead, product = state["mean"], state["_ahead"], state["momentum_product"]
         now = self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
         then = self.beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * self.momentum_decay))
         product.mul_(now)
-        mean.lerp_(g, 1 - self.beta1)
-        torch.mul(g, g, out=out)
-        mean_square.lerp_(out, (1 - self.beta2) / (1 - self.beta2**step))
-        torch.sqrt(mean_square, out=out)
-        out.add_(self.eps)
+        mean.lerp_(grads.flat, 1 - self.beta1)
         # written with `x - 1` and reciprocals: `1 - tensor` and `1 / tensor` are Python calls in torch
-        torch.mul(g, (product - 1).reciprocal_().mul_(now - 1), out=ahead)
+        torch.mul(grads.flat, (product - 1).reciprocal_().mul_(now - 1), out=ahead)
         ahead.addcmul_(mean, (product * then).sub_(1).reciprocal_().mul_(then).neg_())
-        return torch.div(ahead, out, out=out)
-
-    def update(self, params: Flat, lr: Any) -> None:
-        params.decayed.mul_(1 - lr * self.weight_decay)
+        root = root_mean_square(grads.flat, state, self.beta2, step)
+        return torch.div(ahead, root.add_(self.eps), out=root)

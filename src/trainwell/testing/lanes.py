@@ -26,7 +26,9 @@ def network() -> nn.Module:
     )
 
 
-def flats(lanes: tuple[int, ...] = (), dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Flat, Flat]:
+def flats(
+    lanes: tuple[int, ...] = (), dtype: torch.dtype = torch.float64, seed: int = 0
+) -> tuple[Flat, Flat]:
     """Return random weights and gradients of `network()`, different in every lane; padding is zero."""
     params, grads = flatten(parameter_groups(network().to(dtype)), lanes)
     generator = torch.Generator().manual_seed(seed)
@@ -82,5 +84,3 @@ def _at(spec: Any, share: float) -> Any:
     else:
         value = low + share * (high - low)
     return round(value) if spec.integer else value
-
-
