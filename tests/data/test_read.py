@@ -35,7 +35,8 @@ def test_csv_reads_names_values_and_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("t.tsv", "a\tb\n1\t2\n"), ("t.csv", "a;b\n1;2\n"), ("t.csv", "a|b\n1|2\n"), ("t.csv", "\ufeffa,b\r\n1,2\r\n"),
+        ("t.tsv", "a\tb\n1\t2\n"), ("t.csv", "a;b\n1;2\n"), ("t.csv", "a|b\n1|2\n"),
+        ("t.csv", "\ufeffa,b\r\n1,2\r\n"),
         ("t.csv", "a,b\r1,2\r"), ("t.csv", "a, b\n1, 2"),
     ],
 )  # fmt: skip
@@ -110,8 +111,8 @@ def test_path_that_is_wrong_suggests_the_nearest(tmp_path: Path) -> None:
 def test_frames_and_arrays_read_alike() -> None:
     x, y = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 1])
     frame = pd.DataFrame(x, columns=["x0", "x1"], index=[7, 3])
-    tables = [read_table((x, y)), read_table((frame, pd.Series(y, name="target"))), read_table((x.tolist(), y.tolist())),
-              read_table((pl.DataFrame(frame), pl.Series("target", y)))]  # fmt: skip
+    named, polars = pd.Series(y, name="target"), (pl.DataFrame(frame), pl.Series("target", y))
+    tables = [read_table(s) for s in ((x, y), (frame, named), (x.tolist(), y.tolist()), polars)]
     for table in tables:
         assert table.target == "target"
         assert {n: list(map(float, c)) for n, c in table.columns.items()} == {

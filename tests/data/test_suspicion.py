@@ -25,7 +25,8 @@ def frame_of(rows: int = 600, seed: int = 0) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "leak",
     [
-        lambda y: y * 3 + 1, lambda y: np.exp(4 * y), lambda y: -(y**3), lambda y: y + 1e-3 * np.arange(len(y)) % 2,
+        lambda y: y * 3 + 1, lambda y: np.exp(4 * y), lambda y: -(y**3),
+        lambda y: y + 0.05 * (np.arange(len(y)) % 2),
         lambda y: np.where(np.arange(len(y)) % 50 == 0, np.nan, y),
     ],
 )  # fmt: skip
@@ -49,6 +50,12 @@ def test_copy_of_a_class_is_suspected_also_when_it_is_rare(share: float) -> None
     frame["word"] = frame.y.map({"yes": "done", "no": "open"})
     frame["number"] = (frame.y == "yes") * 5 + rng.random(3000)
     assert leaking(prepare_table(frame, "y")) == ["word", "number"]
+
+
+def test_missing_cells_that_tell_the_class_are_suspected() -> None:
+    frame = frame_of().assign(y=lambda f: f.y > 0)
+    frame["holes"] = np.where(frame.y, np.nan, np.random.default_rng(0).normal(size=len(frame)))
+    assert leaking(prepare_table(frame, "y")) == ["holes"]
 
 
 def test_good_columns_are_not_suspected() -> None:
@@ -95,13 +102,17 @@ def test_doubles_are_removed_from_training_when_asked() -> None:
 
 
 def test_identifiers_do_not_hide_doubles() -> None:
-    frame = pd.concat([frame_of(200), frame_of(200)], ignore_index=True).assign(row=lambda f: np.arange(len(f)))
+    frame = pd.concat([frame_of(200), frame_of(200)], ignore_index=True).assign(
+        row=lambda f: np.arange(len(f))
+    )
     assert doubles(prepare_table(frame, "y"))
 
 
 def test_hashes_do_not_depend_on_the_dtype() -> None:
     ints = row_hashes({"a": cells_of(np.array([1, 2])), "b": cells_of(pd.Series(["x", "y"]))})
-    floats = row_hashes({"a": cells_of(np.array([1.0, 2.0])), "b": cells_of(pd.Series(["x", "y"], dtype="category"))})
+    floats = row_hashes(
+        {"a": cells_of(np.array([1.0, 2.0])), "b": cells_of(pd.Series(["x", "y"], dtype="category"))}
+    )
     assert (ints == floats).all()
     zeros = row_hashes({"a": cells_of(np.array([0.0, -0.0, np.nan]))})
     assert zeros[0] == zeros[1] != zeros[2]

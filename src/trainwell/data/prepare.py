@@ -150,7 +150,7 @@ def _encode(
         if encoder.fate:
             encoders.append(encoder)
     if not encoders:
-        kinds = ", ".join(f"{c.name}: {c.kind}" for c in columns[:8])
+        kinds = ", ".join(f"{c.name}: {c.kind}" for c in columns[:8] if c.name != target)
         raise DataError(
             f"{table.where} has no column to learn from ({kinds}). See --numeric and --categorical."
         )

@@ -59,8 +59,10 @@ def stratified(strata: np.ndarray, val_fraction: float, test_fraction: float, sp
     }
     for label, (end, count) in enumerate(zip(ends.tolist(), counts.tolist(), strict=True)):
         rows = order[end - count : end]
-        num_val = _share(int(cuts["val"][label]), count, val_fraction, 2)
-        num_test = _share(int(cuts["test"][label]), count - num_val, test_fraction, 2)
+        num_val = _share(
+            int(cuts["val"][label]), count, val_fraction, 2 if test_fraction and count > 2 else 1
+        )
+        num_test = _share(int(cuts["test"][label]), count - num_val, test_fraction, 1)
         take["val"].append(rows[:num_val])
         take["test"].append(rows[num_val : num_val + num_test])
         take["train"].append(rows[num_val + num_test :])
@@ -71,11 +73,11 @@ def _rounded(numbers: np.ndarray) -> np.ndarray:
     return np.floor(numbers + 0.5).astype(np.int64)
 
 
-def _share(num: int, available: int, fraction: float, least: int) -> int:
-    """Return how many rows of a stratum a part gets: at least one where two or more are left, never all."""
-    if fraction == 0 or available < least:
+def _share(num: int, available: int, fraction: float, reserved: int) -> int:
+    """Return how many rows of a stratum a part gets: at least one, if as many as are reserved stay behind."""
+    if fraction == 0 or available <= reserved:
         return 0
-    return min(max(num, 1), available - 1)
+    return min(max(num, 1), available - reserved)
 
 
 def by_group(

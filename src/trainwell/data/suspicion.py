@@ -15,7 +15,8 @@ from trainwell.data.splits import random_of
 
 LEAK_ROWS, LEAK_LEAST = 20_000, 60
 """Training rows that the suspicion looks at, at most and at least."""
-LEAK_BINS = 64
+FEW_VALUES = 64
+"""A number with at most so many values is looked up, one with more is compared with its neighbours."""
 LEAK_ACCURACY, LEAK_R2 = 0.97, 0.99
 LEAK_ERROR = 0.25
 """A leak makes at most this share of the errors of always naming the commonest class."""
@@ -24,8 +25,9 @@ LEAK_ERROR = 0.25
 def leaks(cells: Mapping[str, Cells], target: np.ndarray, num_classes: int, split_seed: int) -> list[Note]:
     """Warn of columns that alone predict the target nearly perfectly, on rows that they were not fitted on.
 
-    Each column is cut into 64 bins of equal numbers of rows (or its values); two halves of the training part
-    predict each other. Numbers are predicted by rank, so that a long tail does not hide a copy.
+    A row is predicted by the rows of the other half with the same value or, of numbers with many values, by
+    its neighbours in order. Targets are predicted by rank, so that a long tail does not hide a copy. A column
+    is judged on all rows, and on those where it is not missing if they are at least half.
 
     Args:
         cells: typed cells of the training rows by column.
@@ -35,21 +37,29 @@ def leaks(cells: Mapping[str, Cells], target: np.ndarray, num_classes: int, spli
         return []
     rows = random_of(split_seed, "leaks").permutation(len(target))[:LEAK_ROWS]
     y = target[rows] if num_classes else _ranks(target[rows])
-    base = np.bincount(y, minlength=num_classes).max() / len(y) if num_classes else 0.0
     notes = []
     for name, column in cells.items():
-        bins = _bins(column.take(rows))
-        if num_classes:
-            score = _accuracy(bins, y, num_classes)
-            found = score > LEAK_ACCURACY and 1 - score <= LEAK_ERROR * (1 - base)
-            said = f"{score:.1%} of held-out rows right (always the commonest class: {base:.1%})"
-        else:
-            score = _r2(bins, y)
-            found, said = score > LEAK_R2, f"R2 {score:.3f} on the ranks of held-out rows"
-        if found:
+        sampled = column.take(rows)
+        guess, present = _guess(sampled, y, num_classes), ~sampled.missing
+        said = _verdict(guess, y, num_classes)
+        if not said and not present.all() and present.sum() >= max(LEAK_LEAST, len(y) / 2):
+            said = _verdict(guess[present], y[present], num_classes)
+        if said:
             mend = f"If it is not known at prediction time: --drop {name}"
             notes.append(warning("leak", f"'{name}' alone predicts the target: {said}. {mend}", name))
     return notes
+
+
+def _verdict(guess: np.ndarray, y: np.ndarray, num_classes: int) -> str:
+    """Return how well the guesses do if that is suspicious, else the empty string."""
+    if num_classes:
+        score, base = float((guess == y).mean()), np.bincount(y).max() / len(y)
+        if score <= LEAK_ACCURACY or 1 - score > LEAK_ERROR * (1 - base) or base == 1:
+            return ""
+        return f"{score:.1%} of held-out rows right (always the commonest class: {base:.1%})"
+    spread = float(((y - y.mean()) ** 2).sum())
+    score = 1 - float(((guess - y) ** 2).sum()) / spread if spread else 0.0
+    return f"R2 {score:.3f} on the ranks of held-out rows" if score > LEAK_R2 else ""
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -59,45 +69,49 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray((ends - (counts + 1) / 2)[index] / max(1, len(values) - 1))
 
 
-def _bins(cells: Cells) -> np.ndarray:
-    """Return the bin of each row; missing cells are a bin of their own."""
+def _guess(cells: Cells, y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Predict every row from other rows by this column alone."""
     if cells.form not in (NUMBERS, MOMENTS):
-        return cells.values + 1
+        return _guess_by_value(cells.values + 1, y, num_classes)
     missing = cells.missing
-    kept = cells.values[~missing].astype(np.float64)
-    out = np.zeros(len(cells), np.int64)
-    if len(kept):
-        edges = np.unique(np.percentile(kept, np.linspace(0, 100, LEAK_BINS + 1)[1:-1], method="higher"))
-        out[~missing] = np.searchsorted(edges, kept, side="left") + 1
-    return out
+    distinct, value = np.unique(cells.values[~missing], return_inverse=True)
+    known = (~missing).astype(np.int64)
+    if len(distinct) <= FEW_VALUES:
+        known[~missing] = value + 1
+        return _guess_by_value(known, y, num_classes)
+    guess = _guess_by_value(known, y, num_classes)
+    order = np.flatnonzero(~missing)[np.argsort(value, kind="stable")]
+    guess[order] = _guess_by_neighbours(y[order], num_classes)
+    return guess
 
 
-def _halves(num: int) -> tuple[tuple[slice, slice], ...]:
-    first, second = slice(0, num // 2), slice(num // 2, num)
-    return (first, second), (second, first)
+def _guess_by_value(value: np.ndarray, y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Predict each half by what the other half has for the same value."""
+    guess, num_values, half = np.empty_like(y), int(value.max()) + 1, len(y) // 2
+    for fit, held in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+        counts = np.bincount(value[fit], minlength=num_values)
+        if num_classes:
+            pairs = np.bincount(value[fit] * num_classes + y[fit], minlength=num_values * num_classes)
+            best = pairs.reshape(num_values, num_classes).argmax(1)
+            best[counts == 0] = np.bincount(y[fit]).argmax()
+        else:
+            best = np.bincount(value[fit], y[fit], minlength=num_values) / np.maximum(counts, 1)
+            best[counts == 0] = y[fit].mean()
+        guess[held] = best[value[held]]
+    return guess
 
 
-def _accuracy(bins: np.ndarray, y: np.ndarray, num_classes: int) -> float:
-    right, num_bins = 0, int(bins.max()) + 1
-    for fit, held in _halves(len(y)):
-        counts = np.bincount(bins[fit] * num_classes + y[fit], minlength=num_bins * num_classes)
-        counts = counts.reshape(num_bins, num_classes)
-        guess = np.where(
-            counts.sum(1) > 0, counts.argmax(1), np.bincount(y[fit], minlength=num_classes).argmax()
-        )
-        right += int((guess[bins[held]] == y[held]).sum())
-    return right / len(y)
-
-
-def _r2(bins: np.ndarray, y: np.ndarray) -> float:
-    lost, num_bins = 0.0, int(bins.max()) + 1
-    for fit, held in _halves(len(y)):
-        counts = np.bincount(bins[fit], minlength=num_bins)
-        sums = np.bincount(bins[fit], y[fit], minlength=num_bins)
-        guess = np.where(counts > 0, sums / np.maximum(counts, 1), y[fit].mean())
-        lost += float(((guess[bins[held]] - y[held]) ** 2).sum())
-    spread = float(((y - y.mean()) ** 2).sum())
-    return 1 - lost / spread if spread > 0 else 0.0
+def _guess_by_neighbours(y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Predict each row of a sorted column by two rows on either side; at the ends by those of one side."""
+    at = np.arange(len(y))
+    votes = np.tile(np.bincount(y) / (2 * len(y)), (len(y), 1)) if num_classes else np.zeros(len(y))
+    for shift in (-2, -1, 1, 2):
+        beside = np.where((at + shift < 0) | (at + shift >= len(y)), at - shift, at + shift)
+        if num_classes:
+            votes[at, y[beside]] += 1
+        else:
+            votes += y[beside] / 4
+    return votes.argmax(1) if num_classes else votes
 
 
 def row_hashes(columns: Mapping[str, Cells]) -> np.ndarray:
