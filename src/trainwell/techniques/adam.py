@@ -36,14 +36,16 @@ class Adam(Technique):
         return {"mean": zeros(shape), "mean_square": zeros(shape), "_direction": zeros(shape)}
 
     def direction(self, grads: Flat, state: dict[str, Tensor], step: int) -> Tensor:
+        import torch  # costs nothing once loaded; `out=` saves passes over the memory
+
         mean = state["mean"].lerp_(grads.flat, (1 - self.beta1) / (1 - self.beta1**step))
         root = root_mean_square(grads.flat, state, self.beta2, step)
-        return root.add_(self.eps).reciprocal_().mul_(mean)
+        return torch.div(mean, root.add_(self.eps), out=root)
 
 
 def root_mean_square(grads: Tensor, state: dict[str, Tensor], beta2: Any, step: int) -> Tensor:
     """Return the root of the running mean square, bias-corrected, in the buffer `_direction`."""
-    import torch  # costs nothing once loaded; `out=` saves passes over the memory
+    import torch
 
     out, mean_square = state["_direction"], state["mean_square"]
     torch.mul(grads, grads, out=out)

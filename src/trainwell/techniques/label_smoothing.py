@@ -42,6 +42,7 @@ class LabelSmoothing(Technique):
         def smoothed(outputs: Tensor, target: Tensor) -> Tensor:
             losses, over_classes = each(outputs, target), outputs.logsumexp(-1) - outputs.mean(-1)
             share = per_lane(amount, losses.ndim - 1)
-            return losses * (1 - share) + over_classes * share
+            mixed: Tensor = losses * (1 - share) + over_classes * share
+            return mixed
 
         return smoothed

@@ -51,8 +51,10 @@ class Muon(Adam):
                 mean[..., slot.offset : end].view(grad.shape), per_lane(self.beta1, len(slot.shape))
             )
             move = orthogonal(ahead.view(-1, rows, (end - slot.offset) // rows), dtype)
-            move = move.mul(0.2 * math.sqrt(max(move.shape[-2:])))
-            out[..., slot.offset : end].copy_(move.reshape(*out.shape[:-1], -1))
+            # scaled in the dtype of the weights: the published move is rounded once, by the products
+            out[..., slot.offset : end].view(move.shape).copy_(move).mul_(
+                0.2 * math.sqrt(max(move.shape[-2:]))
+            )
         return out
 
     def update(self, params: Flat, lr: Any) -> None:

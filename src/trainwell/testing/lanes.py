@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ def lane_of(flat: Flat, k: int) -> Flat:
 
 
 def stacked(techniques: Sequence[Technique], dtype: torch.dtype = torch.float64) -> Any:
-    """Return an object with the methods of the technique and doses of shape (K, 1), as a stack of lanes has it."""
+    """Return an object with the technique's methods and doses of shape (K, 1), as a stack of lanes has it."""
     kind = type(techniques[0])
     assert all(type(t) is kind for t in techniques)
     stack = SimpleNamespace(name=kind.name)

@@ -13,7 +13,7 @@ CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Fea
 
 
 def set_dropout(model: nn.Module, rate: float, generator: torch.Generator) -> nn.Module:
-    """Fill the dropout slots of a model family, else set the rate of every dropout layer, else put layers in.
+    """Fill the dropout slots of a model family; else set the rates of dropout layers; else put some in.
 
     A layer that is put in stands after a hidden activation.
 
@@ -23,7 +23,11 @@ def set_dropout(model: nn.Module, rate: float, generator: torch.Generator) -> nn
     Raises:
         RecipeError: no place was found.
     """
-    if not (_fill_slots(model, rate, generator) or _set_rates(model, rate, generator) or _insert(model, rate, generator)):
+    if not (
+        _fill_slots(model, rate, generator)
+        or _set_rates(model, rate, generator)
+        or _insert(model, rate, generator)
+    ):
         raise RecipeError(
             f"dropout found no place in {type(model).__name__}: it sets the rate of dropout layers, or "
             "stands after an activation inside nn.Sequential. Leave it out or add nn.Dropout layers."
