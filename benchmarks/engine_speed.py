@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import platform
 import statistics
 import time
@@ -46,7 +47,7 @@ def table() -> tuple[Split, nn.Module, int, int]:
     xt, yt = torch.from_numpy(x), torch.from_numpy(y)
     torch.manual_seed(0)
     widths, layers = [30, 256, 256, 256], []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in itertools.pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return (xt[:14000], yt[:14000], xt[14000:], yt[14000:]), nn.Sequential(*layers, nn.Linear(256, 3)), 256, 3
 

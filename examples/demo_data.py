@@ -1,6 +1,6 @@
 """Write scikit-learn's breast cancer data (569 rows, 30 numbers, two classes) as a CSV file.
 
-    python examples/demo_data.py FILE
+python examples/demo_data.py FILE
 """
 
 from __future__ import annotations

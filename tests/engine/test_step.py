@@ -42,7 +42,11 @@ def training(recipe: Recipe, model: nn.Module | None = None, rows: int = 90, **o
 
 
 def plain_loop(
-    model: nn.Module, make: Callable[..., torch.optim.Optimizer], edit: Callable[..., None], epochs: int, batch: int
+    model: nn.Module,
+    make: Callable[..., torch.optim.Optimizer],
+    edit: Callable[..., None],
+    epochs: int,
+    batch: int,
 ) -> nn.Module:
     """The loop that anyone would write, in the order of trainwell's stream."""
     x, y = data(dtype=next(model.parameters()).dtype)
@@ -84,11 +88,17 @@ def test_clipping_penalty_and_decay_equal_plain_loop() -> None:
 
     reference = plain_loop(network(torch.float64), sgd, edit, epochs=4, batch=32)
     recipe = Recipe(
-        optimizer="sgd:momentum=0.9", lr=0.1, epochs=4, batch_size=32, techniques=("l2:rate=0.03", "clip_grad:max_norm=0.2")
+        optimizer="sgd:momentum=0.9",
+        lr=0.1,
+        epochs=4,
+        batch_size=32,
+        techniques=("l2:rate=0.03", "clip_grad:max_norm=0.2"),
     )
     run = training(recipe, network(torch.float64))
     run.run()
-    torch.testing.assert_close(run.step.params.named()["0.weight"], reference[0].weight, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(
+        run.step.params.named()["0.weight"], reference[0].weight, rtol=1e-8, atol=1e-10
+    )
 
 
 def test_own_optimizer_equals_plain_loop() -> None:
@@ -116,7 +126,9 @@ def test_accumulation_equals_large_batch(rows: int) -> None:
     whole.run()
     parts.run()
     torch.testing.assert_close(parts.step.params.flat, whole.step.params.flat, rtol=1e-9, atol=1e-12)
-    assert parts.state.history[-1]["train_loss"] == pytest.approx(whole.state.history[-1]["train_loss"], rel=1e-6)
+    assert parts.state.history[-1]["train_loss"] == pytest.approx(
+        whole.state.history[-1]["train_loss"], rel=1e-6
+    )
 
 
 def count_calls(run: Training, steps: int = 8) -> tuple[float, float]:
@@ -158,7 +170,10 @@ def test_nonfinite_input_is_named_with_step_and_column() -> None:
     x, y = data()
     x[17, 5] = float("nan")
     run = assemble(
-        network(), Recipe(lr=1e-3, epochs=2, batch_size=10), Source(((x,), y), None, tuple("abcdefgh")), task=TASK
+        network(),
+        Recipe(lr=1e-3, epochs=2, batch_size=10),
+        Source(((x,), y), None, tuple("abcdefgh")),
+        task=TASK,
     )
     bad = int((Streams(0).order(90, 0) == 17).nonzero()) // 10 + 1
     with pytest.raises(NonFiniteError, match=rf"column 'f' is not finite in the inputs at step {bad}\b"):
@@ -181,7 +196,8 @@ def test_divergence_keeps_finite_weights_and_names_the_module() -> None:
 def test_label_smoothing_needs_loss_per_row() -> None:
     with pytest.raises(RecipeError, match="needs the loss of each row"):
         training(
-            Recipe(techniques=("label_smoothing:amount=0.1",)), loss=lambda o, t: nn.functional.cross_entropy(o, t)
+            Recipe(techniques=("label_smoothing:amount=0.1",)),
+            loss=lambda o, t: nn.functional.cross_entropy(o, t),
         )
 
 

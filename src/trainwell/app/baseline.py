@@ -34,7 +34,9 @@ def boosting_baseline(raw: Raw, task: Task, seed: int = 0) -> dict[str, Any]:
     for part in ("val", "test"):
         if part in raw:
             x, y = _limited(raw[part][0]), raw[part][1]
-            found[part] = scores(task, y, _all_classes(model, x, task) if task.is_classification else model.predict(x))
+            found[part] = scores(
+                task, y, _all_classes(model, x, task) if task.is_classification else model.predict(x)
+            )
     found["seconds"] = time.perf_counter() - start
     return found
 

@@ -43,7 +43,15 @@ def text(found: list[dict[str, Any]], *, whole: bool) -> str:
         return "\n\n".join(f"{e['name']} ({', '.join(e['sites'])})\n{e['doc']}" for e in found)
     rows = [("name", "site", "treats", "range", "source")]
     for e in found:
-        rows.append((e["name"], ",".join(e["sites"]) or e["role"], ",".join(e["treats"]) or "-", ranges(e), e["source"]))
+        rows.append(
+            (
+                e["name"],
+                ",".join(e["sites"]) or e["role"],
+                ",".join(e["treats"]) or "-",
+                ranges(e),
+                e["source"],
+            )
+        )
     widths = [max(len(r[i]) for r in rows) for i in range(4)]
     lines = ["  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
     return "\n".join(line.rstrip() for line in lines)
@@ -53,5 +61,7 @@ def ranges(entry: dict[str, Any]) -> str:
     """Return the doses of an entry as `rate 0.01..0.9`."""
     parts = []
     for key, d in entry["doses"].items():
-        parts.append(f"{key} {'|'.join(d['options'])}" if "options" in d else f"{key} {d['low']:g}..{d['high']:g}")
+        parts.append(
+            f"{key} {'|'.join(d['options'])}" if "options" in d else f"{key} {d['low']:g}..{d['high']:g}"
+        )
     return "; ".join(parts) or "-"

@@ -90,7 +90,19 @@ def fit(**options: Any) -> int:
     """Train a network on the table DATA (.csv, .tsv, .parquet)."""
     from trainwell.app.fit import fit as train
 
-    table = ("val", "test", "task", "metric", "group", "time", "split_seed", "drop", "na", "categorical", "numeric")
+    table = (
+        "val",
+        "test",
+        "task",
+        "metric",
+        "group",
+        "time",
+        "split_seed",
+        "drop",
+        "na",
+        "categorical",
+        "numeric",
+    )
     run = train(
         options["data"],
         options["target"],
@@ -118,7 +130,9 @@ def fit(**options: Any) -> int:
 @click.option("--baseline/--no-baseline", default=True, show_default=True, help="Compare with boosting.")
 @QUIET
 @JSON
-def resume(run: str, budget: str | None, device: str | None, baseline: bool, quiet: bool, as_json: bool) -> int:
+def resume(
+    run: str, budget: str | None, device: str | None, baseline: bool, quiet: bool, as_json: bool
+) -> int:
     """Go on with RUN (a folder, or `latest`) from its newest valid checkpoint."""
     from trainwell.app.fit import resume as go_on
 

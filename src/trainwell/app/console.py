@@ -50,7 +50,9 @@ class Console:
             rows = [("column", "kind", "missing", "distinct", "becomes"), *column_rows(prepared.table)]
             widths = [max(len(row[i]) for row in rows) for i in range(5)]
             for row in rows:
-                self.say("          " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+                self.say(
+                    "          " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+                )
         for note in prepared.notes:
             self.say(f"{note.severity:9s} {note.message}")
 
@@ -87,7 +89,9 @@ class Console:
         """Tell the result in a few lines."""
         if self._stream is None:
             return
-        self.say(f"stopped   {run.stop_reason}; best epoch {run.best_epoch} of {len(run.history)}, {run.seconds:.1f} s")
+        self.say(
+            f"stopped   {run.stop_reason}; best epoch {run.best_epoch} of {len(run.history)}, {run.seconds:.1f} s"
+        )
         if run.task is None:
             return
         for part, values in run.scores.items():
@@ -99,4 +103,6 @@ class Console:
             wins = (mine - theirs) * run.task.metric_sign
             verdict = "trainwell is ahead" if wins > 0 else "boosting is ahead: consider it for these data"
             level = "level" if wins == 0 else verdict
-            self.say(f"boosting  {metric} {theirs:.4f} (scikit-learn's HistGradientBoosting, same split): {level}")
+            self.say(
+                f"boosting  {metric} {theirs:.4f} (scikit-learn's HistGradientBoosting, same split): {level}"
+            )

@@ -19,13 +19,20 @@ from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import newest_valid
+from trainwell.engine.environment import environment
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
 from trainwell.engine.recorder import Recorder
-from trainwell.engine.environment import environment
 from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.models import build_model
-from trainwell.values.errors import DataError, Interrupted, NonFiniteError, RunError, TrainingError, UsageError
+from trainwell.values.errors import (
+    DataError,
+    Interrupted,
+    NonFiniteError,
+    RunError,
+    TrainingError,
+    UsageError,
+)
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import Task
@@ -183,7 +190,9 @@ def _recipe(
 def _build(recipe: Recipe, prepared: Prepared, seed: int) -> nn.Module:
     """Build the family of the recipe; its numbers come from the stream `init`."""
     if prepared.inputs is None or prepared.task is None:
-        raise UsageError(f"the family '{recipe.model.family}' is for tables; give model=your_module for these data.")
+        raise UsageError(
+            f"the family '{recipe.model.family}' is for tables; give model=your_module for these data."
+        )
     streams = Streams(seed)
     return build_model(recipe.model, prepared.inputs, prepared.task.num_outputs, streams.generator("init"))
 
@@ -221,12 +230,16 @@ def _same_data(
     """Prepare the data of a run again and make sure that they are the same."""
     source = known["source"]
     if data is None and "data" not in source:
-        raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume(path, data).")
+        raise RunError(
+            f"{folder.path}: its data were passed from Python; give them again: resume(path, data)."
+        )
     if data is None:
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
         prepared = prepare(source["data"], source["target"], own_model=False, loss=None, options=options)
     else:
-        prepared = prepare(data, source.get("target"), own_model=own_model, loss=loss, options=source.get("options", {}))
+        prepared = prepare(
+            data, source.get("target"), own_model=own_model, loss=loss, options=source.get("options", {})
+        )
     if prepared.fingerprint != known["fingerprint"]:
         raise DataError(
             f"{source.get('data', 'the data')}: not the data that the run was trained on (fingerprint "

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 
 def finish(
-    setup: Setup, training: Training, folder: RunFolder | None, *, interrupted: int, failure: TrainingError | None
+    setup: Setup,
+    training: Training,
+    folder: RunFolder | None,
+    *,
+    interrupted: int,
+    failure: TrainingError | None,
 ) -> Run:
     """Score the best weights, compare with the baseline, and write both into the run folder."""
     prepared, state = setup.prepared, training.state
@@ -49,7 +54,9 @@ def finish(
     )  # fmt: skip
     if folder is not None:
         event = "failed" if failure else "interrupted" if interrupted else "finished"
-        folder.journal.append(event, reason=str(failure or reason), step=state.step, best_epoch=state.best_epoch)
+        folder.journal.append(
+            event, reason=str(failure or reason), step=state.step, best_epoch=state.best_epoch
+        )
         try:
             folder.write_json("results", run.to_dict())
         except OSError as error:
@@ -168,7 +175,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as .csv or .parquet, whole or not at all."""
     from trainwell.values.atomic import temporary_beside
 
-    kinds = {".csv": frame.to_csv, ".parquet": frame.to_parquet}
+    kinds: dict[str, Any] = {".csv": frame.to_csv, ".parquet": frame.to_parquet}
     if path.suffix not in kinds:
         raise UsageError(f"--out {path}: expected a name that ends in .csv or .parquet.")
     temporary = temporary_beside(path)

@@ -44,7 +44,7 @@ class Predictor:
         """
         self.model.eval()
         parts = [self._forward(x) for x in self._inputs(data)]
-        return torch.cat(parts).numpy()
+        return np.asarray(torch.cat(parts).numpy())
 
     def predict_proba(self, data: Any) -> Array:
         """Return the probability of every class, (N, C), in the order of `task.classes`."""

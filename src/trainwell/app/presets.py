@@ -16,9 +16,11 @@ def preset(name: str, task: Task, num_rows: int, inputs: InputSpec) -> Recipe:
         UsageError: there is no such preset.
     """
     if name not in PRESETS:
-        raise UsageError(f"--preset {name}: expected one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}")
+        raise UsageError(
+            f"--preset {name}: expected one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}"
+        )
     epochs = {"quick": 20, "balanced": 50, "best": 150}[name]
     return Recipe(
         model=ModelSpec.of("mlp", width=256, depth=3), optimizer="adam", schedule="cosine", lr=1e-3,
-        batch_size=min(256, max(16, num_rows // 20)), epochs=epochs, techniques=("dropout:rate=0.1",),
-    )  # fmt: skip
+        batch_size=min(256, max(16, num_rows // 20)), epochs=epochs,
+    ).with_("dropout:rate=0.1")  # fmt: skip

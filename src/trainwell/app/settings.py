@@ -69,7 +69,11 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
     if held_ is None:
         names = [t.name for t in recipe.techniques]
         known = ["model", "optimizer", "schedule", *names, *(f.name for f in dataclasses.fields(Recipe))]
-        hint = f" Add it with --with {head}:{field}={value}." if _is_technique(head) else did_you_mean(head, known)
+        hint = (
+            f" Add it with --with {head}:{field}={value}."
+            if _is_technique(head)
+            else did_you_mean(head, known)
+        )
         raise RecipeError(f"--set {key}: the recipe has no '{head}'.{hint}")
     return recipe.with_(held_.replace(**{field: _dose(held_, field, value)}))
 

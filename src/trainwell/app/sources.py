@@ -82,7 +82,9 @@ def is_table(data: Any) -> bool:
     return isinstance(data[0], np.ndarray) and data[0].ndim == 2
 
 
-def prepare(data: Any, target: str | None, *, own_model: bool, loss: Any, options: Mapping[str, Any]) -> Prepared:
+def prepare(
+    data: Any, target: str | None, *, own_model: bool, loss: Any, options: Mapping[str, Any]
+) -> Prepared:
     """Prepare data of any kind.
 
     Args:

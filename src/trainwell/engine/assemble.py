@@ -108,11 +108,13 @@ def _prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams)
     """Initialize from data where the model asks for it, then let the techniques change the model."""
     sample: tuple[Tensor, ...] = feed.sample(INITIALIZATION_ROWS)
     if hasattr(model, "initialize"):
-        model.initialize(sample, streams.generator("initialize"))
+        initialize: Any = model.initialize
+        rows = feed.sample(int(getattr(model, "initialization_rows", INITIALIZATION_ROWS)))
+        initialize(rows, streams.generator("initialize"))
     dropout = streams.generator("dropout")
     for module in model.modules():
         if hasattr(module, "generator"):
-            module.generator = dropout
+            setattr(module, "generator", dropout)  # noqa: B010
     return sites.build_model(model, lambda name: Build(streams.generator(name), sample, dropout))
 
 

@@ -30,7 +30,9 @@ class ForeignOptimizer:
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as named tensors, `<parameter number>.<key>`."""
         state: dict[int, dict[str, Any]] = self.optimizer.state_dict()["state"]
-        return {f"{i}.{k}": v for i, entry in state.items() for k, v in entry.items() if isinstance(v, Tensor)}
+        return {
+            f"{i}.{k}": v for i, entry in state.items() for k, v in entry.items() if isinstance(v, Tensor)
+        }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Put back what `tensors` returned."""

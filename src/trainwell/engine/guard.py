@@ -70,7 +70,9 @@ class Guard:
                 number = self.step.count
                 self.return_to_mark()
                 return NonFiniteError(f"{what} at step {number}. {_ADVICE}")
-        return NonFiniteError(f"the loss is not finite at step {first}, but was finite when replayed. {_ADVICE}")
+        return NonFiniteError(
+            f"the loss is not finite at step {first}, but was finite when replayed. {_ADVICE}"
+        )
 
     def _bad_tensor(self, x: tuple[Tensor, ...], y: Tensor, loss: Tensor) -> str | None:
         """Name the first tensor of the step just taken that is not finite, in the order of the computation."""

@@ -29,7 +29,9 @@ def choose_device(name: str | None) -> torch.device:
         have = "cpu"
         if torch.accelerator.is_available():
             have += f", {torch.accelerator.current_accelerator()}"
-        raise UsageError(f"--device {name}: not available here (have: {have}). {str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"--device {name}: not available here (have: {have}). {str(error).splitlines()[0]}"
+        ) from None
     return device
 
 

@@ -26,7 +26,9 @@ class Recorder(Watcher):
     A disk that is full or fails costs one warning; the training goes on.
     """
 
-    def __init__(self, folder: RunFolder, say: Callable[[str], None], on_row: Callable[[Training, Row], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, say: Callable[[str], None], on_row: Callable[[Training, Row], None]
+    ) -> None:
         self.folder, self.say, self.on_row = folder, say, on_row
         self._saved_at, self._cost = time.perf_counter(), 0.0
         self._warned = False
@@ -102,7 +104,11 @@ def _tensors(training: Training) -> dict[str, dict[str, Tensor]]:
         states |= {f"{step.sites.optimizer.name}.{k}": t for k, t in step.sites.optimizer.tensors().items()}
     losses = torch.stack(training.losses) if training.losses else torch.zeros(0)
     with training.best_weights():
-        best = {k: v.clone() for k, v in training.model.state_dict().items()} if training.state.best_epoch else {}
+        best = (
+            {k: v.clone() for k, v in training.model.state_dict().items()}
+            if training.state.best_epoch
+            else {}
+        )
     return {
         "weights": dict(training.model.state_dict()),
         "best": best,

@@ -55,7 +55,7 @@ class Step:
         self._update = [m.update for m in sites.at("update")]
         self._after = [(m.after_step, self.states.get(m.name)) for m in sites.at("after_step")]
         self._direction = getattr(sites.optimizer, "direction", None)
-        self._move = getattr(sites.optimizer, "move", None)
+        self._move: Callable[[Any], None] = getattr(sites.optimizer, "move", _cannot_move)
         self._state = self.states.get(sites.optimizer.name)
         spans = params.lr_spans()
         self._spans = [(params.flat[..., s], s, f) for s, f in spans] if spans != [(spans[0][0], 1.0)] else []
@@ -102,7 +102,7 @@ class Step:
                 edit(batch, generator)
             outputs = self.forward(*batch.x)
             loss = self._loss(outputs, batch.y)
-            if batch.mixed_y is not None:
+            if batch.mixed_y is not None and batch.mix is not None:
                 loss = batch.mix * loss + (1 - batch.mix) * self._loss(outputs, batch.mixed_y)
         return loss.mean(-1) if loss.ndim > self._row_axis else loss
 
@@ -127,7 +127,7 @@ class Step:
         """The averaged weights (*lanes, P) if a technique keeps some, else None."""
         for m in self.sites.members:
             if hasattr(m, "averaged"):
-                return m.averaged(self.states[m.name])  # type: ignore[no-any-return]
+                return m.averaged(self.states[m.name])
         return None
 
     @contextlib.contextmanager
@@ -143,6 +143,10 @@ class Step:
             yield
         finally:
             self.params.flat.copy_(raw)
+
+
+def _cannot_move(lr: Any) -> None:
+    raise AssertionError("the optimizer has neither `direction` nor `move`")
 
 
 def _subtract(weights: Tensor, direction: Tensor, lr: Any) -> None:

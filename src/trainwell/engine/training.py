@@ -114,7 +114,9 @@ class Training:
             name = {2: "SIGINT", 15: "SIGTERM"}.get(interrupts.signal, str(interrupts.signal))
             raise Interrupted(f"interrupted by {name} after step {state.step}", interrupts.signal)
         if self.evaluation is not None and state.best_epoch == 0:
-            raise TrainingError("the validation loss was not finite in any epoch; look at the validation data.")
+            raise TrainingError(
+                "the validation loss was not finite in any epoch; look at the validation data."
+            )
         return state
 
     def return_best(self) -> None:
@@ -162,7 +164,7 @@ class Training:
         state = self.state
         count = min(self.feed.steps_per_epoch - state.step_in_epoch, state.total_steps - state.step)
         progress = (state.step + np.arange(max(0, count))) / state.total_steps
-        rates: list[float] = (self.step.sites.rate_factors(progress) * self.recipe.lr).tolist()
+        rates: list[float] = (self.step.sites.rate_factors(progress) * float(self.recipe.lr or 0.0)).tolist()
         return rates
 
     def _train_epoch(self, interrupts: Interrupts) -> None:

@@ -29,7 +29,9 @@ class Family:
     def __init_subclass__(cls) -> None:
         other = FAMILIES.get(cls.name)
         if other is not None and other.__module__ != cls.__module__:
-            raise RecipeError(f"two families are called '{cls.name}': {other.__module__} and {cls.__module__}.")
+            raise RecipeError(
+                f"two families are called '{cls.name}': {other.__module__} and {cls.__module__}."
+            )
         FAMILIES[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -41,7 +43,9 @@ class Family:
         raise NotImplementedError
 
 
-def build_model(spec: ModelSpec, inputs: InputSpec, num_outputs: int, generator: torch.Generator) -> nn.Module:
+def build_model(
+    spec: ModelSpec, inputs: InputSpec, num_outputs: int, generator: torch.Generator
+) -> nn.Module:
     """Build the network of a recipe.
 
     Raises:
@@ -49,7 +53,9 @@ def build_model(spec: ModelSpec, inputs: InputSpec, num_outputs: int, generator:
     """
     if spec.family not in FAMILIES:
         near = did_you_mean(spec.family, FAMILIES)
-        raise RecipeError(f"there is no model family '{spec.family}' (there are: {', '.join(FAMILIES)}).{near}")
+        raise RecipeError(
+            f"there is no model family '{spec.family}' (there are: {', '.join(FAMILIES)}).{near}"
+        )
     family = FAMILIES[spec.family]
     known = doses_of(family)
     for key, _ in spec.params:

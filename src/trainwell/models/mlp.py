@@ -61,8 +61,8 @@ class MLPNet(nn.Module):
         if codes is not None:
             x = torch.cat([x, *(e(codes[:, i]) for i, e in enumerate(self.embeddings))], 1)
         for block in self.blocks:
-            x = block.dropout(block.activation(block.norm(block.linear(x))))
-        return self.output(x)  # type: ignore[no-any-return]
+            x = block.dropout(block.activation(block.norm(block.linear(x))))  # type: ignore[operator]
+        return self.output(x)
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:

@@ -111,7 +111,9 @@ def _is_default(values: Tensor, module: nn.Module) -> bool:
     if values.numel() < 32:
         return False
     if isinstance(module, nn.Embedding):
-        return bool(abs(float(values.std()) - 1) < 4 / values.numel() ** 0.5 and abs(float(values.mean())) < 0.1)
+        return bool(
+            abs(float(values.std()) - 1) < 4 / values.numel() ** 0.5 and abs(float(values.mean())) < 0.1
+        )
     bound = values[0].numel() ** -0.5
     top = float(values.abs().max())
     kurtosis = float(values.pow(4).mean() / values.pow(2).mean().pow(2).clamp(min=1e-300))
@@ -142,8 +144,16 @@ def _hidden_modules(model: nn.Module) -> list[str]:
         for key, value in vars(module).items():
             if key.startswith("_") and key != "_":
                 continue
-            members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            members = (
+                value.values()
+                if isinstance(value, dict)
+                else value
+                if isinstance(value, list | tuple)
+                else ()
+            )
             for i, member in enumerate(members):
-                if isinstance(member, nn.Module) and any(id(p) not in registered for p in member.parameters()):
+                if isinstance(member, nn.Module) and any(
+                    id(p) not in registered for p in member.parameters()
+                ):
                     hidden.append(f"{name + '.' if name else ''}{key}[{i}]")
     return hidden

@@ -24,7 +24,9 @@ MAX_COLUMNS = 4096
 class DataFacts(Family):
     """Measure scale, odd values, copies, shift, order, and whether labels follow from inputs."""
 
-    signals: ClassVar = (Signal("data", "facts of the rows seen", cadence="once", cost="one pass over 700 rows"),)
+    signals: ClassVar = (
+        Signal("data", "facts of the rows seen", cadence="once", cost="one pass over 700 rows"),
+    )
 
     def close(self, scene: Scene, record: Record) -> None:
         facts = scene.facts

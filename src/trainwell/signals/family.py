@@ -37,7 +37,9 @@ class Family:
         for signal in cls.signals:
             other = REGISTRY.get(signal.name)
             if other is not None and other.__module__ != cls.__module__:
-                raise UsageError(f"two families measure '{signal.name}': {other.__module__} and {cls.__module__}.")
+                raise UsageError(
+                    f"two families measure '{signal.name}': {other.__module__} and {cls.__module__}."
+                )
             REGISTRY[signal.name] = cls
 
     def start(self, scene: Scene, record: Record) -> None:

@@ -20,7 +20,11 @@ class Outputs(Family):
         Signal("out_max", "output", cost="one pass over the outputs"),
         Signal("simplex", "share of rows that are distributions", cost="one pass over the outputs"),
         Signal("log_simplex", "share of rows that are log-distributions", cost="one pass over the outputs"),
-        Signal("mate_effect", "relative change of an output when its batch mates go", cost="one more forward, twice"),
+        Signal(
+            "mate_effect",
+            "relative change of an output when its batch mates go",
+            cost="one more forward, twice",
+        ),
         Signal("loss_call", "facts of the loss call", cadence="once", cost="none"),
     )
 

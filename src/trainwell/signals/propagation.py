@@ -19,8 +19,15 @@ class Propagation(Family):
 
     signals: ClassVar = (
         Signal("act_rms", "root mean square", per_layer=True, cost="one pass over the activations"),
-        Signal("back_rms", "root mean square of the gradient", per_layer=True, cost="one pass over their gradients"),
-        Signal("back_time", "root mean square of the gradient per time step", per_layer=True, cost="as back_rms"),
+        Signal(
+            "back_rms",
+            "root mean square of the gradient",
+            per_layer=True,
+            cost="one pass over their gradients",
+        ),
+        Signal(
+            "back_time", "root mean square of the gradient per time step", per_layer=True, cost="as back_rms"
+        ),
     )
 
     def __init__(self) -> None:
@@ -65,7 +72,11 @@ class Propagation(Family):
         facts = look.scene.facts
         if "modules" not in facts:
             facts["modules"] = [{"name": n, "kind": self._kinds[n]} for n in self._acts]
-        for signal, values in (("act_rms", self._acts), ("back_rms", self._backs), ("back_time", self._times)):
+        for signal, values in (
+            ("act_rms", self._acts),
+            ("back_rms", self._backs),
+            ("back_time", self._times),
+        ):
             for name, value in values.items():
                 record(signal, value, layer=name)
             values.clear()

@@ -23,11 +23,11 @@ class Batch:
 
     @property
     def x(self) -> Tensor:
-        return self.forward.tensors[0]  # type: ignore[no-any-return]
+        return self.forward.tensors[0]
 
     @property
     def y(self) -> Tensor:
-        return self.calls[0].target  # type: ignore[no-any-return]
+        return self.calls[0].target
 
 
 @dataclasses.dataclass

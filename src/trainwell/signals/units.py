@@ -33,10 +33,14 @@ class Units(Family):
         for name, module in scene.replica.modules.items():
             if isinstance(module, RECTIFIERS):
                 module.register_forward_hook(self._hook(name, "unit_activity", _is_on, convolutions))
-            elif isinstance(module, (nn.Tanh, nn.Hardtanh)) or (type(module) is nn.RNN and module.nonlinearity == "tanh"):
+            elif isinstance(module, (nn.Tanh, nn.Hardtanh)) or (
+                type(module) is nn.RNN and module.nonlinearity == "tanh"
+            ):
                 module.register_forward_hook(self._hook(name, "unit_saturation", _is_flat_tanh, convolutions))
             elif isinstance(module, SQUASHERS):
-                module.register_forward_hook(self._hook(name, "unit_saturation", _is_flat_sigmoid, convolutions))
+                module.register_forward_hook(
+                    self._hook(name, "unit_saturation", _is_flat_sigmoid, convolutions)
+                )
 
     def _hook(self, name: str, signal: str, test: Any, convolutions: bool) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:

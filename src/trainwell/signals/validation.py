@@ -29,8 +29,12 @@ class Evaluation(Family):
         Signal("val_losses", "loss per sample", cadence="epoch", cost="one more loss"),
         Signal("val_score", "share right, or explained variance", cadence="epoch", cost="one more loss"),
         Signal("probe_loss", "loss", cadence="epoch", cost="a forward of 256 rows"),
-        Signal("probe_score", "share right, or explained variance", cadence="epoch", cost="a forward of 256 rows"),
-        Signal("train_mode_loss", "loss in training mode on the same rows", cadence="once", cost="as probe_loss"),
+        Signal(
+            "probe_score", "share right, or explained variance", cadence="epoch", cost="a forward of 256 rows"
+        ),
+        Signal(
+            "train_mode_loss", "loss in training mode on the same rows", cadence="once", cost="as probe_loss"
+        ),
         Signal("confusion", "counts per class", cadence="once", cost="none"),
     )
 
@@ -92,7 +96,10 @@ def judged(name: str, call: Any, rows: int, each: Tensor) -> dict[str, Any]:
         entry |= {"label": label.reshape(-1), "hit": (out.argmax(1) == label).reshape(-1)}
     elif name.startswith("binary") and out.shape == target.shape:
         line = 0.0 if name.endswith("logits") else 0.5
-        entry |= {"label": (target > 0.5).reshape(-1).long(), "hit": ((out > line) == (target > 0.5)).reshape(-1)}
+        entry |= {
+            "label": (target > 0.5).reshape(-1).long(),
+            "hit": ((out > line) == (target > 0.5)).reshape(-1),
+        }
     return entry
 
 

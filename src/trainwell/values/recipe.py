@@ -25,7 +25,9 @@ class ModelSpec:
 
     @classmethod
     def of(cls, family: str, **params: Any) -> ModelSpec:
-        return cls(family, tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in params.items())))
+        return cls(
+            family, tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in params.items()))
+        )
 
     def get(self, key: str, default: Any = None) -> Any:
         return dict(self.params).get(key, default)

@@ -195,5 +195,9 @@ def _plain(value: Any) -> Any:
 
 def _restored(value: Any) -> Any:
     if isinstance(value, dict):
-        return float(value["number"]) if value.keys() == {"number"} else {k: _restored(v) for k, v in value.items()}
+        return (
+            float(value["number"])
+            if value.keys() == {"number"}
+            else {k: _restored(v) for k, v in value.items()}
+        )
     return [_restored(v) for v in value] if isinstance(value, list) else value

@@ -69,7 +69,9 @@ class Technique:
         cls.name = cls.__dict__.get("name") or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         other = REGISTRY.get(cls.name)
         if other is not None and other.__module__ != cls.__module__:
-            raise RecipeError(f"two techniques are called '{cls.name}': {other.__module__} and {cls.__module__}.")
+            raise RecipeError(
+                f"two techniques are called '{cls.name}': {other.__module__} and {cls.__module__}."
+            )
         REGISTRY[cls.name] = cls
 
     def __post_init__(self) -> None:

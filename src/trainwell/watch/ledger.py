@@ -71,4 +71,7 @@ def _fetch(tensors: list[Tensor]) -> list[Any]:
     flat = torch.cat([t.reshape(-1).float() for t in tensors]).cpu().numpy()
     ends = np.cumsum([t.numel() for t in tensors])
     parts = np.split(flat, ends[:-1])
-    return [float(p[0]) if t.dim() == 0 else p.reshape(t.shape).copy() for p, t in zip(parts, tensors, strict=True)]
+    return [
+        float(p[0]) if t.dim() == 0 else p.reshape(t.shape).copy()
+        for p, t in zip(parts, tensors, strict=True)
+    ]

@@ -165,7 +165,9 @@ def _like(input: Tensor, output: Tree, new_output: Tree) -> Tensor:
         same = old.untyped_storage().data_ptr() == input.untyped_storage().data_ptr()
         if same and old.dtype == input.dtype and old.stride() == new.stride():
             return new.as_strided(
-                input.shape, input.stride(), input.storage_offset() - old.storage_offset() + new.storage_offset()
+                input.shape,
+                input.stride(),
+                input.storage_offset() - old.storage_offset() + new.storage_offset(),
             )
     for old, new in zip(olds, news, strict=True):
         if old.numel() == input.numel():

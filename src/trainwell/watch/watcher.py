@@ -150,7 +150,9 @@ class Watch:
                 where = where.tb_next
             line = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
             self.traces.facts["watch_error"] = f"{type(error).__name__}: {error} ({line})"[:300]
-            self.say(f"trainwell: the watcher stopped, the training goes on ({type(error).__name__}: {error}, {line})")
+            self.say(
+                f"trainwell: the watcher stopped, the training goes on ({type(error).__name__}: {error}, {line})"
+            )
             return None
 
     def _on_step_guarded(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -285,7 +287,9 @@ class Watch:
         if self._step == 0:
             return
         if self._val_phases == 0:
-            facts.setdefault("rows_per_epoch", sum(b.forward.rows for b in self.scene.train) if self._capturing else None)
+            facts.setdefault(
+                "rows_per_epoch", sum(b.forward.rows for b in self.scene.train) if self._capturing else None
+            )
             self._capturing = False
             self._prepare_targets()
         self._val_phases += 1
@@ -368,7 +372,9 @@ class Watch:
         with torch.no_grad():
             for param, value in zip(replica.params, old, strict=True):
                 param.copy_(value)
-        recorded = torch.stack([c.value.detach().float().mean() for f in window for c in f.calls]).sum() / len(window)
+        recorded = torch.stack(
+            [c.value.detach().float().mean() for f in window for c in f.calls]
+        ).sum() / len(window)
         facts = self.traces.facts
         facts["accumulation"] = len(window)
         if window[0].calls[0].target.dim() and window[0].rows:
@@ -393,7 +399,9 @@ class Watch:
         class Catch(LossCall):
             def again(self, input: Tensor, target: Tensor | None = None, **changes: Any) -> Tensor:
                 value = super().again(input, target, **changes)
-                caught.append(LossCall(self.name, self.function, input, self.target, self.args, self.kwargs, value))
+                caught.append(
+                    LossCall(self.name, self.function, input, self.target, self.args, self.kwargs, value)
+                )
                 return value
 
         probe = Catch(call.name, call.function, call.input, call.target, call.args, call.kwargs, call.value)
@@ -472,7 +480,7 @@ def _static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> di
     }  # fmt: skip
     try:
         facts["steps_per_epoch"] = len(train_data)
-        facts["rows_per_epoch"] = len(getattr(train_data, "dataset", None) or getattr(train_data, "x"))
+        facts["rows_per_epoch"] = len(getattr(train_data, "dataset", None) or train_data.x)
     except (TypeError, AttributeError):
         pass
     return facts
