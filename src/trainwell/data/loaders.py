@@ -83,10 +83,13 @@ def _loader(part: Any, name: str, batch_size: int) -> Any:
             f"the {name} loader is a {type(part).__name__}, which can be gone through only once. "
             "Pass a torch DataLoader or another object whose iter() begins anew."
         )
-    if not hasattr(part, "__len__"):
+    try:
+        len(part)
+    except TypeError:
         raise UsageError(
-            f"the {name} loader has no length; the schedule needs to know the batches of an epoch."
-        )
+            f"the {name} loader has no length; the schedule needs to know the batches of an epoch. "
+            "Give its data set a __len__."
+        ) from None
     if hasattr(part, "__getitem__") and not hasattr(part, "batch_size"):
         from torch.utils.data import DataLoader
 
