@@ -161,7 +161,6 @@ def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Map
     about = {"bytes": len(text), "crc": f"{zlib.crc32(text):08x}"}
     _write_synced(folder / MANIFEST, seal({"format": FORMAT, "files": files, "state": about}) + b"\n")
     sync_folder(folder)
-    sync_folder(folder.parent)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
