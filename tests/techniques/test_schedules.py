@@ -18,7 +18,17 @@ from trainwell.techniques.one_cycle import OneCycle
 from trainwell.techniques.warmup import Warmup
 from trainwell.techniques.wsd import WSD
 
-SCHEDULES = [Constant(), Linear(), Cosine(), Cosine(final=0.1), OneCycle(), WSD(), WSD(rise=0.0), CosLog4(), Warmup()]
+SCHEDULES = [
+    Constant(),
+    Linear(),
+    Cosine(),
+    Cosine(final=0.1),
+    OneCycle(),
+    WSD(),
+    WSD(rise=0.0),
+    CosLog4(),
+    Warmup(),
+]
 
 
 def at(schedule: Any, *progress: float) -> list[float]:
@@ -71,7 +81,9 @@ def test_cosine_and_linear_equal_torch() -> None:
 def test_one_cycle_equals_torch() -> None:
     # torch's last step stands at the end of the run, ours one step before it
     steps = 101
-    theirs = rates_of(lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=steps, pct_start=0.31), steps)
+    theirs = rates_of(
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=steps, pct_start=0.31), steps
+    )
     start = (0.31 * steps - 1) / (steps - 1)
     ours = OneCycle(rise=start).schedule(np.arange(steps) / (steps - 1))
     assert ours == pytest.approx(theirs, abs=1e-9)

@@ -25,7 +25,10 @@ def test_early_stopping_counts_epochs_since_the_best() -> None:
 
 def test_early_stopping_asks_for_more_than_min_delta() -> None:
     curve = [1.0, 0.95, 0.9, 0.85]
-    assert EarlyStopping(patience=2, min_delta=0.1).stop(curve[:3], FLAT) == "no better than epoch 1 for 2 epochs"
+    assert (
+        EarlyStopping(patience=2, min_delta=0.1).stop(curve[:3], FLAT)
+        == "no better than epoch 1 for 2 epochs"
+    )
     assert EarlyStopping(patience=2, min_delta=0.1).stop([*curve[:2], 0.85], FLAT) is None
     assert EarlyStopping(patience=2).stop(curve, FLAT) is None
 
@@ -101,4 +104,6 @@ def test_stops_never_raise(pairs: list[tuple[float, float]]) -> None:
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.floats(0.01, 100))
 def test_relative_criteria_do_not_see_the_scale_of_the_loss(curve: list[float], factor: float) -> None:
-    assert generalization_loss([v * factor for v in curve]) == pytest.approx(generalization_loss(curve), abs=1e-6)
+    assert generalization_loss([v * factor for v in curve]) == pytest.approx(
+        generalization_loss(curve), abs=1e-6
+    )
