@@ -2,66 +2,81 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trainwell.values.dose import Dose
 from trainwell.values.technique import REGISTRY, Technique, technique
+
+Entry = Mapping[str, Any]
+ROLES = ("technique", "optimizer", "schedule")
 
 
 def entries(name: str | None = None) -> list[dict[str, Any]]:
-    """Return one plain entry per technique, by name; only one if `name` is given."""
-    found = [technique(name, "techniques")] if name else [REGISTRY[n] for n in sorted(REGISTRY)]
-    return [_entry(t) for t in found]
+    """Return one plain entry per technique, by role and name; that of `name` alone if it is given."""
+    if name is not None:
+        return [_entry(technique(name, "techniques"))]
+    return [_entry(k) for _, _, k in sorted((ROLES.index(k.role), n, k) for n, k in REGISTRY.items())]
 
 
 def _entry(kind: type[Technique]) -> dict[str, Any]:
-    doc = re.sub(r"\n    ", "\n", (kind.__doc__ or "").strip())
-    source = re.search(r"Source:\s*(.+?)(?:\n\n|$)", doc, re.DOTALL)
+    doc = inspect.cleandoc(kind.__doc__ or "")
+    source = re.search(r"^Source:\s*(.+?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
     return {
         "name": kind.name,
         "role": kind.role,
         "sites": list(kind.sites()),
         "treats": list(kind.treats),
-        "summary": doc.split("\n")[0],
-        "doses": {k: _dose(v) for k, v in kind.doses().items()},
-        "source": re.sub(r"\s+", " ", source[1]).strip() if source else "",
+        "summary": doc.partition("\n")[0],
+        "doses": {field: _dose(spec) for field, spec in kind.doses().items()},
+        "source": " ".join(source[1].split()) if source else "",
         "doc": doc,
     }
 
 
-def _dose(dose: Any) -> dict[str, Any]:
-    if dose.options:
-        return {"default": dose.default, "options": list(dose.options)}
-    off = None if dose.off is None else float(dose.off)
-    plain = str(off) if off == float("inf") else off
-    return {"default": dose.default, "low": dose.low, "high": dose.high, "off": plain, "unit": dose.unit}
+def _dose(spec: Dose) -> dict[str, Any]:
+    if spec.options:
+        return {"default": spec.default, "options": list(spec.options), "off": spec.off, "unit": spec.unit}
+    return {k: getattr(spec, k) for k in ("default", "low", "high", "log", "off", "unit", "integer")}
 
 
-def text(found: list[dict[str, Any]], *, whole: bool) -> str:
-    """Return the entries as lines of text, or one entry whole."""
-    if whole:
-        return "\n\n".join(f"{e['name']} ({', '.join(e['sites'])})\n{e['doc']}" for e in found)
-    rows = [("name", "site", "treats", "range", "source")]
-    for e in found:
-        rows.append(
-            (
-                e["name"],
-                ",".join(e["sites"]) or e["role"],
-                ",".join(e["treats"]) or "-",
-                ranges(e),
-                e["source"],
-            )
-        )
-    widths = [max(len(r[i]) for r in rows) for i in range(4)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
-    return "\n".join(line.rstrip() for line in lines)
+def ranges(entry: Entry) -> str:
+    """Return the doses of an entry as `rate=0.1 [0.01, 0.9]`, the default before its range."""
+    return "; ".join(_range(field, spec) for field, spec in entry["doses"].items())
 
 
-def ranges(entry: dict[str, Any]) -> str:
-    """Return the doses of an entry as `rate 0.01..0.9`."""
-    parts = []
-    for key, d in entry["doses"].items():
-        parts.append(
-            f"{key} {'|'.join(d['options'])}" if "options" in d else f"{key} {d['low']:g}..{d['high']:g}"
-        )
-    return "; ".join(parts) or "-"
+def _range(field: str, spec: Mapping[str, Any]) -> str:
+    if "options" in spec:
+        return f"{field}={spec['default']} ({'|'.join(spec['options'])})"
+    return f"{field}={spec['default']:g} [{spec['low']:g}, {spec['high']:g}]"
+
+
+def table(found: Sequence[Entry]) -> Iterator[str]:
+    """Yield the entries as aligned lines: name, site, what it treats, doses with range, source."""
+    rows = [("name", "site", "treats", "doses [range]", "source"), *map(_cells, found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        yield "  ".join([*(f"{c:{w}}" for c, w in zip(row, widths, strict=False)), row[4]]).rstrip()
+
+
+def markdown(found: Sequence[Entry]) -> str:
+    """Return the entries as a table for the README."""
+    rows = [("name", "site", "treats", "doses [range]", "source"), ("---",) * 5, *map(_cells, found)]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    site = ", ".join(entry["sites"]) or entry["role"]
+    return entry["name"], site, ", ".join(entry["treats"]) or "-", ranges(entry) or "-", entry["source"]
+
+
+def whole(entry: Entry) -> Iterator[str]:
+    """Yield all that is known of one technique as lines."""
+    yield f"{entry['name']} ({entry['role']}; acts at: {', '.join(entry['sites']) or 'none'})"
+    yield from textwrap.indent(entry["doc"], "  ").splitlines()
+    for field, spec in entry["doses"].items():
+        off = "" if spec["off"] is None else f", off at {spec['off']}"
+        yield f"  --with {entry['name']}:{_range(field, spec)}{off}{spec['unit'] and '  ' + spec['unit']}"

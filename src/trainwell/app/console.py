@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from trainwell.values.recipe import Recipe
@@ -13,9 +15,16 @@ if TYPE_CHECKING:
     from trainwell.engine.training import Row, Training
     from trainwell.values.runfolder import RunFolder
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+def plain(line: str) -> str:
+    """Return the line with control codes spelled out: a column may be called anything."""
+    return _CONTROL.sub(lambda m: repr(m[0])[1:-1], line)
+
 
 class Console:
-    """Writes lines to a stream; with `None` it is silent."""
+    """Writes lines to a stream; with `None` it is silent. A stream that breaks never ends a training."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -30,8 +39,12 @@ class Console:
 
     def say(self, line: str) -> None:
         """Write one line."""
-        if self._stream is not None:
-            print(line, file=self._stream, flush=True)
+        if self._stream is None:
+            return
+        try:
+            print(plain(line), file=self._stream, flush=True)
+        except (OSError, ValueError):  # the reader went away, or the stream was closed
+            self._stream = None
 
     def data(self, prepared: Prepared) -> None:
         """Tell what the data are and what was found in them."""
@@ -45,14 +58,10 @@ class Console:
         if sizes:
             self.say(f"rows      {', '.join(sizes)}")
         if prepared.table is not None:
-            from trainwell.data import column_rows
+            from trainwell.data import describe
 
-            rows = [("column", "kind", "missing", "distinct", "becomes"), *column_rows(prepared.table)]
-            widths = [max(len(row[i]) for row in rows) for i in range(5)]
-            for row in rows:
-                self.say(
-                    "          " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-                )
+            for line in describe(prepared.table):
+                self.say(f"          {line}")
         for note in prepared.notes:
             self.say(f"{note.severity:9s} {note.message}")
 
@@ -69,12 +78,14 @@ class Console:
             f"{recipe.epochs:g} epochs{seconds}"
         )
         for technique in recipe.techniques:
-            self.say(f"          with {technique}")
+            self.say(f"          with {technique}{' (off)' if technique.is_off else ''}")
         if folder is not None:
             self.say(f"run       {folder.path}")
+        if training.state.step:
+            self.say(f"resumed   after step {training.state.step:,}, epoch {training.state.epoch}")
 
     def epoch(self, training: Training, row: Row) -> None:
-        """Tell one epoch."""
+        """Tell one epoch; a star marks the best so far."""
         if self._stream is None:
             return
         parts = [f"epoch {row['epoch']:4d}", f"train_loss {row['train_loss']:.4f}"]
@@ -86,23 +97,24 @@ class Console:
         self.say("  ".join(parts) + ("  *" if row["best"] else ""))
 
     def finish(self, run: Run) -> None:
-        """Tell the result in a few lines."""
-        if self._stream is None:
-            return
+        """Tell why the training ended."""
         self.say(
             f"stopped   {run.stop_reason}; best epoch {run.best_epoch} of {len(run.history)}, {run.seconds:.1f} s"
         )
-        if run.task is None:
-            return
-        for part, values in run.scores.items():
-            self.say(f"{part:9s} " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
-        base = run.baseline.get("test") or run.baseline.get("val")
-        if base:
-            metric = run.task.metric
-            mine, theirs = run.score, base[metric]
-            wins = (mine - theirs) * run.task.metric_sign
-            verdict = "trainwell is ahead" if wins > 0 else "boosting is ahead: consider it for these data"
-            level = "level" if wins == 0 else verdict
-            self.say(
-                f"boosting  {metric} {theirs:.4f} (scikit-learn's HistGradientBoosting, same split): {level}"
-            )
+
+
+def result_lines(run: Run) -> Iterator[str]:
+    """Yield the result of a run as lines: the scores by part, boosting's on the same split, the folder."""
+    for part, values in run.scores.items():
+        yield f"{part:9s} " + "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+    part = "test" if "test" in run.scores else "val"
+    if run.task is not None and part in run.baseline and part in run.scores:
+        metric = run.task.metric
+        mine, theirs = run.scores[part][metric], run.baseline[part][metric]
+        ahead = (mine - theirs) * run.task.metric_sign
+        verdict = "it wins here: consider it for these data" if ahead < 0 else "trainwell wins here"
+        yield (
+            f"boosting  {part} {metric} {theirs:.4f} (scikit-learn's HistGradientBoosting on the same split): "
+            f"{'level' if ahead == 0 else verdict}"
+        )
+    yield f"run       {run.path if run.path is not None else 'in memory'}"

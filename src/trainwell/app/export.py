@@ -1,89 +1,164 @@
-"""Writes a trained network for use elsewhere: safetensors and JSON, and ONNX where its extra is installed."""
+"""Writes a trained network for use elsewhere, and reads it back: safetensors and JSON, and ONNX as an extra.
+
+model.json             task, transform, recipe, shape of the inputs, scores, checksums of the weights
+weights.safetensors    the best weights
+model.onnx             the network with its last link to the user's unit: probabilities, or numbers as given
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from torch import nn
 
+from trainwell.app.outcome import load_run, rebuild
+from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
-from trainwell.engine.tensorfile import write_tensors
-from trainwell.values.atomic import atomic_write_text
-from trainwell.values.errors import UsageError
-from trainwell.values.journal import dumps
+from trainwell.engine.tensorfile import fill, read_tensors, write_tensors
+from trainwell.values.atomic import atomic_write_text, sync_folder, temporary_beside
+from trainwell.values.errors import RunError, UsageError, did_you_mean
+from trainwell.values.journal import dumps, loads
+from trainwell.values.recipe import Recipe
+from trainwell.values.runfolder import RunFolder
+from trainwell.values.task import Task
 
-ONNX_TOLERANCE = 1e-4
+FORMAT = 1
+"""Version of model.json; a reader refuses a newer one."""
+
+MODEL, WEIGHTS, ONNX = "model.json", "weights.safetensors", "model.onnx"
+FORMATS = ("onnx",)
 
 
-def export_run(run: Run, out: Path, *, onnx: bool = False) -> list[Path]:
-    """Write `weights.safetensors`, `model.json` and, if asked for, `model.onnx`; return their paths.
+def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> list[Path]:
+    """Write a run into a new folder, whole or not at all, and return the files.
 
+    Args:
+        out: the folder to make; one that is there must be empty.
+        formats: further forms of the network: `onnx`.
     Raises:
-        UsageError: the folder cannot be written, or the extra `export` is missing.
+        UsageError: the folder is taken or cannot be made; the format is unknown, or its extra is missing.
     """
-    if onnx:
-        _require_onnx()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise UsageError(f"{out} is not empty; give a new or an empty folder.")
-    except OSError as error:
-        raise UsageError(f"the folder {out} cannot be made: {error.strerror}.") from error
-    weights = out / "weights.safetensors"
-    write_tensors(weights, dict(run.model.state_dict()))
-    transform = run.predictor.transform
-    about = {
-        "recipe": run.recipe.to_dict(),
-        "task": run.task.to_dict() if run.task else None,
-        "inputs": transform.spec.to_dict() if transform else None,
-        "transform": transform.to_dict() if transform else None,
-        "scores": {k: dict(v) for k, v in run.scores.items()},
-        "fingerprint": run.fingerprint,
-    }
-    atomic_write_text(out / "model.json", dumps(about, indent=1) + "\n")
-    files = [weights, out / "model.json"]
-    return [*files, _write_onnx(run, out / "model.onnx")] if onnx else files
+    for name in formats:
+        if name not in FORMATS:
+            raise UsageError(
+                f"there is no format '{name}'; expected {', '.join(FORMATS)}.{did_you_mean(name, FORMATS)}"
+            )
+    if "onnx" in formats:
+        require_onnx()
+    out = Path(out).expanduser()
+    with _new_folder(out) as folder:
+        entry = write_tensors(folder / WEIGHTS, dict(run.model.state_dict()))
+        about = _about(run, entry)
+        if "onnx" in formats:
+            from trainwell.app.onnx import write_onnx
+
+            about["onnx"] = write_onnx(run, folder / ONNX)
+        atomic_write_text(folder / MODEL, dumps(about, indent=1) + "\n")
+        names = sorted(p.name for p in folder.iterdir())
+    return [out / name for name in names]
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Raise a UsageError that says how to install what ONNX needs, where it is missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"--onnx needs the extra: pip install 'trainwell[export]' ({error}).") from None
+        raise UsageError(f"--onnx needs an extra: pip install 'trainwell[export]' ({error}).") from None
 
 
-def _write_onnx(run: Run, path: Path) -> Path:
-    """Write the network for any number of rows and compare its outputs with torch's."""
-    import onnxruntime
+def load(path: str | Path, model: nn.Module | None = None) -> Run:
+    """Read a run, or what `export_run` wrote, with the best weights in its network.
 
-    transform = run.predictor.transform
-    if transform is None:
-        raise UsageError("--onnx: only runs on tables can be exported so far; use torch.onnx on run.model.")
-    spec, rows = transform.spec, 64
-    generator = torch.Generator().manual_seed(0)
-    x = [torch.randn(rows, spec.num_numeric + spec.num_onehot, generator=generator)]
-    names = ["floats"]
-    if spec.cardinalities:
-        draws = [torch.randint(0, size, (rows,), generator=generator) for size in spec.cardinalities]
-        x.append(torch.stack(draws, 1))
-        names.append("codes")
-    model = run.model.eval()
-    dynamic = {name: {0: torch.export.Dim("rows", min=1)} for name in names}
-    program = torch.onnx.export(
-        model, tuple(x), dynamo=True, input_names=names, output_names=["outputs"],
-        dynamic_shapes=tuple(dynamic.values()), verbose=False,
+    Args:
+        path: the folder, its name in runs/, or `latest`.
+        model: the user's own module, where the run trained one.
+    Raises:
+        RunError: there is no such run, it has no weights yet, or a file of it is damaged.
+    """
+    folder = Path(path).expanduser()
+    if not (folder / MODEL).is_file():
+        return load_run(path, model)
+    about = _read_about(folder / MODEL)
+    recipe = Recipe.from_dict(about["recipe"], f"{folder / MODEL}, recipe")
+    task = Task.from_dict(about["task"]) if about["task"] else None
+    transform = None
+    if about["transform"] is not None:
+        from trainwell.data import TableTransform
+
+        transform = TableTransform.from_dict(about["transform"], f"{folder / MODEL}, transform")
+    network = rebuild(recipe, {"spec": about["inputs"]}, task, model, RunFolder(folder))
+    network.load_state_dict(
+        {n: t for n, t in read_tensors(folder / WEIGHTS, about["weights"], fill) if t is not None}
+    )
+    network.eval()
+    return Run(
+        recipe, about["seed"], task, Predictor(network, task, transform), (), about["scores"], about["best_epoch"],
+        about["stop_reason"], 0.0, about["baseline"], 0, (), folder.resolve(), about["fingerprint"],
     )  # fmt: skip
-    assert program is not None
-    program.save(str(path))
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    got = session.run(None, {n: t.numpy()[:7] for n, t in zip(names, x, strict=True)})[0]
-    with torch.no_grad():
-        expected = model(*(t[:7] for t in x)).numpy()
-    worst = float(np.abs(got - expected).max())
-    if not worst <= ONNX_TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        path.unlink()
-        raise UsageError(f"--onnx: the exported network differs from torch by {worst:.2g}; it was not kept.")
-    return path
+
+
+def _about(run: Run, weights: dict[str, Any]) -> dict[str, Any]:
+    transform = run.predictor.transform
+    return {
+        "format": FORMAT,
+        "trainwell": version("trainwell"),
+        "recipe": run.recipe.to_dict(),
+        "task": run.task.to_dict() if run.task else None,
+        "inputs": transform.spec.to_dict() if transform else _recorded_inputs(run),
+        "transform": transform.to_dict() if transform else None,
+        "weights": weights,
+        "scores": {k: dict(v) for k, v in run.scores.items()},
+        "baseline": dict(run.baseline),
+        "best_epoch": run.best_epoch,
+        "stop_reason": run.stop_reason,
+        "seed": run.seed,
+        "fingerprint": run.fingerprint,
+    }
+
+
+def _recorded_inputs(run: Run) -> Any:
+    """Return the shape of a row of a run on tensors, as its folder has it."""
+    return RunFolder(run.path).read_json("data").get("spec") if run.path is not None else None
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = loads(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged or was edited: it is not JSON ({error}).") from error
+    if not isinstance(about, dict) or "weights" not in about or "recipe" not in about:
+        raise RunError(f"{path} is not what `trainwell export` writes; give a run or an exported folder.")
+    if about.get("format", FORMAT) > FORMAT:
+        raise RunError(f"{path}: written by a newer trainwell; update to read it.")
+    return about
+
+
+@contextlib.contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `out` when all went well, and vanishes otherwise."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there and not empty; give a new or an empty folder.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = temporary_beside(out)
+        folder.mkdir()
+    except OSError as error:
+        raise UsageError(f"the folder {out} cannot be made: {error.strerror}.") from error
+    try:
+        yield folder
+        os.replace(folder, out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

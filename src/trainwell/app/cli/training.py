@@ -1,0 +1,192 @@
+"""The verbs that train: fit, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
+from trainwell.app.console import Console, result_lines
+from trainwell.values.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainwell.app.run import Run
+    from trainwell.values.recipe import Recipe
+
+TABLE_OPTIONS = (
+    "val", "test", "task", "metric", "group", "time", "split_seed", "drop", "na", "categorical", "numeric",
+    "on_duplicates",
+)  # fmt: skip
+"""Options that are passed on to the data as they are."""
+
+baseline_option = click.option(
+    "--no-baseline", "baseline", flag_value=False, default=True, type=bool,
+    help="Do not fit scikit-learn's boosting on the same split for comparison.",
+)  # fmt: skip
+device_option = click.option(
+    "--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one."
+)
+
+
+@click.command()
+@click.argument("data")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed.")
+@click.option("--val", metavar="FILE", help="Validation part; without it one is split off.")
+@click.option("--test", metavar="FILE", help="Test part; without it one is split off, unless --val is given.")
+@click.option("--task", metavar="KIND", help="binary, multiclass or regression; inferred without it.")
+@click.option("--metric", metavar="NAME", help="Primary metric; accuracy or rmse without it.")
+@click.option("--group", metavar="COLUMN", help="Rows of one value of it never stand in two parts.")
+@click.option("--time", metavar="COLUMN", help="The latest rows by it are the test part.")
+@click.option("--val-fraction", type=float, help="Share of the validation part [0.15].")
+@click.option("--test-fraction", type=float, help="Share of the test part [0.15].")
+@click.option(
+    "--preset", default="balanced", show_default=True, metavar="NAME", help="quick, balanced or best."
+)
+@click.option("--recipe", "recipe_file", metavar="FILE", help="Recipe to start from, e.g. RUN/recipe.json.")
+@several("--set", "FIELD=VALUE", "Field of the recipe: lr=3e-4, model.width=128, dropout.rate=0.1.")
+@several("--with", "TECHNIQUE", "Add a technique: dropout:rate=0.2. `trainwell techniques` lists them.")
+@several("--without", "NAME", "Take a technique away.")
+@click.option("--budget", metavar="TEXT", help="20ep (epochs), 90s, 5m, 1h, or both: 5m,20ep.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of all that is drawn in the training."
+)
+@click.option(
+    "--split-seed", type=int, default=0, show_default=True, help="Seed of the split, and of nothing else."
+)
+@device_option
+@click.option("--out", metavar="FOLDER", help="Folder of the run; a new one in runs/ without it.")
+@several("--drop", "COLUMN", "Column to leave out.")
+@several("--na", "WORD", "Word that stands for a missing value.")
+@several("--categorical", "COLUMN", "Column to read as categories.")
+@several("--numeric", "COLUMN", "Column to read as numbers.")
+@click.option("--on-duplicates", default="warn", show_default=True, metavar="WORD", help="warn or remove.")
+@baseline_option
+@quiet_option
+@json_option
+def fit(**options: Any) -> int:
+    """Train a network on the table DATA.
+
+    DATA is a .csv, .tsv or .parquet file. Prints the scores and the folder of the run.
+    """
+    recipe, added = _check_before_torch(options)
+    from trainwell.app.fit import fit as train
+
+    fractions = {k: options[k] for k in ("val_fraction", "test_fraction") if options[k] is not None}
+    run = train(
+        options["data"], options["target"], recipe=recipe, preset=options["preset"],
+        settings_=_settings(options["set"]), with_=added, without=options["without"], budget=options["budget"],
+        seed=options["seed"], device=options["device"], out=options["out"], baseline=options["baseline"],
+        console=_console(options["quiet"]), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
+    )  # fmt: skip
+    return _report(run, options["as_json"])
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--budget", metavar="TEXT", help="A longer budget, e.g. 40ep; the schedule is laid anew over it."
+)
+@device_option
+@baseline_option
+@quiet_option
+@json_option
+def resume(
+    run: str, budget: str | None, device: str | None, baseline: bool, quiet: bool, as_json: bool
+) -> int:
+    """Go on with an interrupted RUN.
+
+    RUN is a folder, its name in runs/, or `latest`. It goes on from its newest valid checkpoint and ends as if it
+    had never been interrupted.
+    """
+    from trainwell.values.runfolder import RunFolder
+
+    RunFolder.open(run)  # a mistyped name is told before torch is imported
+    from trainwell.app.fit import resume as go_on
+
+    found = go_on(run, budget=budget, device=device, baseline=baseline, console=_console(quiet))
+    return _report(found, as_json)
+
+
+COMMANDS = (fit, resume)
+
+
+def _report(run: Run, as_json: bool) -> int:
+    """Print the result of a run and return the exit code."""
+    emit({**run.to_dict(), "interrupted": run.interrupted}, result_lines(run), as_json)
+    if run.interrupted:
+        complain(f"interrupted, and its state is saved. Go on with: trainwell resume {run.path}")
+        return 128 + run.interrupted
+    return 0
+
+
+def _console(quiet: bool) -> Console:
+    return Console.silent() if quiet else Console.stderr()
+
+
+def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[Any]]:
+    """Refuse at once what is wrong without a look at the data; return the recipe and the techniques to add."""
+    import trainwell.techniques  # noqa: F401  (fills the registry)
+    from trainwell.app.settings import parse_budget
+    from trainwell.values.technique import Technique, technique
+
+    for file in filter(None, (options["data"], options["val"], options["test"])):
+        if not Path(file).is_file():
+            _read(file)
+    if options["target"] is None:
+        columns = ", ".join(list(_read(options["data"]).columns)[:40])
+        raise UsageError(
+            f"--target is needed: which column of {options['data']} is to be learned? It has: {columns}."
+        )
+    if options["budget"] is not None:
+        parse_budget(options["budget"])
+    for name in options["without"]:
+        technique(name, "--without")
+    _settings(options["set"])
+    return _recipe(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
+
+
+def _read(file: str) -> Any:
+    """Read a table, or raise what is wrong with it."""
+    from trainwell.data.read import read_table
+
+    return read_table(file)
+
+
+def _settings(given: tuple[str, ...]) -> dict[str, str]:
+    """Turn `FIELD=VALUE` words into a dictionary."""
+    found = {}
+    for item in given:
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not key or not value:
+            raise UsageError(f"--set {item}: expected FIELD=VALUE, e.g. lr=3e-4.")
+        found[key] = value
+    return found
+
+
+def _recipe(path: str | None) -> Recipe | None:
+    """Read a recipe file.
+
+    Raises:
+        UsageError: --preset is given as well, or the file cannot be read. RecipeError: what it holds is wrong.
+    """
+    if path is None:
+        return None
+    from trainwell.values.journal import loads
+    from trainwell.values.recipe import Recipe
+
+    context = click.get_current_context()
+    if context.get_parameter_source("preset") is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError(
+            "--preset and --recipe exclude each other: a recipe file says all that a preset says."
+        )
+    try:
+        data = loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UsageError(f"--recipe {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise UsageError(f"--recipe {path} is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"--recipe {path}: expected a JSON object, got {type(data).__name__}.")
+    return Recipe.from_dict(data, path)

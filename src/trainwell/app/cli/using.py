@@ -1,0 +1,98 @@
+"""The verbs that use a trained run: evaluate, predict, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainwell.app.cli.output import emit, json_option
+from trainwell.values.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainwell.app.run import Run
+
+PREDICTION_FILES = (".csv", ".parquet")
+
+
+@click.command()
+@click.argument("run")
+@click.argument("data")
+@json_option
+def evaluate(run: str, data: str, as_json: bool) -> None:
+    """Score RUN on the labelled table DATA.
+
+    Metrics are by scikit-learn's definitions. RUN is a run or what `export` wrote.
+    """
+    trained = _load(run)
+    from trainwell.app.outcome import evaluate_run
+
+    scores = evaluate_run(trained, data)
+    assert trained.task is not None
+    about = {"run": str(trained.path), "data": data, "task": trained.task.kind, "metric": trained.task.metric}
+    emit({**about, "scores": scores}, [f"{k:17s} {v:.6g}" for k, v in scores.items()], as_json)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("data")
+@click.option("--out", metavar="FILE", help="A .csv or .parquet to write; standard output (CSV) without it.")
+@click.option("--proba", is_flag=True, help="Also the probability of each class.")
+@json_option
+def predict(run: str, data: str, out: str | None, proba: bool, as_json: bool) -> None:
+    """Predict the rows of the table DATA.
+
+    One prediction for every row, in their order. RUN is a run or what `export` wrote.
+    """
+    if out is not None and Path(out).suffix not in PREDICTION_FILES:
+        raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet.")
+    trained = _load(run)
+    from trainwell.app.outcome import predictions, write_table
+
+    frame = predictions(trained, data, proba=proba)
+    about: dict[str, Any] = {"run": str(trained.path), "data": data, "rows": len(frame), "out": out}
+    if out is not None:
+        write_table(frame, Path(out))
+        emit(about, [out], as_json)
+    elif as_json:
+        emit({**about, "predictions": frame.to_dict(orient="records")}, (), as_json)
+    else:
+        click.echo(frame.to_csv(index=False), nl=False)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--out", required=True, metavar="FOLDER", help="New folder to write.")
+@click.option(
+    "--onnx", is_flag=True, help="Also model.onnx, checked against torch (needs the extra `export`)."
+)
+@json_option
+def export(run: str, out: str, onnx: bool, as_json: bool) -> None:
+    """Write what a prediction with RUN needs.
+
+    Weights (safetensors), transform, task and recipe (JSON), in one new folder that `predict` takes as well.
+    """
+    if onnx:
+        from trainwell.app.export import require_onnx
+
+        require_onnx()
+    trained = _load(run)
+    from trainwell.app.export import export_run
+
+    files = export_run(trained, Path(out), formats=("onnx",) if onnx else ())
+    emit({"run": str(trained.path), "files": [str(f) for f in files]}, map(str, files), as_json)
+
+
+COMMANDS = (evaluate, predict, export)
+
+
+def _load(run: str) -> Run:
+    """Load a run or an exported folder; a mistyped name is told before torch is imported."""
+    from trainwell.values.runfolder import RunFolder
+
+    if not (Path(run) / "model.json").is_file():
+        RunFolder.open(run)
+    from trainwell.app.export import load
+
+    return load(run)

@@ -1,0 +1,102 @@
+"""Writes the network of a run as ONNX and compares what it computes with torch."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainwell.app.run import Run
+from trainwell.values.errors import TrainwellError, UsageError
+from trainwell.values.task import InputSpec, Task
+
+TOLERANCE = 1e-4
+"""Largest difference from torch, relative to the largest output."""
+
+CHECKED_ROWS = (1, 7, 64)
+
+
+class ExportError(TrainwellError):
+    """The exported network does not compute what the trained one does: not the user's mistake."""
+
+
+class _Served(nn.Module):
+    """The network and its last link: probabilities (N, C), or numbers in the unit of the target (N, 1)."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, *x: Tensor) -> Tensor:
+        outputs: Tensor = self.model(*x)
+        return (
+            outputs.softmax(-1) if self.task.is_classification else outputs * self.task.scale + self.task.mean
+        )
+
+
+def write_onnx(run: Run, path: Path) -> dict[str, Any]:
+    """Write the network for any number of rows, compare it with torch, and return what its inputs and output are.
+
+    Raises:
+        UsageError: the run is not on a table, whose rows have a known shape.
+        ExportError: the outputs differ by more than TOLERANCE.
+    """
+    if run.predictor.transform is None or run.task is None:
+        raise UsageError(
+            "--onnx is for runs on tables; for a module of yours use torch.onnx.export(run.model, ...)."
+        )
+    spec = run.predictor.transform.spec
+    served = _Served(run.model.cpu(), run.task).eval()
+    names = ["floats", "codes"][: 1 + bool(spec.cardinalities)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch and onnxscript about themselves
+        program = torch.onnx.export(
+            served, _rows(spec, 3), dynamo=True, input_names=names, output_names=["outputs"], verbose=False,
+            dynamic_shapes=(tuple({0: torch.export.Dim("rows")} for _ in names),),
+        )  # fmt: skip
+    assert program is not None
+    program.save(str(path))
+    worst = _worst_difference(served, spec, path, names)
+    if not worst <= TOLERANCE:
+        raise ExportError(f"the exported network differs from torch by {worst:.2g} (allowed: {TOLERANCE:g}).")
+    shapes = {
+        "floats": ["rows", spec.num_numeric + spec.num_onehot],
+        "codes": ["rows", len(spec.cardinalities)],
+    }
+    dtypes = {"floats": "float32", "codes": "int64"}
+    return {
+        "inputs": [{"name": n, "shape": shapes[n], "dtype": dtypes[n]} for n in names],
+        "output": {"name": "outputs", "is": "probabilities" if run.task.is_classification else "numbers"},
+        "checked_to": worst,
+    }
+
+
+def _rows(spec: InputSpec, num_rows: int) -> tuple[Tensor, ...]:
+    """Return rows of the right shape, drawn at random, with every kind of code."""
+    generator = torch.Generator().manual_seed(num_rows)
+    floats = torch.randn(num_rows, spec.num_numeric + spec.num_onehot, generator=generator)
+    if not spec.cardinalities:
+        return (floats,)
+    draws = [torch.randint(0, size, (num_rows,), generator=generator) for size in spec.cardinalities]
+    return floats, torch.stack(draws, 1)
+
+
+def _worst_difference(served: nn.Module, spec: InputSpec, path: Path, names: list[str]) -> float:
+    """Return the largest difference between ONNX and torch, relative to the largest output."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for num_rows in CHECKED_ROWS:
+        x = _rows(spec, num_rows)
+        got = session.run(None, {n: t.numpy() for n, t in zip(names, x, strict=True)})[0]
+        with torch.no_grad():
+            expected = served(*x).numpy()
+        if got.shape != expected.shape:
+            return float("inf")
+        worst = max(worst, float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max())))
+    return worst
