@@ -124,6 +124,14 @@ def test_numbers_in_text_come_back(written: str) -> None:
     assert parse_numbers(texts, found).tolist() == numbers
 
 
+def test_many_words_are_judged_by_a_sample() -> None:
+    counts = np.ones(6000, int)
+    assert number_format([f"user{i}" for i in range(6000)], counts) == ("plain", 0.0)
+    mixed = [*map(str, range(5900)), *(f"u{i}" for i in range(100))]
+    assert number_format(mixed, counts) == ("plain", 5900 / 6000)
+    assert number_format(mixed[::-1], counts) == number_format(mixed, counts)
+
+
 @pytest.mark.parametrize("word", ["1_000", "0x10", "nan", "12a", "", "1,2,3", "--1"])
 def test_words_that_only_look_like_numbers_are_not(word: str) -> None:
     for written in ("plain", "1,234.5", "1.234,5", "12%", "$1,234"):

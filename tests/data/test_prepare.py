@@ -49,6 +49,7 @@ def refused(error: type[TrainwellError], *args: Any, **kwargs: Any) -> str:
         (np.linspace(0, 1, 100), "regression", ()),
         ([f"{v:,.2f}" for v in np.linspace(0, 5000, 100)], "regression", ()),
         (pd.Series([1, 2] * 50, dtype="Int64"), "binary", (1, 2)),
+        (pd.Categorical([30, 4, 5, 4] * 25), "multiclass", (4, 5, 30)),
     ],
 )  # fmt: skip
 def test_task_is_inferred_and_its_reason_said(target: Any, kind: str, classes: tuple[Any, ...]) -> None:
@@ -274,6 +275,24 @@ def test_columns_of_no_use_are_dropped_and_said() -> None:
     assert [r[0] for r in column_rows(data)] == list(frame.columns)
     assert len(describe(data)) == len(frame.columns) + 1
     assert describe(data, most=3)[-1].startswith("and 7 more: ")
+
+
+def test_given_parts_ignore_how_to_cut_and_say_so() -> None:
+    frame = frame_of().assign(who=[f"g{i % 20}" for i in range(200)], when=np.arange(200) * 1.5)
+    given = {"val": frame.head(50), "test": frame.tail(50).assign(who="new")}
+    by_group = prepare_table(frame, "y", group="who", **given)
+    assert "ignored" in codes(by_group)
+    (shared,) = (n.message for n in by_group.notes if n.code == "shared_groups")
+    assert shared.startswith("20 values of 'who' stand in the training table and in the val part")
+    assert "ignored" in codes(prepare_table(frame, "y", time="when", **given))
+
+
+def test_columns_that_are_all_missing_in_a_part_are_read() -> None:
+    frame = frame_of().assign(day=pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(200) % 60, unit="D"))
+    data = prepare_table(frame, "y")
+    first = data.transform.apply(frame.head(3).assign(day=np.nan, a=pd.NaT, c=np.nan))
+    second = data.transform.apply(frame.head(3).assign(day=pd.NaT, a=None, c=None))
+    assert (first[0] == second[0]).all()
 
 
 def test_na_words_and_declared_kinds_reach_the_transform() -> None:

@@ -84,7 +84,7 @@ def _from_numeric(values: np.ndarray, dtype: str, na: Sequence[str]) -> Cells:
         return Cells(MOMENTS, values.astype("datetime64[s]"), dtype=dtype)
     if values.dtype.kind == "b":
         return Cells(WORDS, values.astype(np.int64), ("False", "True"), dtype)
-    numbers = values.astype(np.float64)
+    numbers = values.astype(np.float64, copy=False)
     return _without(Cells(NUMBERS, numbers, dtype=dtype, integral=values.dtype.kind in "iu"), na)
 
 
@@ -95,7 +95,8 @@ def _from_bool(series: Any, dtype: str) -> Cells:
 
 def _from_categorical(series: Any, dtype: str, na: Sequence[str]) -> Cells:
     words = tuple(word_of(c) for c in series.cat.categories)
-    return _tidy(series.cat.codes.to_numpy(np.int64), words, "category", na)
+    kind = f"category[{series.cat.categories.dtype}]"
+    return _tidy(series.cat.codes.to_numpy(np.int64), words, kind, na)
 
 
 def _from_objects(series: Any, dtype: str, na: Sequence[str]) -> Cells:

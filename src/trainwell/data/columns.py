@@ -157,6 +157,8 @@ def typed(kind: ColumnType, cells: Cells, table: Table) -> Cells:
     Raises:
         DataError: text among numbers or dates, or an infinite number; names file, column, row and how many.
     """
+    if cells.form != OTHER and cells.missing.all():  # a dtype says nothing about cells that are not there
+        cells = Cells(WORDS, np.full(len(cells), -1, np.int64))
     if kind.kind == NUMERIC:
         numbers = _as_numbers(kind, cells, table)
         endless = np.isinf(numbers.values)

@@ -11,7 +11,7 @@ import numpy as np
 from trainwell.data import splits
 from trainwell.data.cells import NUMBERS, OTHER, WORDS, Cells, as_words, cells_of
 from trainwell.data.columns import DATE, NUMERIC, ColumnType, typed
-from trainwell.data.notes import Note, info
+from trainwell.data.notes import Note, info, named, warning
 from trainwell.data.numerals import date_format, number_format
 from trainwell.data.read import Table, read_table
 from trainwell.data.target import Target, classes_of, labels_for
@@ -59,6 +59,10 @@ class Options:
             raise UsageError(f"--on-duplicates must be warn or remove, got '{self.on_duplicates}'.")
         splits.check_fractions(self.val_fraction, self.test_fraction)
 
+    def ways(self) -> list[str]:
+        """Return the options given that say how to cut a table."""
+        return [f"--{n}" for n in ("group", "time") if getattr(self, n)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -100,6 +104,8 @@ def make_parts(table: Table, target: str, found: Target, val: Any, test: Any, op
         notes.append(
             info("no_test", "--val without --test: the table trains whole and there is no test part")
         )
+    if not any(shares.values()):
+        notes += [info("ignored", f"{o} decides nothing here: the parts are given") for o in options.ways()]
     cut, kind = _cut(table, found, shares["val"], shares["test"], options)
     shares["train"] = 1 - sum(shares.values())
     tables: dict[str, Table] = {}
@@ -120,7 +126,25 @@ def make_parts(table: Table, target: str, found: Target, val: Any, test: Any, op
             f"{options.val_fraction:g}). Give --val or a larger fraction: without it nothing tells when to "
             "stop."
         )
+    if options.group:
+        notes += _shared_groups(tables, options.group, options.na)
     return Parts(tables, rows, labels, made, tuple(notes))
+
+
+def _shared_groups(tables: dict[str, Table], group: str, na: Sequence[str]) -> list[Note]:
+    """Warn of groups that stand in the training table and in a part that was given."""
+    known = {
+        n: set(as_words(cells_of(t.columns[group], na)).words)
+        for n, t in tables.items()
+        if group in t.columns
+    }
+    notes = []
+    for name in ("val", "test"):
+        both = known["train"] & known.get(name, set()) if tables.get(name) is not tables["train"] else set()
+        if both:
+            said = f"{len(both)} values of '{group}' stand in the training table and in the {name} part"
+            notes.append(warning("shared_groups", f"{said}: {named(sorted(both), 3)}", group))
+    return notes
 
 
 def _given_labels(table: Table, found: Target, target: str, options: Options, option: str) -> np.ndarray:

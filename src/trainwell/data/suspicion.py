@@ -17,6 +17,8 @@ LEAK_ROWS, LEAK_LEAST = 20_000, 60
 """Training rows that the suspicion looks at, at most and at least."""
 FEW_VALUES = 64
 """A number with at most so many values is looked up, one with more is compared with its neighbours."""
+LEAK_CELLS = 2_000_000
+"""Cells that the suspicion looks at, so that wide tables do not wait."""
 LEAK_ACCURACY, LEAK_R2 = 0.97, 0.99
 LEAK_ERROR = 0.25
 """A leak makes at most this share of the errors of always naming the commonest class."""
@@ -35,7 +37,8 @@ def leaks(cells: Mapping[str, Cells], target: np.ndarray, num_classes: int, spli
     """
     if len(target) < LEAK_LEAST:
         return []
-    rows = random_of(split_seed, "leaks").permutation(len(target))[:LEAK_ROWS]
+    most = max(1000, min(LEAK_ROWS, LEAK_CELLS // max(1, len(cells))))
+    rows = random_of(split_seed, "leaks").permutation(len(target))[:most]
     y = target[rows] if num_classes else _ranks(target[rows])
     notes = []
     for name, column in cells.items():

@@ -104,6 +104,8 @@ def _infer(cells: Cells) -> Target:
         labels = np.array(cells.words, object)[cells.values]
         if cells.dtype.startswith("bool"):
             labels = np.array([False, True], object)[cells.values]
+        elif cells.dtype.startswith(("category[int", "category[uint", "category[float")):
+            labels = _labels(np.array(cells.words, np.float64))[cells.values]
         return Target(labels, *_classes_or_not(len(np.unique(cells.values)), "texts"))
     distinct = np.unique(cells.values)
     whole = bool((distinct == np.floor(distinct)).all())
