@@ -1,30 +1,77 @@
-"""trainwell trains neural networks well, finds what ails a training, and proves the cure."""
+"""trainwell trains neural networks well, finds what ails a training, and proves the cure.
+
+Names are imported when they are first used, so that `import trainwell` costs next to nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainwell.app.console import Console
+    from trainwell.app.estimators import Classifier, Regressor
+    from trainwell.app.export import export_run as export
+    from trainwell.app.export import load
     from trainwell.app.fit import fit, resume
-    from trainwell.app.outcome import load_run as load
+    from trainwell.app.outcome import evaluate_run as evaluate
     from trainwell.app.run import Run
-    from trainwell.values.recipe import Recipe
+    from trainwell.values.dose import Dose, choice, dose
+    from trainwell.values.errors import (
+        DataError,
+        DoseError,
+        GateError,
+        Interrupted,
+        NonFiniteError,
+        RecipeError,
+        RunError,
+        TrainingError,
+        TrainwellError,
+        UsageError,
+    )
+    from trainwell.values.recipe import ModelSpec, Recipe
+    from trainwell.values.task import Task
+    from trainwell.values.technique import Technique
 
 _HOMES = {
-    "fit": ("trainwell.app.fit", "fit"),
-    "resume": ("trainwell.app.fit", "resume"),
-    "load": ("trainwell.app.outcome", "load_run"),
-    "Run": ("trainwell.app.run", "Run"),
-    "Recipe": ("trainwell.app.settings", "Recipe"),
-}
-__all__ = ["Recipe", "Run", "fit", "load", "resume"]
+    "app.console": ("Console",),
+    "app.estimators": ("Classifier", "Regressor"),
+    "app.export": ("export_run as export", "load"),
+    "app.fit": ("fit", "resume"),
+    "app.outcome": ("evaluate_run as evaluate",),
+    "app.run": ("Run",),
+    "values.dose": ("Dose", "choice", "dose"),
+    "values.errors": (
+        "DataError", "DoseError", "GateError", "Interrupted", "NonFiniteError", "RecipeError", "RunError",
+        "TrainingError", "TrainwellError", "UsageError",
+    ),
+    "values.recipe": ("ModelSpec", "Recipe"),
+    "values.task": ("Task",),
+    "values.technique": ("Technique",),
+}  # fmt: skip
+_WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.items() for name in names}
+__all__ = [
+    "Classifier", "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
+    "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
+    "TrainingError", "TrainwellError", "UsageError", "choice", "dose", "evaluate", "export", "fit",
+    "load", "resume",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import trainwell` costs nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'trainwell' has no attribute '{name}'")
-    import importlib
+    if name == "__version__":
+        from importlib.metadata import version
 
-    home, inner = _HOMES[name]
-    return getattr(importlib.import_module(home), inner)
+        return version("trainwell")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    home, inner = _WHERE[name]
+    if inner in ("Recipe", "Technique"):
+        import_module("trainwell.techniques")  # so that names of techniques are known wherever they are given
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), inner)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
