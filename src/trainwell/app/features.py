@@ -84,7 +84,9 @@ def read_labels(y: Any) -> Array:
     if labels.dtype.kind == "O":
         gone = np.array([v is None or v != v for v in labels.tolist()], bool)
         if gone.any():
-            raise InputError(f"y, row {int(gone.argmax())} (from 0): no label ({gone.sum()} rows). Remove them.")
+            raise InputError(
+                f"y, row {int(gone.argmax())} (from 0): no label ({gone.sum()} rows). Remove them."
+            )
     check_classification_targets(labels)
     return np.asarray(labels)
 
@@ -155,10 +157,15 @@ def fit_transform(
     return TableTransform(tuple(encoders)), _notes(left_out)
 
 
-def _fit_column(table: Table, name: str, rows: Array, *, categorical: bool) -> tuple[ColumnType, Encoder | None]:
+def _fit_column(
+    table: Table, name: str, rows: Array, *, categorical: bool
+) -> tuple[ColumnType, Encoder | None]:
     cells = cells_of(table.columns[name])
     if cells.form == OTHER:
-        odd = next((type(v).__name__ for v in table.columns[name] if not isinstance(v, str | float | int)), cells.dtype)
+        odd = next(
+            (type(v).__name__ for v in table.columns[name] if not isinstance(v, str | float | int)),
+            cells.dtype,
+        )
         raise InputError(
             f"X, column '{name}': argument must be a string or a real number, not '{odd}'. Turn such a column "
             "into numbers or categories, or leave it out."

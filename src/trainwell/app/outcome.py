@@ -123,11 +123,12 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
 def _best_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
     """Return the best weights and their epoch: from `best/`, or from the last checkpoint of an unfinished run."""
     best, problems = newest_valid(folder.path / "best")
+    last, more = newest_valid(folder.path / "last")
+    # a finished run that was extended and then killed has newer best weights in `last`
+    if last is not None and last.state["best_epoch"] > (best.state["epoch"] if best is not None else 0):
+        return last.tensors["best"], last.state["best_epoch"]
     if best is not None:
         return best.tensors["weights"], best.state["epoch"]
-    last, more = newest_valid(folder.path / "last")
-    if last is not None and last.state["best_epoch"]:
-        return last.tensors["best"], last.state["best_epoch"]
     why = f" ({'; '.join([*problems, *more])})" if problems or more else ""
     raise RunError(f"{folder.path}: no weights yet{why}. Go on with `trainwell resume {folder.path}`.")
 

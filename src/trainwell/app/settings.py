@@ -47,7 +47,9 @@ def apply(
 ) -> Recipe:
     """Return the recipe with the user's changes, in the order: without, with, settings, budget."""
     recipe = recipe.without(*without).with_(*with_)
-    for key, value in (settings or {}).items():
+    # whole parts before their fields, whatever the order they were given in: a new optimizer brings its own rate
+    whole = ("model", "optimizer", "schedule")
+    for key, value in sorted((settings or {}).items(), key=lambda item: item[0] not in whole):
         recipe = _set(recipe, key, value)
     return with_budget(recipe, budget)
 
