@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from trainwell.data.cells import cells_of
@@ -41,6 +42,9 @@ def kind_of(values: Any, name: str = "c", declared: str = "") -> ColumnType:
         ([f"${v:,.0f}" for v in rng.uniform(0, 1e5, N)], "numeric"),
         ([f"{v:.2f}".replace(".", ",") for v in rng.normal(size=N)], "numeric"),
         (pd.to_timedelta(rng.integers(0, 99, N), unit="h"), "numeric"),
+        (pd.Series([datetime.timedelta(hours=i % 9) for i in range(N)], dtype=object), "numeric"),
+        (pd.Series([i % 9 for i in range(N)], dtype=pd.ArrowDtype(pa.duration("s"))), "numeric"),
+        (pd.Series([[1, 2]] * N, dtype=pd.ArrowDtype(pa.list_(pa.int64()))), "unsupported"),
         (rng.random(N) < 0.5, "boolean"),
         (pd.Series([True, None, False] * 20, dtype="boolean"), "boolean"),
         ([True, None, False] * 20, "boolean"),

@@ -17,6 +17,7 @@ from trainwell.techniques.nadamw import NAdamW
 from trainwell.techniques.nesterov import Nesterov
 from trainwell.techniques.sgd import SGD
 from trainwell.testing.lanes import flats, lane_of, randomize, stacked
+from trainwell.testing.runs import classes, perceptron, training
 
 STEPS = 100
 LR = 0.01
@@ -183,3 +184,17 @@ def test_padding_stays_zero() -> None:
         state = technique.init_state(params)
         for step in range(1, 4):
             assert (technique.direction(grads, state, step)[~used] == 0).all(), technique.name
+
+
+def test_engine_applies_the_decay_of_an_optimizer() -> None:
+    run = training(AdamW(weight_decay=0.5), lr=0.01, epochs=1, batch_size=20)
+    model = perceptron()
+    decay = [{"params": [p], "weight_decay": 0.5 if p.ndim > 1 else 0.0} for p in model.parameters()]
+    reference, (x, y) = torch.optim.AdamW(decay, lr=0.01), classes(20, 1)
+    for _ in range(5):
+        run.step(x, y, 0.01)
+        reference.zero_grad()
+        torch.nn.functional.cross_entropy(model(*x), y).backward()
+        reference.step()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(run.step.params.named()[name], parameter.detach(), rtol=1e-4, atol=1e-6)

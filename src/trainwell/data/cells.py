@@ -103,6 +103,8 @@ def _from_objects(series: Any, dtype: str, na: Sequence[str]) -> Cells:
     """Read text, and objects of mixed kinds cell by cell."""
     import pandas as pd
 
+    if isinstance(series.dtype, pd.ArrowDtype) and not dtype.startswith(("string", "large_string")):
+        series = series.astype(object)
     try:
         codes, distinct = pd.factorize(series)
     except TypeError:  # unhashable: lists, arrays, dictionaries
@@ -116,6 +118,9 @@ def _from_objects(series: Any, dtype: str, na: Sequence[str]) -> Cells:
         numbers = _looked_up(distinct.astype(np.float64), codes, np.float64("nan"))
         integral = all(k.__name__.startswith("int") for k in kinds)
         return _without(Cells(NUMBERS, numbers, dtype=dtype, integral=integral), na)
+    if kinds and all(k.__name__ in ("timedelta", "Timedelta") for k in kinds):
+        seconds = np.array([v.total_seconds() for v in distinct])
+        return Cells(NUMBERS, _looked_up(seconds, codes, np.float64("nan")), dtype=dtype)
     if any(k in (bytes, bytearray, tuple, frozenset) for k in kinds):
         return Cells(OTHER, np.zeros(len(series), np.int64), dtype=dtype)
     return _tidy(codes.astype(np.int64), tuple(word_of(v) for v in distinct), dtype, na)

@@ -52,7 +52,7 @@ class Step:
         self._loss = _loss_function(sites, objective, task, per_row=per_row, members=members)
         self._penalty = [m.penalty for m in sites.at("penalty")]
         self._grads = [(m.grads, self.states.get(m.name)) for m in sites.at("grads")]
-        self._update = [m.update for m in sites.at("update")]
+        self._update = [m.update for m in (*sites.members, sites.optimizer) if hasattr(m, "update")]
         self._after = [(m.after_step, self.states.get(m.name)) for m in sites.at("after_step")]
         self._direction = getattr(sites.optimizer, "direction", None)
         self._move: Callable[[Any], None] = getattr(sites.optimizer, "move", _cannot_move)

@@ -14,6 +14,15 @@ def fact(finding: Any, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
+def shrinking_rate(finding: Any) -> float | None:
+    """Return the decay 1 / (rate of learning * steps), by which the weights remember about the run, if known.
+
+    Source: Wang, Aitchison 2024, arXiv:2405.13698.
+    """
+    rate, steps = fact(finding, "lr"), fact(finding, "steps")
+    return 1 / (rate * steps) if rate and steps and rate * steps > 0 else None
+
+
 def within(spec: Dose, value: float | None) -> float:
     """Return the value moved into the range of the dose; the default when there is no value."""
     if value is None:

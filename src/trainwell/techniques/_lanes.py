@@ -35,6 +35,6 @@ def uniform(generator: torch.Generator | Sequence[torch.Generator], count: int, 
     """
     import torch
 
-    if isinstance(generator, Sequence):
-        return torch.stack([uniform(g, count, like) for g in generator], dim=1)
-    return torch.rand(count, 1, generator=generator, device=like.device, dtype=like.dtype)
+    if isinstance(generator, torch.Generator):
+        return torch.rand(count, 1, generator=generator, device=like.device, dtype=like.dtype)
+    return torch.stack([uniform(g, count, like) for g in generator], dim=1)

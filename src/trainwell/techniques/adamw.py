@@ -16,7 +16,8 @@ class AdamW(Adam):
 
     Helps generalization more than the same penalty in the loss, which Adam divides away.
     Harms when `lr * weight_decay * steps` is so large that the network cannot grow the weights it needs.
-    Args:    weight_decay: rate of the shrinking, not of biases and norms; adds to that of `weight_decay`.
+    Args:    beta1, beta2, eps: as in Adam.
+             weight_decay: rate of the shrinking, not of biases and norms; adds to that of `weight_decay`.
     Source:  Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2; default of torch.optim.AdamW.
     """
 

@@ -19,6 +19,7 @@ class BF16(Technique):
     """
 
     name = "bf16"
+    calls = 5
 
     def hardware(self, plan: HardwarePlan) -> None:
         import torch

@@ -24,6 +24,7 @@ class Dropout(Technique):
 
     treats = ("overfitting",)
     expects: ClassVar = {"val_loss": "-"}
+    calls = 14  # 7 per dropout layer; the law counts on two
 
     rate: float = dose(0.2, low=0.01, high=0.9, off=0.0, unit="share of activations")
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from trainwell.techniques._evidence import shrinking_rate, within
 from trainwell.techniques._lanes import add_scaled
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
@@ -31,3 +32,11 @@ class ElasticNet(Technique):
     def penalty(self, params: Flat, grads: Flat) -> None:
         add_scaled(grads.decayed, params.decayed.sign(), self.rate * self.l1_ratio)
         add_scaled(grads.decayed, params.decayed, self.rate * (1 - self.l1_ratio))
+
+    @classmethod
+    def prescribe(cls, finding: Any) -> Self | None:
+        """Return a rate that pulls at weights of size 0.1 as a decay with a memory as long as the run does."""
+        if getattr(finding, "ailment", None) not in cls.treats:
+            return None
+        decay = shrinking_rate(finding)
+        return cls(rate=within(cls.doses()["rate"], decay and decay / 10))

@@ -20,6 +20,8 @@ class GradAccumulation(Technique):
     Source:  the identity of sums; for the weighing: huggingface.co/blog/gradient_accumulation (2024).
     """
 
+    calls = 51  # a further forward and backward pass on a network of three layers
+
     micro_batches: int = dose(2, low=2, high=1024, log=True, off=1, unit="parts of a batch", integer=True)
 
     def hardware(self, plan: HardwarePlan) -> None:

@@ -23,8 +23,9 @@ class GroupNorm(Technique):
     """
 
     family = "norm"
-    treats = ("vanishing_gradient", "exploding_gradient", "bad_init", "saturated_units", "batchnorm_misuse")
+    treats = ("vanishing_gradient", "exploding_gradient", "batchnorm_misuse")
     expects: ClassVar = {"train_loss": "-"}
+    calls = 24  # 12 per norm; the law counts on two
 
     channels: int = dose(16, low=2, high=4096, log=True, unit="features per group", integer=True)
 

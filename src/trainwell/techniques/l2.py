@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from trainwell.techniques._evidence import shrinking_rate, within
 from trainwell.techniques._lanes import add_scaled
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
@@ -29,3 +30,10 @@ class L2(Technique):
 
     def penalty(self, params: Flat, grads: Flat) -> None:
         add_scaled(grads.decayed, params.decayed, self.rate)
+
+    @classmethod
+    def prescribe(cls, finding: Any) -> Self | None:
+        """Return a rate whose memory is as long as the run."""
+        if getattr(finding, "ailment", None) not in cls.treats:
+            return None
+        return cls(rate=within(cls.doses()["rate"], shrinking_rate(finding)))

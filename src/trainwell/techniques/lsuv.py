@@ -23,7 +23,7 @@ class LSUV(Technique):
 
     name = "lsuv"
     family = "init"
-    treats = ("bad_init", "vanishing_gradient", "exploding_gradient", "saturated_units")
+    treats = ("bad_init", "vanishing_gradient", "saturated_units")
     expects: ClassVar = {"train_loss": "-"}
 
     def model(self, model: nn.Module, build: Build) -> nn.Module:

@@ -28,23 +28,22 @@ class Mixup(Technique):
     family = "mix"
     treats = ("overfitting", "label_noise")
     expects: ClassVar = {"val_loss": "-"}
-    calls = 2
+    calls = 9
 
     alpha: float = dose(0.2, low=0.01, high=10.0, log=True, off=0.0, unit="parameter of the Beta law")
 
     def batch(self, batch: Batch, generator: torch.Generator) -> None:
         y = batch.y
         rows = y.ndim - 2 if y.is_floating_point() else y.ndim - 1
-        like = next((x for x in batch.x if x.is_floating_point()), None)
-        if like is None:
-            like = y.new_empty(0, dtype=y.float().dtype)
-        size, angle = uniform(generator, 2, like)
+        like = batch.x[0] if batch.x[0].is_floating_point() else batch.x[0][:0].float()
+        draws = uniform(generator, 2, like)
+        size, angle = draws[0], draws[1]  # unpacking a tensor is a Python call
         # T = sqrt(W) cos is Student's t over root 2 alpha; (1 + T / sqrt(1 + T^2)) / 2 is Beta(alpha, alpha)
         squared = (size.pow(-1 / self.alpha) - 1) * angle.mul_(2 * 3.141592653589793).cos_().square_()
         mix = squared.reciprocal_().add_(1).rsqrt_().add_(1).mul_(0.5)
         batch.mix, batch.mixed_y = mix, y.roll(1, rows)
         batch.x = tuple(
-            x.roll(1, rows).lerp(x, mix.view(*mix.shape, *(1,) * (x.ndim - rows - 1)))
+            x.roll(1, rows).lerp(x, mix.view(*mix.shape, *(1,) * (x.ndim - rows - 1)).to(x.dtype))
             if x.is_floating_point()
             else x
             for x in batch.x

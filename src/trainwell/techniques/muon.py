@@ -24,14 +24,15 @@ class Muon(Adam):
 
     Helps networks of wide matrices, where few directions dominate the gradient: fewer steps to the same loss.
     Harms the time of a step when the batch is small (15 products per matrix), and small networks in general.
-    Args:    beta1: momentum of the matrices, memory of the mean for the rest. precision: of the products.
+    Args:    beta1: momentum of the matrices, memory of the mean for the rest. beta2, eps: as Adam, for the rest.
+             weight_decay: as AdamW, for all matrices. precision: dtype of the products.
     Shapes:  matrices (out, in) and kernels (out, in, h, w), but not the last one, the output layer.
              Moves are scaled by 0.2 sqrt(max(out, in)), so that one rate fits both parts.
     Source:  Jordan et al. 2024, kellerjordan.github.io/posts/muon; scale: arXiv:2502.16982; torch.optim.Muon.
     """
 
     default_lr: ClassVar[float] = 1e-3
-    calls = 12  # 4 and one per hidden matrix; the law counts them on two
+    calls = 8  # 4 and two per hidden matrix; the law counts on two
 
     beta1: float = dose(0.95, low=0.0, high=0.999, unit="memory of the mean")
     beta2: float = dose(0.95, low=0.0, high=0.99999, unit="memory of the mean square")

@@ -19,7 +19,8 @@ class NAdamW(AdamW):
 
     Helps a little over AdamW at equal cost of tuning (it won the self-tuning baseline of AlgoPerf).
     Harms little; it needs one buffer and three passes over the weights more than AdamW.
-    Args:    momentum_decay: how fast the momentum grows to `beta1`, per step.
+    Args:    beta1, beta2, eps, weight_decay: as in AdamW.
+             momentum_decay: how fast the momentum grows to `beta1`, per step.
     Source:  Dozat 2016; torch.optim.NAdam(decoupled_weight_decay=True) and its defaults.
     """
 

@@ -23,7 +23,7 @@ class NoNorm(Technique):
 
     family = "norm"
     treats = ("batchnorm_misuse",)
-    expects: ClassVar = {"val_loss": "-"}
+    expects: ClassVar = {"train_loss": "-"}
 
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.norms import remove_norms

@@ -23,7 +23,7 @@ class Orthogonal(Technique):
     """
 
     family = "init"
-    treats = ("bad_init", "vanishing_gradient", "exploding_gradient")
+    treats = ("bad_init", "vanishing_gradient")
     expects: ClassVar = {"train_loss": "-"}
 
     gain: float = dose(1.0, low=0.1, high=10.0, log=True, unit="factor of the standard deviation")

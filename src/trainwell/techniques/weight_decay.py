@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from trainwell.techniques._evidence import shrinking_rate, within
 from trainwell.values.dose import choice, dose
 from trainwell.values.technique import Technique
 
@@ -31,3 +32,10 @@ class WeightDecay(Technique):
     def update(self, params: Flat, lr: Any) -> None:
         shrunk = params.flat if self.scope == "all" else params.decayed
         shrunk.mul_(1 - lr * self.rate)
+
+    @classmethod
+    def prescribe(cls, finding: Any) -> Self | None:
+        """Return a rate whose memory is as long as the run."""
+        if getattr(finding, "ailment", None) not in cls.treats:
+            return None
+        return cls(rate=within(cls.doses()["rate"], shrinking_rate(finding)))
