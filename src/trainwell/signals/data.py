@@ -66,7 +66,7 @@ class DataFacts(Family):
         facts["label_rows"] = len(x)
         if classes:
             clean = [rows.noise_facts(v, y) for v in (scaled, pixels)]
-            facts |= min(clean, key=lambda f: f["against_unanimous"] / max(1.0, f["unanimous"]))
+            facts |= min(clean, key=lambda f: f["against_agreed"] / max(1.0, f["agreed"]))
             facts |= rows.lone_feature(x, y)
 
     def _versus_validation(self, scene: Scene, x: Array, y: Array | None, tokens: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NEIGHBOURS = 5
+NEIGHBOURS, MANY = 5, 15
 
 
 def scale_facts(x: Array) -> dict[str, float]:
@@ -42,7 +42,11 @@ def odd_facts(x: Array) -> dict[str, float]:
         best = int(counts.argmax())
         if counts[best] >= max(4, 0.3 * far.size):
             sentinel, share = float(values[best]), float(counts[best] / x.size)
-    norms = np.sqrt((clean**2).sum(1))
+    # robust scales: a column of large numbers is no odd row, and odd rows must not widen their columns
+    centred = clean - np.median(clean, 0)
+    spread = np.subtract(*np.percentile(clean, (75, 25), axis=0)) / 1.35
+    spread = np.where(spread > 0, spread, clean.std(0))
+    norms = np.sqrt(((centred / np.where(spread > 0, spread, 1.0)) ** 2).mean(1))
     middle = float(np.median(norms))
     odd = norms > 12 * middle if middle > 0 else np.zeros(len(x), bool)
     blank = clean.std(1) <= 1e-9 * max(usual, 1e-300) if x.shape[1] >= 8 else np.zeros(len(x), bool)
@@ -215,12 +219,19 @@ def _correlation(guess: Array, y: Array) -> tuple[float, float]:
 
 
 def noise_facts(x: Array, y: Array) -> dict[str, float]:
-    """Return how often the label of a row differs from all of its five neighbours, which agree."""
-    near, _ = neighbours(x)
+    """Return how often a label differs from that of its neighbours where they agree best.
+
+    Only the quarter of the rows counts whose neighbours agree most, without a look at their own labels: classes
+    that overlap are pure there, wrong labels are as frequent there as anywhere.
+    """
+    near, _ = neighbours(x, MANY)
     labels = y[near]
-    agreed = (labels == labels[:, :1]).all(1)
-    differs = agreed & (labels[:, 0] != y)
-    return {"unanimous": float(agreed.sum()), "against_unanimous": float(differs.sum())}
+    values = np.unique(y)
+    votes = (labels[:, :, None] == values).sum(1)
+    agreement = votes.max(1) / labels.shape[1]
+    best = agreement >= np.quantile(agreement, 0.75)
+    differs = best & (values[votes.argmax(1)] != y)
+    return {"agreed": float(best.sum()), "against_agreed": float(differs.sum())}
 
 
 def lone_feature(x: Array, y: Array) -> dict[str, float]:

@@ -20,6 +20,7 @@ class Batch:
     forward: Any
     calls: list[Any]
     step: int
+    """Steps done when it was seen; of validation: its number within the phase."""
 
     @property
     def x(self) -> Tensor:
@@ -51,6 +52,8 @@ class Scene:
     last_val: list[Any] = dataclasses.field(default_factory=list)
     step: int = 0
     evaluate: Callable[..., Any] | None = None
+    loss_of: Callable[..., Any] | None = None
+    train_modes: list[bool] = dataclasses.field(default_factory=list)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -154,24 +154,37 @@ def fold(findings: Sequence[Finding], explains: Mapping[str, Iterable[str]]) -> 
         explains: for each ailment the ailments that it can cause; must not contain a circle.
     """
     order = {name: i for i, name in enumerate(AILMENTS)}
-    alarms = [f for f in findings if f.is_alarm]
-    cause_of: dict[int, int] = {}
-    for i, finding in enumerate(findings):
-        causes = [
-            c for c in alarms
-            if c is not finding and finding.ailment in explains.get(c.ailment, ())
-        ]  # fmt: skip
-        if causes:
-            best = min(causes, key=lambda c: (-c.confidence, order[c.ailment]))
-            cause_of[i] = next(j for j, f in enumerate(findings) if f is best)
+
+    def strength(finding: Finding) -> tuple[float, int]:
+        return (finding.confidence, -order[finding.ailment])
+
+    def causes(effect: Finding, cause: Finding) -> bool:
+        if not cause.is_alarm or effect.ailment not in explains.get(cause.ailment, ()):
+            return False
+        # where two explain each other, the surer one is the cause
+        return cause.ailment not in explains.get(effect.ailment, ()) or strength(cause) > strength(effect)
+
     below: dict[int, list[Finding]] = {}
-    for i in cause_of:
-        root = i
-        while root in cause_of:
-            root = cause_of[root]
-        below.setdefault(root, []).append(findings[i])
+    roots = []
+    for i, finding in enumerate(findings):
+        root, seen = i, {i}
+        while True:
+            above = [j for j, c in enumerate(findings) if j not in seen and causes(findings[root], c)]
+            if not above:
+                break
+            root = max(above, key=lambda j: strength(findings[j]))
+            seen.add(root)
+        if root == i:
+            roots.append(i)
+        else:
+            below.setdefault(root, []).append(finding)
+    # a circle leaves its members below one another: the root of all is then the one that was reached last
+    lost = [j for j in below if j not in roots]
+    roots += lost
     return rank(
-        dataclasses.replace(f, consequences=tuple(rank(below.get(i, ()))))
-        for i, f in enumerate(findings)
-        if i not in cause_of
-    )
+        dataclasses.replace(
+            findings[i], consequences=tuple(rank(f for f in below.get(i, ()) if f is not findings[i] and f not in
+                                                 [findings[j] for j in lost]))
+        )
+        for i in roots
+    )  # fmt: skip

@@ -44,15 +44,11 @@ class Forward:
 
 
 @contextlib.contextmanager
-def same_streams(forward: Forward | None = None) -> Iterator[None]:
-    """Give the global random streams back as they were; inside they stand as they did at that forward."""
+def same_streams() -> Iterator[None]:
+    """Give the global random streams back as they were."""
     python, numbers, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     accelerator = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
     try:
-        if forward is not None:
-            torch.set_rng_state(forward.rng)
-            if forward.device_rng is not None:
-                torch.cuda.set_rng_state(forward.device_rng)
         yield
     finally:
         random.setstate(python)
@@ -60,6 +56,15 @@ def same_streams(forward: Forward | None = None) -> Iterator[None]:
         torch.set_rng_state(torch_state)
         if accelerator is not None:
             torch.cuda.set_rng_state(accelerator)
+
+
+@contextlib.contextmanager
+def _as_at(forward: Forward) -> Iterator[None]:
+    """Let torch's streams stand as they did at that forward; the caller gives them back."""
+    torch.set_rng_state(forward.rng)
+    if forward.device_rng is not None:
+        torch.cuda.set_rng_state(forward.device_rng)
+    yield
 
 
 class Replica:
@@ -70,6 +75,7 @@ class Replica:
         self.modules = {name: m for name, m in self.model.named_modules() if name}
         self.params = list(self.model.parameters())
         self.buffers = list(self.model.buffers())
+        self.all_modules = list(self.model.modules())
 
     @torch.no_grad()
     def take(self, model: nn.Module) -> None:
@@ -79,7 +85,7 @@ class Replica:
         for own, other in zip(self.params, model.parameters(), strict=True):
             if own.requires_grad != other.requires_grad:
                 own.requires_grad_(other.requires_grad)
-        for mine, its in zip(self.model.modules(), model.modules(), strict=True):
+        for mine, its in zip(self.all_modules, model.modules(), strict=True):
             mine.training = its.training
 
     @torch.no_grad()
@@ -101,7 +107,7 @@ class Replica:
             heard: where the watcher puts the losses that the copy computes within its forward.
         """
         heard.clear()
-        with same_streams(forward), _autocast(forward):
+        with _as_at(forward), _autocast(forward):
             output = self.model(*forward.args, **forward.kwargs)
             losses = [call.value for call in heard[: forward.inside]]
             for call in (calls if calls is not None else forward.calls)[forward.inside :]:
@@ -113,12 +119,12 @@ class Replica:
     @contextlib.contextmanager
     def mode(self, training: bool) -> Iterator[None]:
         """Run the copy in training or in evaluation mode."""
-        before = [m.training for m in self.model.modules()]
+        before = [m.training for m in self.all_modules]
         self.model.train(training)
         try:
             yield
         finally:
-            for module, was in zip(self.model.modules(), before, strict=True):
+            for module, was in zip(self.all_modules, before, strict=True):
                 module.training = was
 
 

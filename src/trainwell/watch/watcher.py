@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from trainwell.rules.diagnosis import diagnose
 from trainwell.rules.rule import needed_signals
+from trainwell.rules.view import View
 from trainwell.signals.contracts import DROPOUTS, NORMS
 from trainwell.signals.data import target_facts
 from trainwell.signals.family import Family, families
@@ -24,9 +25,10 @@ from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
+from trainwell.watch.branch import branch_facts, few_facts
 from trainwell.watch.ledger import Ledger
 from trainwell.watch.losses import KINDS, LossCall
-from trainwell.watch.replica import Forward, Replica
+from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
 
 MAX_ROWS = 2048
@@ -125,7 +127,7 @@ class Watch:
             if self.scene.replica is not None:
                 family.prepare(self.scene)
             family.start(self.scene, record)
-        self.scene.evaluate = self._evaluate
+        self.scene.evaluate, self.scene.loss_of = self._evaluate, self._loss_of
         losses.listen(self._on_loss_guarded)
         self._handles.append(self.optimizer.register_step_post_hook(self._on_step_guarded))
         self._arm()
@@ -202,6 +204,7 @@ class Watch:
         if training and self._looking:
             if not self._window and self.scene.replica is not None:
                 self.scene.replica.take(self.model)
+                self.scene.train_modes = [m.training for m in self.scene.replica.all_modules]
             self._window.append(self._open)
 
     def _on_loss(self, call: LossCall) -> None:
@@ -270,7 +273,7 @@ class Watch:
         if self._val_capturing and forward is not None and forward.tensors:
             kept = sum(b.forward.rows for b in self.scene.val)
             if kept < MAX_ROWS:
-                self.scene.val.append(Batch(_kept(forward, call, False), [], self._step))
+                self.scene.val.append(Batch(_kept(forward, call, False), [], len(self._val) - 1))
                 self.scene.val[-1].calls = self.scene.val[-1].forward.calls
 
     def _samples(self, call: LossCall) -> int:
@@ -297,8 +300,9 @@ class Watch:
         start = time.perf_counter()
         self._probing = True
         record = self._ledger.at(self._step)
-        for family in self._families:
-            family.validation(phase, record)
+        with same_streams():
+            for family in self._families:
+                family.validation(phase, record)
         self._probing = False
         self._ledger.flush_if_full()
         self._t_step = time.perf_counter()
@@ -327,7 +331,7 @@ class Watch:
         self._looking = self._step >= self._schedule.next
         if self._looking or looked or self._capturing:
             self._arm()
-        elif self._root_handles:
+        elif self._root_handles and not (self._val_phases == 0 and self._epoch_is_over()):
             self._disarm()
         self._ledger.flush_if_full()
         self._t_forward = 0.0
@@ -341,7 +345,8 @@ class Watch:
         if window and self.scene.replica is not None:
             self._probing = True
             try:
-                self._measure(window, stale)
+                with same_streams():
+                    self._measure(window, stale)
             except (LookupError, RuntimeError, TypeError) as error:
                 # this loop's forward cannot be repeated on the copy: go on without looks
                 self.traces.facts["no_looks"] = f"{type(error).__name__}: {error}"[:200]
@@ -409,6 +414,30 @@ class Watch:
         seen = caught[0] if caught else self._heard[0]
         return judged(seen.name, seen, forward.rows, seen.each(forward.rows))
 
+    def _close_family(self, family: Family, record: Callable[..., None]) -> None:
+        """Let one family measure the whole run; where it cannot, the others still do."""
+        try:
+            family.close(self.scene, record)
+        except Exception as error:
+            name = type(family).__name__
+            self.traces.facts.setdefault("unmeasured", {})[name] = f"{type(error).__name__}: {error}"[:200]
+
+    def _is_suspicious(self) -> bool:
+        """Whether to ask what another rate would do: the run is not solved, and no plain fault explains it."""
+        view = View(self.traces)
+        if view.is_solved or view.has_nonfinite or view.steps < 20 or self.scene.replica is None:
+            return False
+        return not any(f.is_alarm and f.grade == "D" and f.stage != "compute" for f in diagnose(self.traces))
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        """The loss of a kept batch with the copy as it stands, in its modes as they are."""
+        return self.scene.replica.run(batch.forward, self._heard)  # type: ignore[no-any-return]
+
+    def _epoch_is_over(self) -> bool:
+        """Whether all rows were seen, so that a validation is to be expected next."""
+        rows = int(self.traces.facts.get("rows_per_epoch") or 0)
+        return 0 < rows <= sum(b.forward.rows for b in self.scene.train)
+
     def _prepare_targets(self) -> None:
         """Measure the targets seen so far, and the loss of the best constant answer."""
         facts = self.traces.facts
@@ -429,10 +458,16 @@ class Watch:
         facts["watch_s"] = self._schedule.cost_s
         self._probing = True
         record = self._ledger.at(self._step)
-        for family in self._families:
-            family.close(self.scene, record)
-        self._probing = False
+        with same_streams():
+            for family in self._families:
+                self._close_family(family, record)
         self._ledger.flush()
+        if self._closed and self._is_suspicious():
+            with same_streams():
+                budget_s = max(1.0, 0.03 * facts["seconds"])
+                facts |= branch_facts(self.scene, budget_s=budget_s)
+                facts |= few_facts(self.scene, budget_s)
+        self._probing = False
         if self._closed and self.out is not None:
             self.traces.save(self.out)
 

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+UNSTABLE = (
+    "lr_too_high",
+    "exploding_gradient",
+    "dead_units",
+    "saturated_units",
+    "oscillation",
+    "plateau",
+    "underfitting",
+)
+
+
+class BadFeatures(Rule):
+    """Find inputs that are missing, stand for missing, or are destroyed."""
+
+    ailment = "bad_features"
+    needs = ("data", "probe_score")
+    explains = (*UNSTABLE, "unscaled_inputs", "undertrained", "overfitting", "bad_init", "lr_too_low",
+                "train_val_shift", "batch_too_small", "shuffled_labels", "label_noise",
+                "vanishing_gradient")  # fmt: skip
+    source = "DOCTOR 4, Data; Deepchecks 'special characters', 'outlier sample'."
+
+    def diagnose(self, view: View) -> Finding | None:
+        harmed = not view.is_solved
+        tests = (
+            ("x_nonfinite_share", 0.0, True, "values that are NaN or infinite",
+             "impute the missing values and add a column that says where they were", "D"),
+            ("sentinel_share", 0.002, True, f"one far-off value, {view.number('sentinel_value'):.6g}, again and again",
+             "treat that code as missing: impute it and add a column that says where it stood", "S"),
+            ("odd_row_share", 0.002, harmed and view.number("odd_row_share", 0) < 0.05,
+            "rows a dozen times larger than the usual one",
+             "check those rows; drop or clip them", "S"),
+            ("x_constant_share", 0.3, harmed, "columns that never change",
+             "find out why these columns are constant; they were probably destroyed on the way", "S"),
+            ("blank_row_share", 0.02, harmed, "rows whose cells are all equal",
+             "check how these rows were read; drop them", "S"),
+        )  # fmt: skip
+        for fact, limit, counts, what, fix, grade in tests:
+            share = view.number(fact, 0.0)
+            if counts and share > limit:
+                return Finding(
+                    self.ailment, "critical" if grade == "D" or harmed else "warning", 0.95 if grade == "D" else 0.9,
+                    grade,
+                    f"{100 * share:.2g} % of the inputs seen are {what}. "
+                    "The network takes them for real measurements, and they outweigh the rest.",
+                    (Reading(fact, share, limit),), fix=fix, source=self.source, measured=view.measured,
+                )  # fmt: skip
+        return None

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+RATIO = 2.0
+"""First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (DOCTOR 4)."""
+
+
+class BadInit(Rule):
+    """Find start weights that are alike, or far too large or small."""
+
+    ailment = "bad_init"
+    needs = ("params", "train_loss", "act_rms", "probe_score")
+    explains = ("lr_too_low", "params_not_trained", "underfitting", "undertrained", "plateau", "exploding_gradient",
+    "vanishing_gradient",
+                "saturated_units", "dead_units", "lr_too_high", "oscillation", "batch_too_large")  # fmt: skip
+    source = "Glorot and Bengio 2010; He et al. 2015; DOCTOR 2, initial loss."
+
+    def diagnose(self, view: View) -> Finding | None:
+        if view.is_solved:
+            return None
+        params = view.fact("params") or []
+        weights = [
+            p
+            for p in params
+            if len(p["shape"]) >= 2 and p["leaf"].startswith("weight") and p["kind"] != "Embedding"
+        ]
+        alike = [
+            p["name"]
+            for p in weights[:-1]
+            if p.get("symmetric") and p["shape"][0] > 1 and not p["kind"].endswith("Norm")
+        ]
+        if alike:
+            return self._finding(
+                "All units of a layer start with the same weights, so they get the same gradients and stay alike. "
+                "The layer works as a single unit.",
+                Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
+        if view.kind not in ("classification", "binary", "regression") or view.fact("pretrained"):
+            return None
+        fade = self._fades(view)
+        if fade is not None:
+            return self._finding(
+                "The start weights are so small that the signal fades from layer to layer. "
+                "What arrives at the end hardly depends on the input, and no gradient comes back.",
+                fade, (), 0.93, view, "S")  # fmt: skip
+        ratio = self._ratio(view)
+        large = self._too_large(view)
+        if ratio > RATIO and large and not self._data_explain(view):
+            return self._finding(
+                f"The first loss is {ratio:.1f} times that of the best constant answer: the start weights are too large. "
+                "The network begins by being surely wrong and has to unlearn that first.",
+                Reading("first loss / base loss", ratio, RATIO), tuple(large), 0.85, view, "S")  # fmt: skip
+        return None
+
+    @staticmethod
+    def _ratio(view: View) -> float:
+        base = math.log(max(view.num_classes, 2)) if view.kind == "classification" else view.base_loss
+        return view.first_loss / base if base > 0 else math.nan
+
+    @staticmethod
+    def _fades(view: View) -> Reading | None:
+        """The fall of the activations in decades, where the weights are a tenth of what keeps their scale."""
+        gains = [
+            p["rms"] * math.sqrt(math.prod(p["shape"][1:])) for p in view.fact("params") or []
+            if len(p["shape"]) >= 2 and p["leaf"].startswith("weight") and p["kind"] not in ("Embedding",
+            "MultiheadAttention")
+        ]  # fmt: skip
+        acts = [view.get("act_rms", m["name"]).values for m in view.fact("modules", ())]
+        acts = [a for a in acts if a.size]
+        if len(gains) < 3 or len(acts) < 3 or sorted(gains)[len(gains) // 2] > 0.1 or not acts[0][0] > 0:
+            return None
+        fall = math.log10(max(float(min(a[0] for a in acts)), 1e-38) / float(acts[0][0]))
+        return Reading("act_gain", fall, -2.0, "<") if fall < -2 else None
+
+    @staticmethod
+    def _too_large(view: View) -> list[str]:
+        """Matrices whose gain is over three times what keeps the scale: He's 2 / fan_in, or 1 for embeddings."""
+        found = []
+        for p in view.fact("params") or []:
+            if len(p["shape"]) < 2 or not p["leaf"].startswith("weight"):
+                continue
+            fan_in = math.prod(p["shape"][1:])
+            normal = 1.0 if p["kind"] == "Embedding" else math.sqrt(2 / fan_in)
+            tied_head = p["kind"] == "Embedding" and p["rms"] * math.sqrt(fan_in) > 10
+            if p["rms"] > (1.5 if p["kind"] == "Embedding" else 2.0) * normal or tied_head:
+                found.append(p["name"])
+        return found
+
+    @staticmethod
+    def _data_explain(view: View) -> bool:
+        return view.number("x_rms", 1.0) > 5 and not view.fact("tokens")
+
+    def _finding(self, meaning: str, reading: Reading, layers: tuple[str, ...], confidence: float, view: View,
+                 grade: str) -> Finding:  # fmt: skip
+        return Finding(
+            self.ailment, "critical", confidence, grade, meaning, (reading,), span=(0, 0), layers=layers,
+            fix="use He (ReLU) or Xavier (tanh) initialisation; 0.02 for embeddings that are tied to the output",
+            source=self.source, measured=view.measured,
+        )  # fmt: skip

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+FEW, RISING = 8, 0.2
+
+
+class BatchTooSmall(Rule):
+    """Find tiny batches whose noise keeps the loss from falling."""
+
+    ailment = "batch_too_small"
+    needs = ("q", "train_loss", "probe_score", "lr")
+    explains = ("lr_too_high", "oscillation", "plateau", "underfitting", "exploding_gradient", "dead_units",
+                "undertrained", "launch_bound", "overfitting")  # fmt: skip
+    source = "McCandlish et al. 2018, arXiv:1812.06162; DOCTOR 4, Batch too small."
+
+    def diagnose(self, view: View) -> Finding | None:
+        size = view.batch_size
+        if not 0 < size < FEW or view.is_solved or view.rate_decayed:
+            return None
+        overshoots = view.q.size >= 6 and (view.q_median < 0.72 or view.q_negative > 0.3)
+        flat = view.upward > RISING or abs(view.falling_z) < 2
+        if not (overshoots and flat) and not view.has_nonfinite:
+            return None
+        return Finding(
+            self.ailment, "critical", 0.8, "S",
+            f"A step sees only {size} samples, and what they say differs from step to step. "
+            "At this learning rate the noise moves the weights more than the signal.",
+            (Reading("batch_size", size, FEW, "<"),
+             Reading("q, median", view.q_median if np.isfinite(view.q_median) else 0.0, 0.72, "<")),
+            fix="use batches of 32 or more, accumulate gradients, or lower the learning rate", source=self.source,
+            measured=view.measured,
+        )  # fmt: skip

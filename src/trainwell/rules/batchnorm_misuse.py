@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+FEW = 8
+"""Values per channel below which the statistics of a batch are mostly chance (Wu and He 2018, figure 1)."""
+
+
+class BatchnormMisuse(Rule):
+    """Find batch norm with too few values, an odd momentum, or statistics that do not fit the network."""
+
+    ailment = "batchnorm_misuse"
+    needs = ("layers", "train_mode_loss", "probe_loss")
+    explains = ("batch_too_small", "lr_too_high", "oscillation", "undertrained", "train_val_shift",
+    "exploding_gradient",
+                "underfitting", "plateau", "launch_bound")  # fmt: skip
+    source = "Ioffe 2017, arXiv:1702.03275; Wu and He 2018, arXiv:1803.08494."
+
+    def diagnose(self, view: View) -> Finding | None:
+        layers = [m for m in view.fact("layers", ()) if m.get("norm") == "batch"]
+        if not layers or (
+            view.get("norms_in_eval").values.size and view.get("norms_in_eval").values.mean() > 0.9
+        ):
+            return None
+        names = tuple(m["name"] for m in layers)
+        rows = view.number("batch_size", 99)
+        if (
+            0 < rows < FEW
+            and (any(m["kind"] == "BatchNorm1d" for m in layers) or rows <= 2)
+            and not view.is_solved
+        ):
+            return self._finding("D", Reading("batch_size", rows, FEW, "<"), names,
+                f"Batch norm takes mean and deviation from {rows:.0f} rows, which is mostly chance. ",
+                "use larger batches, or GroupNorm / LayerNorm in place of batch norm")  # fmt: skip
+        momenta = [m["momentum"] for m in layers if m["momentum"] is not None and m["running"]]
+        odd = [m for m in momenta if m > 0.5 or m < 0.005]
+        probe, same = (view.get(t).last for t in ("probe_loss", "train_mode_loss"))
+        gap = (probe - same) / view.base_loss if view.base_loss else math.nan
+        if odd and (not gap <= 0.05 or not view.is_solved):
+            limit, sign = (0.5, ">") if odd[0] > 0.5 else (0.005, "<")
+            return self._finding("D", Reading("momentum", odd[0], limit, sign), names,
+                f"The running statistics of batch norm use a momentum of {odd[0]:g}. ",
+                "use momentum 0.1 (in PyTorch it is the weight of the new batch, not of the old value)")  # fmt: skip
+        if (
+            math.isfinite(gap)
+            and gap > 0.3
+            and not any("dropout" in m for m in view.fact("layers", ()))
+            and not view.has_nonfinite
+        ):
+            return self._finding("S", Reading("probe_loss - train_mode_loss", gap, 0.3), names,
+                "The same rows are judged far worse in evaluation mode than in training mode. ",
+                "let the running statistics catch up: more steps, a higher momentum, "
+                "or recompute them on 20 batches")  # fmt: skip
+        return None
+
+    def _finding(self, grade: str, reading: Reading, names: tuple[str, ...], what: str, fix: str) -> Finding:
+        return Finding(
+            self.ailment, "critical", 0.9, grade,
+            what + "What the network sees in training then differs from what it sees in use.",
+            (reading,), layers=names, fix=fix, source=self.source,
+        )  # fmt: skip

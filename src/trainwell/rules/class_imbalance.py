@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import math
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+RATIO, RECALL = 8.0, 0.75
+
+
+class ClassImbalance(Rule):
+    """Find rare classes that the network passes over."""
+
+    ailment = "class_imbalance"
+    needs = ("data", "confusion")
+    explains = ("underfitting", "undertrained", "overfitting", "plateau")
+    source = "Buda et al. 2018, arXiv:1710.05381; DOCTOR 4, Data."
+
+    def diagnose(self, view: View) -> Finding | None:
+        counts = view.class_counts
+        recalls = view.fact("val_recalls") or view.fact("train_recalls") or {}
+        if len(counts) < 2 or view.fact("loss_weighted") or view.is_sequence or not recalls:
+            return None
+        top = max(counts.values())
+        rare = [c for c in recalls if 0 < RATIO * counts.get(c, 0) < top]
+        common = [c for c in recalls if c not in rare]
+        seen, hit = (sum(recalls[c][i] for c in rare) for i in (0, 1))
+        others, others_hit = (sum(recalls[c][i] for c in common) for i in (0, 1))
+        if not rare or not common or not seen or not others:
+            return None
+        recall, usual = hit / seen, others_hit / others
+        if recall >= RECALL * usual or usual < 0.5:
+            return None
+        # how likely so few hits are where the rare classes were known as well as the others
+        chance = sum(math.comb(seen, k) * usual**k * (1 - usual) ** (seen - k) for k in range(hit + 1))
+        if chance > 0.05:
+            return None
+        return Finding(
+            self.ailment, "warning", 0.85, "S",
+            f"The rarest classes have over {RATIO:.0f} times fewer rows than the commonest, and the network knows "
+            f"{100 * recall:.0f} % of them against {100 * usual:.0f} % of the others. "
+            "It gains more by being right on the common classes.",
+            (Reading("recall_of_rare", recall, RECALL * usual, "<"),),
+            fix="weigh the classes in the loss, or draw the rare rows more often", source=self.source,
+            measured={**view.measured, "imbalance": top / max(1, min(counts.values()))},
+        )  # fmt: skip

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import DEAD_RATE, View
+from trainwell.rules.view import DEAD_SHARE as SHARE
+from trainwell.values.finding import Finding, Reading
+
+
+class DeadUnits(Rule):
+    """Find rectifiers that are off for every sample."""
+
+    ailment = "dead_units"
+    needs = ("unit_activity", "probe_score")
+    explains = (
+        "underfitting",
+        "undertrained",
+        "plateau",
+        "vanishing_gradient",
+        "lr_too_low",
+        "batch_too_large",
+    )
+    source = "Lu et al. 2019, arXiv:1903.06733; Sokar et al. 2023, arXiv:2302.12902 (dormant units)."
+
+    def diagnose(self, view: View) -> Finding | None:
+        if view.is_sound:
+            return None
+        last = (view.fact("modules") or [{"name": None}])[-1]["name"]
+        layers = [n for n in view.traces.layers("unit_activity") if n != last]
+        shares = {n: view.dead_share(n)[1] for n in layers}
+        worst = max(shares, key=lambda k: shares[k], default=None)
+        if worst is None or shares[worst] <= SHARE:
+            return None
+        dead = 1 - (view.get("unit_activity", worst).values < DEAD_RATE).mean(1) < 1 - SHARE
+        start = int(view.get("unit_activity", worst).steps[int(dead.argmax())])
+        return Finding(
+            self.ailment, "critical", 0.85, "S",
+            f"{100 * shares[worst]:.0f} % of the units of a layer are off for every sample. "
+            "They get no gradient and cannot come back, so that the network is smaller than it was built.",
+            (Reading("unit_activity", shares[worst], SHARE, layer=worst),), span=(start, view.steps),
+            layers=tuple(k for k in shares if shares[k] > SHARE),
+            fix="start dead units anew, lower the rate or warm up, set biases to 0, or use leaky ReLU or GELU",
+            source=self.source, measured=view.measured,
+        )  # fmt: skip

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class ExplodingGradient(Rule):
+    """Find losses and gradients that blow up, and back-propagation that amplifies."""
+
+    ailment = "exploding_gradient"
+    needs = ("train_loss", "grad_norm", "back_rms", "act_rms", "probe_score")
+    explains = ("dead_units", "underfitting", "undertrained", "plateau", "oscillation", "saturated_units",
+                "batch_too_small", "vanishing_gradient", "bad_init", "lr_too_high")  # fmt: skip
+    source = "Pascanu et al. 2013, arXiv:1211.5063; DOCTOR 4, Exploding."
+
+    def diagnose(self, view: View) -> Finding | None:
+        losses = view.get("train_loss")
+        grows = self._forward_growth(view)
+        if (view.back_gain > 1.7 or grows > 1.7) and not view.is_solved:
+            value, name = (view.back_gain, "back_gain") if view.back_gain > grows else (grows, "act_gain")
+            return self._finding(view, Reading(name, value, 1.7), (0, view.steps), 0.93,
+                "From layer to layer the signals grow many times over. ",
+                "start with He weights, normalise, or clip the gradient")  # fmt: skip
+        if view.has_nonfinite and len(losses):
+            bad = np.flatnonzero(~np.isfinite(losses.values))
+            at = int(losses.steps[bad[0]]) if bad.size else int(losses.steps[-1])
+            return self._finding(view, Reading("first non-finite step", at, 0, ">="), (at, view.steps), 0.7,
+                f"At step {at} a loss, gradient or weight was no longer a finite number. ",
+                "lower the learning rate, warm up, or clip the gradient")  # fmt: skip
+        spike = self._spikes(view)
+        if spike is not None and not view.is_solved:
+            return self._finding(view, Reading("loss spikes", spike[1], 6), (spike[0], view.steps), 0.6,
+                "The loss jumps far above its usual level again and again. ",
+                "clip the gradient at the 90 % quantile of its usual norms, or warm up")  # fmt: skip
+        return None
+
+    @staticmethod
+    def _forward_growth(view: View) -> float:
+        """Decades by which activations grow from the first layer to the last before the first step."""
+        layers = [m["name"] for m in view.fact("modules", ()) if view.get("act_rms", m["name"]).values.size]
+        if len(layers) < 3:
+            return 0.0
+        first, last = (float(view.get("act_rms", layers[i]).values[0]) for i in (0, -1))
+        with np.errstate(all="ignore"):
+            growth = float(np.log10(max(last, 1e-38) / max(first, 1e-38)))
+        return growth if np.isfinite(growth) else 0.0
+
+    @staticmethod
+    def _spikes(view: View) -> tuple[int, int] | None:
+        """Step of the first and number of the spikes of the last three quarters that stand over 6 robust deviations."""
+        trace = view.get("train_loss").after(0.25)
+        values = trace.values[np.isfinite(trace.values)]
+        if values.size < 60 or values.min() <= 0:
+            return None
+        logs = np.log(values)
+        middle = np.median(logs)
+        spread = 1.48 * np.median(np.abs(logs - middle)) + 1e-9
+        high = ((logs - middle) / spread > 6) & (logs - middle > 0.7)
+        count = int(high.sum())
+        return (int(trace.steps[int(np.argmax(high))]), count) if count >= 3 else None
+
+    def _finding(
+        self, view: View, reading: Reading, span: tuple[int, int], confidence: float, what: str, fix: str
+    ) -> Finding:
+        return Finding(
+            self.ailment, "critical", confidence, "S",
+            what + "A single step then throws the weights far from anything useful.",
+            (reading,), span=span, fix=fix, source=self.source, measured=view.measured,
+        )  # fmt: skip

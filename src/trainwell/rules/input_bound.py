@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+WAIT = 1 / 3
+
+
+class InputBound(Rule):
+    """Find loops that wait for their data."""
+
+    ailment = "input_bound"
+    needs = ("wait_s", "step_s")
+    explains = ("launch_bound",)
+    source = "SageMaker Debugger, DataLoader bottleneck; DOCTOR 4, Compute."
+
+    def diagnose(self, view: View) -> Finding | None:
+        wait, step = view.get("wait_s").values, view.get("step_s").values
+        n = min(len(wait), len(step))
+        if n < 10:
+            return None
+        share = float(np.median(wait[:n] / np.maximum(wait[:n] + step[:n], 1e-12)))
+        if not share > WAIT or float(np.median(wait)) < 5e-4:
+            return None
+        return Finding(
+            self.ailment, "warning", 0.85, "S",
+            f"{100 * share:.0f} % of the time goes into waiting for the next batch. "
+            f"With the data ready in time the training would be up to {1 / (1 - share):.1f} times as fast.",
+            (Reading("wait_s / (wait_s + step_s)", share, WAIT),),
+            fix="decode once and keep tensors, or use DataLoader workers with prefetching", source=self.source,
+            measured={"wait": share},
+        )  # fmt: skip

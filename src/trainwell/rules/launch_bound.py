@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import math
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class LaunchBound(Rule):
+    """Note steps whose arithmetic is far smaller than the cost of starting it."""
+
+    ailment = "launch_bound"
+    needs = ("step_s", "params")
+    source = "DOCTOR 4, Compute: true of nearly every small net on a CPU, so it is information."
+
+    def diagnose(self, view: View) -> Finding | None:
+        step = view.get("step_s").values
+        params = sum(math.prod(p["shape"]) for p in view.fact("params") or ())
+        if len(step) < 10 or not params:
+            return None
+        work = 6.0 * params * max(1, view.batch_size) * view.number("targets_per_sample", 1)
+        # 1e9 operations per second is slow for any core: a step under it is bound by its overhead
+        expected = work / 1e9
+        actual = sorted(step)[len(step) // 2]
+        if not expected < 0.3 * actual:
+            return None
+        return Finding(
+            self.ailment, "information", 0.7, "S",
+            "Starting the operations takes longer than computing them. Larger batches cost almost nothing more.",
+            (Reading("seconds of arithmetic / step", expected / actual, 0.3, "<"),),
+            fix="larger batches with a scaled learning rate, fused optimizers, or torch.compile", source=self.source,
+        )  # fmt: skip

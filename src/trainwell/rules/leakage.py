@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class Leakage(Rule):
+    """Find validation rows that stand in training, and a single feature that gives the answer away."""
+
+    ailment = "leakage"
+    needs = ("data",)
+    explains = ("converged_early",)
+    source = "Kaufman et al. 2012, Leakage in data mining; Deepchecks 'train test samples mix'."
+
+    def diagnose(self, view: View) -> Finding | None:
+        copied, rows = view.number("copied_share", 0.0), view.number("copied_rows", 0.0)
+        distinct = view.number("distinct_rows", 0.0) / max(1.0, view.number("seen_rows", 1.0))
+        near, within = view.number("near_share", 0.0), view.number("near_share_within", 1.0)
+        if copied > 0.02 and rows >= 3 and distinct > 0.3:
+            return self._finding("D", 0.95, Reading("copied_share", copied, 0.02),
+                f"{100 * min(copied, 1):.0f} % of the validation rows also stand in training. ",
+                "remove duplicates before splitting, and split again")  # fmt: skip
+        if not view.fact("tokens") and near > 4 * within + 0.05 and distinct > 0.5:
+            return self._finding("S", 0.85, Reading("near_share", near, 4 * within + 0.05),
+                f"{100 * near:.0f} % of the validation rows are almost copies of a training row. ",
+                "keep all rows of one origin (person, document, augmentation) in one part of the split")  # fmt: skip
+        lone, following = view.number("lone_auc", 0.0), view.number("lone_next_auc", 1.0)
+        if lone > 0.97 and following < 0.7 and view.number("x_columns", 0) > 2:
+            return self._finding("S", 0.8, Reading("lone_auc", lone, 0.97),
+                "One column alone nearly gives the answer while the others say little. ",
+                "check whether that column is known at the time of prediction; drop it if not")  # fmt: skip
+        return None
+
+    def _finding(self, grade: str, confidence: float, reading: Reading, what: str, fix: str) -> Finding:
+        return Finding(
+            self.ailment, "critical", confidence, grade,
+            what + "The validation score then says how well the network remembers, not how well it will do.",
+            (reading,), fix=fix, source=self.source,
+        )  # fmt: skip

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+STUCK = ("underfitting", "undertrained", "plateau", "lr_too_low", "dead_units", "saturated_units",
+"vanishing_gradient",
+         "exploding_gradient", "oscillation", "batch_too_small", "batch_too_large", "overfitting", "bad_init",
+         "shuffled_labels", "lr_too_high", "weight_decay_misuse", "class_imbalance", "label_noise",
+         "params_not_trained")  # fmt: skip
+Fault = tuple[str, str, Reading, float]
+BOUNDED = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "ReLU": (0.0, math.inf), "Softmax": (0.0, 1.0),
+           "ReLU6": (0.0, 6.0), "Hardtanh": (-1.0, 1.0), "Softplus": (0.0, math.inf),
+           "ELU": (-1.0, math.inf)}  # fmt: skip
+"""What the last layer can put out."""
+PASSING = ("Flatten", "Dropout", "Identity", "Unflatten")
+
+
+class LossMismatch(Rule):
+    """Find outputs and targets that do not fit the loss."""
+
+    ailment = "loss_mismatch"
+    needs = (
+        "out_min",
+        "out_max",
+        "simplex",
+        "log_simplex",
+        "mate_effect",
+        "descent",
+        "loss_call",
+        "layers",
+        "data",
+    )
+    explains = STUCK
+    source = "DOCTOR 4, Loss / output; TheDeepChecker 2022; UMLAUT 2021."
+
+    def diagnose(self, view: View) -> Finding | None:
+        for test in (
+            self._coding,
+            self._range,
+            self._shape,
+            self._batch_mates,
+            self._direction,
+            self._reduction,
+        ):
+            fault = test(view)
+            if fault is not None:
+                what, fix, reading, confidence = fault
+                return Finding(
+                    self.ailment, "critical", confidence, "D",
+                    what + " The loss then cannot reach the answer, however long it trains.",
+                    (reading,), fix=fix, source=self.source, measured=view.measured,
+                )  # fmt: skip
+        return None
+
+    @staticmethod
+    def _coding(view: View) -> Fault | None:
+        """Outputs that are already distributions, or are none where they should be."""
+        name = view.fact("loss_name")
+        simplex, logs = view.get("simplex").values, view.get("log_simplex").values
+        if name == "cross_entropy" and view.num_classes == 1:
+            return ("Cross-entropy over a single output is always zero.",
+                    "use one output per class, or BCEWithLogitsLoss for one output",
+                    Reading("outputs", 1, 2, "<"), 0.97)  # fmt: skip
+        if name == "cross_entropy" and simplex.size and np.nanmin(simplex) > 0.99:
+            return ("The outputs are already probabilities, and cross-entropy applies softmax again.",
+                    "drop the softmax: nn.CrossEntropyLoss takes raw scores",
+                    Reading("simplex", 1.0, 0.99), 0.97)  # fmt: skip
+        if name == "nll_loss" and logs.size and np.nanmax(logs) < 0.5:
+            return ("NLLLoss expects log-probabilities, and the outputs are none.",
+                    "end with LogSoftmax(dim=1), or use CrossEntropyLoss on raw scores",
+                    Reading("log_simplex", float(np.nanmax(logs)), 0.5, "<"), 0.95)  # fmt: skip
+        return None
+
+    @staticmethod
+    def _range(view: View) -> Fault | None:
+        """Outputs that cannot reach their targets, or scores that are squeezed before they are squeezed again."""
+        low, high = view.get("out_min").values, view.get("out_max").values
+        name, last = str(view.fact("loss_name")), _last_kind(view)
+        if low.size < 3:
+            return None
+        bottom, top = float(np.nanmin(low)), float(np.nanmax(high))
+        squeezed = last in BOUNDED or (bottom >= 0 and top <= 1 and low.size >= 8)
+        if name == "binary_cross_entropy_with_logits" and squeezed and bottom >= -1 and last != "ELU":
+            return ("The outputs are squeezed already, and the loss applies a sigmoid again.",
+                    "drop the last activation, or use BCELoss",
+                    Reading("out_min", bottom, 0.0, ">="), 0.95)  # fmt: skip
+        if name in ("cross_entropy", "nll_loss") and last in (
+            "Sigmoid",
+            "Tanh",
+            "ReLU",
+            "Softplus",
+            "ReLU6",
+            "Hardtanh",
+        ):
+            return (f"The scores pass through {last} before the softmax, so that they cannot move freely.",
+                    "drop the last activation", Reading("out_min", bottom, BOUNDED[last][0], ">="), 0.85)  # fmt: skip
+        if name == "binary_cross_entropy" and np.nanmax(high - low) <= 1e-6:
+            return ("All outputs are equal: a softmax over one output is always 1.",
+                    "use a sigmoid for one output", Reading("out_max - out_min", 0.0, 1e-6, "<"), 0.97)  # fmt: skip
+        if view.kind == "regression":
+            floor, ceiling = BOUNDED.get(last, (-math.inf, math.inf))
+            y_low, y_high = view.number("y_min", 0.0), view.number("y_max", 0.0)
+            slack = 0.02 * (y_high - y_low)
+            if last in BOUNDED and (y_low < floor - slack or y_high > ceiling + slack):
+                far = y_low if y_low < floor - slack else y_high
+                return (f"Targets lie outside what the last layer ({last}) can put out.",
+                        "drop the last activation, or scale the targets into its range",
+                        Reading("target", far, floor if far == y_low else ceiling,
+                        "<" if far == y_low else ">"), 0.93)  # fmt: skip
+        return None
+
+    @staticmethod
+    def _shape(view: View) -> Fault | None:
+        """Shapes that broadcast, and classes that are treated as numbers."""
+        out, target = view.fact("out_shape"), view.fact("target_shape")
+        if not out or not target:
+            return None
+        if view.kind in ("regression", "binary") and out != target:
+            return (f"Outputs have the shape {out} and targets {target}; every output is compared with every target.",
+                    "give both the same shape: target.reshape(out.shape)",
+                    Reading("dimensions", len(out), len(target), "!="), 0.97)  # fmt: skip
+        classes = view.fact("y_integral") and 3 <= view.number("y_distinct", 0) <= 20
+        if (
+            view.kind == "regression"
+            and classes
+            and out[-1] == 1
+            and not view.is_solved
+            and view.number("y_min", -1) >= 0
+        ):
+            confidence = 0.9 if view.fact("task") == "classification" or view.fact("target_integer") else 0.8
+            return ("The targets are numbers of classes, and the loss takes them for quantities.",
+                    "use one output per class and CrossEntropyLoss",
+                    Reading("y_distinct", view.number("y_distinct"), 20, "<="), confidence)  # fmt: skip
+        squares = view.fact("loss_name") == "mse_loss" and _last_kind(view) in ("Sigmoid", "Softmax")
+        binary = view.fact("y_integral") and view.number("y_min", -1) == 0 and view.number("y_max", 2) == 1
+        if squares and binary and not view.is_solved:
+            return ("The squared error of a probability hardly changes where the network is surely wrong.",
+                    "use cross-entropy on raw scores", Reading("y_distinct", 2, 2, "="), 0.75)  # fmt: skip
+        return None
+
+    @staticmethod
+    def _batch_mates(view: View) -> Fault | None:
+        effect = view.get("mate_effect").values
+        if effect.size and np.nanmin(effect) > 0.01:
+            return ("The output of a sample depends on the other samples of its batch, even in evaluation mode.",
+                    "take softmax and means over the class axis, dim=1 (or -1), not over dim=0",
+                    Reading("mate_effect", float(np.nanmin(effect)), 0.01), 0.93)  # fmt: skip
+        return None
+
+    @staticmethod
+    def _direction(view: View) -> Fault | None:
+        """Steps that go up the loss instead of down."""
+        descent = view.get("descent").values
+        descent = descent[np.isfinite(descent)]
+        losses = view.get("train_loss").values
+        if descent.size < 8 or losses.size < 20 or view.get("stale_grad").values.mean() > 0.5:
+            return None
+        up = float((descent < -0.02).mean())
+        n = max(4, losses.size // 10)
+        if up > 0.8 and not losses[-n:].mean() <= losses[:n].mean():
+            return ("Every step goes up the loss instead of down.", "check the sign of the loss that is minimised",
+                    Reading("steps uphill", up, 0.8), 0.9)  # fmt: skip
+        return None
+
+    @staticmethod
+    def _reduction(view: View) -> Fault | None:
+        broken = view.has_nonfinite or (view.q_median < 0.72) or (view.way < 0.5)
+        if view.fact("reduction") == "sum" and broken and not view.is_solved:
+            return ("The loss is the sum over the batch, so that its gradient grows with the batch size.",
+                    "use reduction='mean', or divide the learning rate by the batch size",
+                    Reading("batch_size", view.batch_size, 1), 0.8)  # fmt: skip
+        return None
+
+
+def _last_kind(view: View) -> str:
+    """The kind of the last module that computed something."""
+    kinds = [m["kind"] for m in view.fact("modules", ()) if m["kind"] not in PASSING]
+    return str(kinds[-1]) if kinds else ""

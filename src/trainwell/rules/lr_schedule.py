@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class LrSchedule(Rule):
+    """Find schedules that decay too early, warm up without end, or end on a high rate."""
+
+    ailment = "lr_schedule"
+    needs = ("lr", "train_loss", "probe_score")
+    explains = ("lr_too_low", "undertrained", "underfitting", "plateau", "lr_too_high", "oscillation",
+                "exploding_gradient", "dead_units", "batch_too_large")  # fmt: skip
+    source = "DOCTOR 4, Schedule; PyTorch forum: scheduler.step() in the batch loop."
+
+    def diagnose(self, view: View) -> Finding | None:
+        trace = view.get("lr")
+        if len(trace) < 2 or view.steps < 10 or view.is_solved or (view.is_sequence and view.late_rate < 0.1):
+            return None
+        peak, base = (
+            float(trace.values.max()),
+            float(view.fact("hyper", {}).get("initial_lr", trace.values.max())),
+        )
+        ends = np.append(trace.steps[1:], view.steps)
+        low = trace.values < 0.02 * peak
+        at = np.flatnonzero(low & (trace.steps > trace.steps[int(trace.values.argmax())]))
+        tiny = float((ends[at] - trace.steps[at]).sum() / view.steps)
+        if at.size and trace.steps[at[0]] < 0.5 * view.steps and tiny > 0.45:
+            return self._finding(view, Reading("share of steps under 2 % of the peak rate", tiny, 0.45),
+                int(trace.steps[at[0]]),
+                "The learning rate is almost zero before half of the training is over. ",
+                "step the scheduler once per epoch, or set its length to the real number of steps")  # fmt: skip
+        rising = bool((np.diff(trace.values) >= 0).all())
+        if (
+            rising
+            and len(trace) >= 4
+            and (peak < 0.3 * base or trace.values[0] < 0.3 * peak)
+            and trace.steps[-1] > 0.6 * view.steps
+        ):
+            return self._finding(view, Reading("peak rate / base rate", peak / base, 0.3, "<"), 0,
+                "The warm-up never ends within this training. ", "warm up over 1 to 10 % of the steps")  # fmt: skip
+        jumps = np.flatnonzero(trace.values[1:] > 3 * trace.values[:-1])
+        late = [j for j in jumps if trace.steps[j + 1] > 0.3 * view.steps]
+        if late and trace.values[-1] > 0.5 * peak:
+            return self._finding(view, Reading("rate at the end / peak", trace.values[-1] / peak, 0.5),
+                int(trace.steps[late[0] + 1]),
+                "The learning rate jumps up again and ends high. ",
+                "let one decay span the whole training")  # fmt: skip
+        sudden = float(trace.values[1:].max() / trace.values[0]) if len(trace) > 1 else 1.0
+        if sudden > 8 and jumps.size and not rising:
+            return self._finding(view, Reading("rate / first rate", sudden, 8), int(trace.steps[jumps[0] + 1]),
+                "The learning rate leaps within the training. ", "raise the rate gradually")  # fmt: skip
+        return None
+
+    def _finding(self, view: View, reading: Reading, start: int, what: str, fix: str) -> Finding:
+        return Finding(
+            self.ailment, "critical", 0.88, "S",
+            what + "The steps that are left are too small, or too large, to get any further.",
+            (reading,), span=(start, view.steps), fix=fix, source=self.source, measured=view.measured,
+        )  # fmt: skip

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import DEAD_RATE, DEAD_SHARE, View
+from trainwell.values.finding import Finding, Reading
+
+Q_LOW, Q_NEGATIVE, UPWARD, UNREST = 0.72, 0.3, 0.2, 0.15
+"""Healthy runs: median 0.77 to 0.99, negative 0 to 0.2; too high a rate: 0.30 and 0.67 (DOCTOR 3.3)."""
+
+
+class LrTooHigh(Rule):
+    """Find steps that overshoot, with a loss that goes up as much as down."""
+
+    ailment = "lr_too_high"
+    needs = ("unit_activity", "q", "train_loss", "probe_score", "lr", "update_norm", "weight_norm")
+    explains = ("exploding_gradient", "dead_units", "saturated_units", "oscillation", "plateau", "underfitting",
+                "overfitting", "undertrained", "batch_too_small", "vanishing_gradient")  # fmt: skip
+    source = (
+        "DOCTOR 3.3; Cohen et al. 2021, arXiv:2103.00065 (edge of stability is normal, no progress is not)."
+    )
+
+    def diagnose(self, view: View) -> Finding | None:
+        if view.has_nonfinite:
+            return self._diverged(view)
+        overshoots = view.q.size >= 6 and (view.q_median < Q_LOW or view.q_negative > Q_NEGATIVE)
+        if view.is_solved:
+            # what is solved was not harmed, unless it is thrown back again and again
+            overshoots = overshoots and view.unrest > UNREST
+        if overshoots and view.upward > UPWARD:
+            small = 0 < view.batch_size <= 4
+            readings = (
+                Reading("q, median", view.q_median, Q_LOW, "<"), Reading("q < 0, share", view.q_negative, Q_NEGATIVE),
+                Reading("upward share of the epoch loss", view.upward, UPWARD),
+            )  # fmt: skip
+            return self._finding(view, readings, 0.6 if small else 0.87, (0, view.steps))
+        return self._killed(view)
+
+    def _diverged(self, view: View) -> Finding | None:
+        """NaN with sane data and start weights means that the step is too large."""
+        early = view.first_loss / view.base_loss
+        if not np.isfinite(early) or early > 3 or abs(view.back_gain) > 2:
+            return None
+        losses = view.get("train_loss")
+        bad = np.flatnonzero(~np.isfinite(losses.values))
+        at = int(losses.steps[bad[0]]) if bad.size else view.steps
+        return self._finding(view, (Reading("first non-finite step", at, 0, ">="),), 0.8, (at, view.steps))
+
+    def _killed(self, view: View) -> Finding | None:
+        """Units that were alive and died in the training: only a step too large can throw them out."""
+        if view.is_sound:
+            return None
+        shares = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
+        last = (view.fact("modules") or [{"name": None}])[-1]["name"]
+        killed = {
+            n: end - start
+            for n, (start, end) in shares.items()
+            if n != last and start < 0.3 and end > DEAD_SHARE
+        }
+        worst = max(killed, key=lambda n: killed[n], default=None)
+        if worst is None or any(start > DEAD_SHARE for start, _ in shares.values()):
+            return None
+        trace = view.get("unit_activity", worst)
+        died = (trace.values < DEAD_RATE).mean(1) > DEAD_SHARE
+        at = int(trace.steps[int(died.argmax())]) if died.any() else 0
+        readings = (Reading("units that died", killed[worst], DEAD_SHARE - 0.2, layer=worst),)
+        return self._finding(view, readings, 0.87, (at, view.steps))
+
+    def _finding(
+        self, view: View, readings: tuple[Reading, ...], confidence: float, span: tuple[int, int]
+    ) -> Finding:
+        rate = float(view.get("lr").values.max(initial=0.0))
+        # the step that would reach the minimum along its line is about rate / (2 (1 - q)) of this one
+        q = view.q_median if np.isfinite(view.q_median) else 0.0
+        factor = float(np.clip(1 / (4 * max(1 - q, 0.1)), 0.1, 0.5))
+        return Finding(
+            self.ailment, "critical", confidence, "S",
+            "The steps are so long that they jump over the minimum that they aim at. "
+            "The loss goes up about as often as down, and units may be thrown out for good.",
+            readings, span=span, fix=f"lower the learning rate to about {rate * factor:.2g}, or warm up",
+            source=self.source, measured={**view.measured, "lr.suggested": rate * factor},
+        )  # fmt: skip

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+from trainwell.values.signal import Array
+
+Z, RHO = 3.0, 0.08
+"""Below 8 % of the base loss stopping early gains less than the seed does (DOCTOR 4, Overfitting)."""
+
+
+class Overfitting(Rule):
+    """Find a validation loss that rises while the training loss falls, and the epoch at which that began."""
+
+    ailment = "overfitting"
+    needs = ("val_loss", "val_losses", "train_loss", "probe_score", "probe_loss", "val_score")
+    explains = ("converged_early",)
+    source = (
+        "Prechelt 1998; DOCTOR 4, Overfitting (epoch chosen on one half of the samples, judged on the other)."
+    )
+
+    def diagnose(self, view: View) -> Finding | None:
+        trace = view.get("val_losses")
+        if trace.values.ndim != 2 or len(trace) < 4 or not np.isfinite(trace.values).all():
+            return None
+        rise, error, begin = _rise(trace.values)
+        rho = rise / view.base_loss
+        epochs = trace.steps
+        curve = view.epoch_loss
+        best = min(int(np.searchsorted(view.epoch_ends, epochs[begin])), len(curve) - 1)
+        falling = curve.size < 2 or curve[-1] < curve[best]
+        falling = falling and self._gap_widens(view, int(epochs[begin]))
+        if not (rise > Z * error and rho > RHO and falling) or begin >= 0.8 * len(epochs):
+            return None
+        epoch = int(np.searchsorted(view.epoch_ends, epochs[begin])) + 1
+        return Finding(
+            self.ailment, "critical", 0.9, "S",
+            f"Since epoch {epoch} the network gets better on the rows it trains on and worse on those it has not seen. "
+            "It learns rows by heart.",
+            (Reading("rise of the validation loss / base loss", rho, RHO), Reading("z", rise / max(error, 1e-12), Z)),
+            span=(int(epochs[begin]), view.steps),
+            fix="go back to the weights of that epoch; then weight decay, dropout, augmentation or more data",
+            source=self.source, measured={**view.measured, "epoch": float(epoch), "rise": rho},
+        )  # fmt: skip
+
+    @staticmethod
+    def _gap_widens(view: View, best: int) -> bool:
+        """Whether the training rows, judged as the validation rows are, did not get worse as well."""
+        probe = view.get("probe_loss")
+        if len(probe) < 2:
+            return True
+        at = int(np.abs(probe.steps - best).argmin())
+        return bool(probe.values[-1] <= probe.values[at] + 0.02 * view.base_loss)
+
+
+def _rise(losses: Array) -> tuple[float, float, int]:
+    """Return the rise of the loss since its best epoch, its standard error, and that epoch.
+
+    The epoch is chosen on one half of the samples and the rise measured on the other, and the reverse: else the
+    minimum would be taken for better than it is.
+    Shapes: losses: (epochs, samples).
+    """
+    half = np.arange(losses.shape[1]) % 2 == 0
+    differences = []
+    for choose, judge in ((half, ~half), (~half, half)):
+        best = int(losses[:, choose].mean(1).argmin()) if choose.any() else 0
+        differences.append(losses[-1, judge] - losses[best, judge])
+    d = np.concatenate(differences)
+    error = float(d.std() / math.sqrt(max(1, d.size)))
+    return float(d.mean()), error, int(losses.mean(1).argmin())

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class ParamsNotTrained(Rule):
+    """Find parameters that should learn and cannot."""
+
+    ailment = "params_not_trained"
+    needs = ("params", "layers", "probe_score")
+    explains = ("underfitting", "undertrained", "plateau", "overfitting", "lr_too_low", "vanishing_gradient",
+                "dead_units", "saturated_units", "shuffled_labels", "weight_decay_misuse", "batch_too_large")  # fmt: skip
+    source = "TrainCheck, OSDI 2025; PyTorch forum 84911."
+
+    def diagnose(self, view: View) -> Finding | None:
+        params: list[dict[str, Any]] = view.fact("params") or []
+        hidden = view.fact("hidden_modules") or []
+        if hidden:
+            return self._finding("they lie in a plain list or dictionary, where torch does not see them", hidden,
+                "put them into nn.ModuleList or nn.ModuleDict", 0.95)  # fmt: skip
+        forgotten = [p for p in params if p["learns"] and not p["optimized"] and p.get("fresh")]
+        if forgotten:
+            return self._finding("the optimizer does not have them, and they hold random start values", _names(forgotten),
+                "give all of them to the optimizer: Adam(model.parameters())", 0.95)  # fmt: skip
+        frozen = [p for p in params if not p["learns"] and p.get("fresh") and not view.is_solved]
+        if frozen:
+            return self._finding("requires_grad is False, and they hold random start values", _names(frozen),
+                "set requires_grad = True, or load the pre-trained weights", 0.9)  # fmt: skip
+        if view.steps < 3 or view.has_nonfinite:
+            return None
+        cut = [
+            p
+            for p in params
+            if p["learns"] and p["optimized"] and p.get("received") is False and p.get("fresh")
+        ]
+        if cut:
+            return self._finding("no gradient ever reaches them", _names(cut),
+                "look for detach(), no_grad() or .data between them and the loss, or a layer that forward does not use",
+                0.9)  # fmt: skip
+        still = [
+            p
+            for p in params
+            if p["learns"] and p["optimized"] and len(p["shape"]) > 1 and p.get("moved") is False
+        ]
+        if still and len(still) == sum(len(p["shape"]) > 1 for p in params):
+            if view.number("foreign_params", 0) > 0:
+                return self._finding("the optimizer holds other tensors than the model", _names(still),
+                    "make the optimizer after the model has its final parameters", 0.95)  # fmt: skip
+            if view.get("lr").values.max(initial=0.0) != 0:
+                return self._finding("they have not changed in any step", _names(still),
+                    "check that loss.backward() reaches them before optimizer.step()", 0.8)  # fmt: skip
+        return None
+
+    def _finding(self, why: str, names: list[str], fix: str, confidence: float) -> Finding:
+        return Finding(
+            self.ailment, "critical", confidence, "D",
+            f"{len(names)} parameter(s) or module(s) do not learn: {why}. "
+            "The rest of the network has to make do with what they compute by chance.",
+            (Reading("params_not_trained", len(names), 0),), layers=tuple(names[:20]), fix=fix, source=self.source,
+        )  # fmt: skip
+
+
+def _names(params: list[dict[str, Any]]) -> list[str]:
+    return [p["name"] for p in params]

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import math
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class ShuffledLabels(Rule):
+    """Find labels that have nothing to do with their inputs."""
+
+    ailment = "shuffled_labels"
+    needs = ("data", "val_score", "probe_score")
+    explains = ("overfitting", "underfitting", "label_noise", "undertrained", "plateau", "lr_too_low",
+                "batch_too_small", "batch_too_large", "oscillation", "class_imbalance")  # fmt: skip
+    source = "Zhang et al. 2017, arXiv:1611.03530 (random labels are memorised); DOCTOR 4, Data."
+
+    def diagnose(self, view: View) -> Finding | None:
+        z, rows = view.number("learnable_z"), view.number("label_rows", 0)
+        val = view.get("val_score").values
+        if not math.isfinite(z) or rows < 100 or z > 2.5 or not val.size or view.is_sequence:
+            return None
+        # the network itself is the strongest witness: it must have learned something, and none of it may carry over
+        best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))
+        base = view.base_score
+        at_chance = best < base + max(0.05 * (1 - base), 2.5 * math.sqrt(max(base * (1 - base), 0.01) / rows))
+        fitted = view.way > 0.08 and view.train_score - view.val_score > 0.08 * (1 - base)
+        if not at_chance or not fitted:
+            return None
+        return Finding(
+            self.ailment, "critical", 0.9, "S",
+            "The labels do not follow from the inputs: neighbours do not share them, and what the network learns "
+            "in training is worth nothing in validation. Probably rows and labels were put out of step.",
+            (Reading("learnable_z", z, 2.5, "<"), Reading("val_score", best, base + 0.05 * (1 - base), "<")),
+            fix="check the line that joins inputs and labels: sorted, filtered or shuffled one without the other",
+            source=self.source, measured=view.measured,
+        )  # fmt: skip

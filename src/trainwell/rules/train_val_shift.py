@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+
+class TrainValShift(Rule):
+    """Find a validation part that comes from elsewhere than the training part, where it costs."""
+
+    ailment = "train_val_shift"
+    needs = ("data", "val_loss", "probe_loss")
+    explains = ("class_imbalance", "overfitting", "underfitting", "leakage", "shuffled_labels")
+    source = "Rabanser et al. 2019, arXiv:1810.11953; Deepchecks 'feature drift'."
+
+    def diagnose(self, view: View) -> Finding | None:
+        readings = []
+        far, z = view.number("shift_sd", 0.0), view.number("shift_z", 0.0)
+        if far > 0.5 and z > 6:
+            readings.append(Reading("shift_sd", far, 0.5))
+        if view.number("shift_scale", 1.0) > 2:
+            readings.append(Reading("shift_scale", view.number("shift_scale"), 2.0))
+        if view.number("shift_scaled_columns", 0.0) > 0.3:
+            readings.append(Reading("shift_scaled_columns", view.number("shift_scaled_columns"), 0.3))
+        same = view.number("shift_same_side", 0.5)
+        if same > 0.75 and view.number("shift_same_side_z", 0.0) > 6:
+            readings.append(Reading("shift_same_side", same, 0.75))
+        if view.number("unseen_label_share", 0.0) > 0.02:
+            readings.append(Reading("unseen_label_share", view.number("unseen_label_share"), 0.02))
+        if view.number("label_shift", 0.0) > 0.25:
+            readings.append(Reading("label_shift", view.number("label_shift"), 0.25))
+        scaled = any(r.trace in ("shift_scale", "shift_scaled_columns") for r in readings)
+        if not readings or not (scaled or self._costs(view)):
+            return None
+        return Finding(
+            self.ailment, "critical" if self._costs(view) else "warning", 0.85, "S",
+            "Validation and training rows come from different populations. "
+            "What is learned on the one need not hold on the other, however well the training goes.",
+            tuple(readings), fix="draw both parts from the same population (shuffle before splitting), "
+            "and apply the same preparation to both", source=self.source, measured=view.measured,
+        )  # fmt: skip
+
+    @staticmethod
+    def _costs(view: View) -> bool:
+        """Whether validation is clearly worse than training on rows in evaluation mode."""
+        val, probe = view.get("val_loss").last, view.get("probe_loss").last
+        return not val - probe <= 0.05 * view.base_loss

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+LEFT, FALLING, FEW = 0.1, 0.3, 0.8
+
+
+class Underfitting(Rule):
+    """Find a network that has stopped improving while simple learners still find something in what it leaves."""
+
+    ailment = "underfitting"
+    needs = ("q", "train_loss", "val_loss", "probe_score", "residual", "layers")
+    explains = ("plateau", "converged_early")
+    source = "DOCTOR 3.4, residual test; Goodfellow et al. 2016, 5.2."
+
+    def diagnose(self, view: View) -> Finding | None:
+        if view.is_solved or view.has_nonfinite or view.is_sequence or view.is_wide:
+            return None
+        left = view.number("residual_r2", 0.0)
+        rates = [float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m]
+        strong = max(rates, default=0.0)
+        gap = view.train_score - view.val_score
+        fits_alike = not math.isfinite(gap) or gap < 0.25 * (1 - view.base_score)
+        if not left > LEFT or not fits_alike or not view.way < 0.8 or not view.late_rate < FALLING:
+            return None
+        few = view.number("few_way")
+        # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
+        if not few < FEW and not strong > 0.8:
+            return None
+        fix = "use a wider or deeper network, or better features"
+        if strong > 0.6:
+            fix = f"lower the dropout of {strong:g} to 0.1 to 0.3"
+        return Finding(
+            self.ailment, "critical", 0.8, "W",
+            "The network no longer improves, on training rows as little as on new ones, and yet simple learners can "
+            "predict part of its errors. It is too small, or held back too strongly.",
+            (Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<")), fix=fix, source=self.source,
+            measured={**view.measured, "dropout": strong, "residual_r2": left},
+        )  # fmt: skip

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from trainwell.rules.bad_features import UNSTABLE
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+LARGE, OFFSET, SMALL = 20.0, 10.0, 1e-3
+
+
+class UnscaledTargets(Rule):
+    """Find regression targets of huge scale or offset."""
+
+    ailment = "unscaled_targets"
+    needs = ("data", "probe_score")
+    explains = (*UNSTABLE, "undertrained", "lr_too_low", "bad_init", "train_val_shift", "loss_mismatch",
+                "batch_too_small", "overfitting", "weight_decay_misuse", "shuffled_labels")  # fmt: skip
+    source = "DOCTOR 4, Data; Bishop 1995, 8.2."
+
+    def diagnose(self, view: View) -> Finding | None:
+        if view.kind != "regression" or view.is_wide or (view.is_solved and not view.has_nonfinite):
+            return None
+        rms, sd = view.number("y_rms", 1.0), view.number("y_sd", 1.0)
+        offset = abs(view.number("y_mean", 0.0)) / max(sd, 1e-300)
+        readings = []
+        if rms > LARGE:
+            readings.append(Reading("y_rms", rms, LARGE))
+        if offset > OFFSET:
+            readings.append(Reading("y_mean_over_sd", offset, OFFSET))
+        if 0 < sd < SMALL:
+            readings.append(Reading("y_sd", sd, SMALL, "<"))
+        if not readings or (view.fact("y_integral") and view.number("y_distinct", 99) <= 20):
+            return None
+        return Finding(
+            self.ailment, "critical", 0.9, "S",
+            "The targets lie far from zero or have a scale far from one. "
+            "The network spends its steps on reaching that level, and errors and gradients are as large as the targets.",
+            tuple(readings), fix="train on (y - mean) / sd of the training part and undo it in the prediction",
+            source=self.source, measured=view.measured,
+        )  # fmt: skip

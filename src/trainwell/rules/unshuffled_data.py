@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+BETWEEN = 0.5
+"""Share of the targets' variation that lies between batches; 0 in a shuffled epoch, 1 in a sorted one."""
+
+
+class UnshuffledData(Rule):
+    """Find training rows that come sorted by their target."""
+
+    ailment = "unshuffled_data"
+    needs = ("data", "val_score")
+    explains = ("lr_too_high", "oscillation", "exploding_gradient", "undertrained", "overfitting", "batch_too_small",
+                "train_val_shift", "underfitting", "plateau", "class_imbalance", "dead_units", "batchnorm_misuse",
+                "lr_too_low", "lr_schedule")  # fmt: skip
+    source = "Bengio 2012, arXiv:1206.5533, 3.1; DOCTOR 4, Data."
+
+    def diagnose(self, view: View) -> Finding | None:
+        between = view.number("between_batches", 0.0)
+        if between <= BETWEEN:
+            return None
+        base = view.base_score
+        if view.val_score >= base + 0.9 * (1 - base):
+            return None
+        return Finding(
+            self.ailment, "critical", 0.9, "S",
+            "The training rows come in the order of their target, so that a batch holds one kind only. "
+            "Each batch pulls the network to its own kind, and it forgets the one before.",
+            (Reading("between_batches", between, BETWEEN),),
+            fix="shuffle the training rows in every epoch: DataLoader(..., shuffle=True)", source=self.source,
+        )  # fmt: skip

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+
+from trainwell.rules.rule import Rule
+from trainwell.rules.view import View
+from trainwell.values.finding import Finding, Reading
+
+DECADES = -3.0
+"""Gradient at the first layer against the last, in decades. Healthy nets: -1.7 to -0.4; eight sigmoids: -7.2."""
+
+
+class VanishingGradient(Rule):
+    """Find gradients that do not reach the first layers, or the first time steps."""
+
+    ailment = "vanishing_gradient"
+    needs = ("back_rms", "back_time", "act_rms", "probe_score", "update_norm", "weight_norm")
+    explains = ("underfitting", "undertrained", "plateau", "lr_too_low", "saturated_units", "batch_too_large", "bad_init",
+                "weight_decay_misuse", "oscillation")  # fmt: skip
+    source = "Bengio et al. 1994; Schoenholz et al. 2017, arXiv:1611.01232 (depth scale)."
+
+    def diagnose(self, view: View) -> Finding | None:
+        if view.is_solved or not view.way < 0.5:
+            return None
+        gain = min(view.back_gain, view.back_profile(slice(3, None)))
+        reading = Reading("back_gain", gain, DECADES, "<")
+        if not gain < DECADES:
+            times = [
+                t for t in (self._over_time(view, n) for n in view.traces.layers("back_time")) if t < DECADES
+            ]
+            # gated and plain recurrent nets lose early steps by design; it is a fault where nothing is learned
+            if not times or not view.way < 0.2:
+                return None
+            reading = Reading("back_time", min(times), DECADES, "<")
+        return Finding(
+            self.ailment, "critical", 0.9, "S",
+            f"On its way back the learning signal shrinks {10 ** -max(reading.value, -30):.0e} times. "
+            "The first layers (or time steps) hardly learn, and the rest works on what they compute by chance.",
+            (reading,), layers=tuple(view.traces.layers("back_rms")[:3]),
+            fix="use ReLU or GELU with He initialisation, residual connections, normalisation, or a gated recurrent net",
+            source=self.source, measured=view.measured,
+        )  # fmt: skip
+
+    @staticmethod
+    def _over_time(view: View, layer: str) -> float:
+        values = view.get("back_time", layer).values
+        if values.ndim != 2 or not len(values) or values.shape[1] < 8:
+            return 0.0
+        profile = np.nanmedian(values, axis=0)
+        n = max(1, len(profile) // 8)
+        with np.errstate(all="ignore"):
+            return float(np.log10(max(profile[:n].mean(), 1e-38) / max(profile[-n:].mean(), 1e-38)))

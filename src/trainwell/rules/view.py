@@ -1,0 +1,322 @@
+"""What the rules read from the traces of a run: curves per epoch, how well it went, how the steps behaved."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from trainwell.values.signal import Array, Trace, Traces
+
+DEAD_RATE, DEAD_SHARE, DEAD_ROWS = 0.002, 0.45, 500
+"""A unit is dead that is on in under 0.2 % of at least 500 samples; healthy layers have up to 12.5 % of them."""
+
+SOLVED = 0.9
+"""Share of the way from the best constant answer to perfection at which a run counts as solved (DOCTOR 3.1)."""
+
+
+class View:
+    """The traces of one run with what follows from them.
+
+    All of it is free of the unit of the loss: differences are held against the loss of the best constant answer.
+    """
+
+    def __init__(self, traces: Traces) -> None:
+        self.traces = traces
+
+    def get(self, signal: str, layer: str | None = None) -> Trace:
+        return self.traces.get(signal, layer)
+
+    def fact(self, name: str, default: Any = None) -> Any:
+        return self.traces.fact(name, default)
+
+    def number(self, name: str, default: float = math.nan) -> float:
+        return self.traces.number(name, default)
+
+    # ------------------------------------------------------------------ the task
+
+    @cached_property
+    def kind(self) -> str:
+        """`classification`, `binary`, `regression`, `distribution`, or empty where no loss was seen."""
+        return str(self.fact("loss_kind", ""))
+
+    @cached_property
+    def is_sequence(self) -> bool:
+        """Whether every sample has many targets, as in language models: such tasks are never solved."""
+        wide = self.kind == "classification" and self.number("targets_per_sample", 1) > 1
+        return bool(wide) or self.fact("task") == "lm"
+
+    @cached_property
+    def is_wide(self) -> bool:
+        """Whether a sample has many numbers as its target, as in autoencoders."""
+        return self.kind == "regression" and self.number("y_width", 1) > 1
+
+    @cached_property
+    def num_classes(self) -> int:
+        shape = self.fact("out_shape") or [0, 0]
+        return int(shape[1]) if len(shape) > 1 and self.kind == "classification" else len(self.class_counts)
+
+    @cached_property
+    def class_counts(self) -> dict[str, int]:
+        return dict(self.fact("class_counts") or {})
+
+    @cached_property
+    def steps(self) -> int:
+        return int(self.number("steps", 0))
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Samples per optimizer step."""
+        return int(self.number("batch_size", 0) * self.number("accumulation", 1))
+
+    # ------------------------------------------------------------------ how well it went
+
+    @cached_property
+    def base_score(self) -> float:
+        return self.number("base_score", 0.0)
+
+    @cached_property
+    def train_score(self) -> float:
+        """Score on training rows in evaluation mode at the end; NaN where it is not known."""
+        return self.get("probe_score").last
+
+    @cached_property
+    def val_score(self) -> float:
+        return self.get("val_score").last
+
+    @cached_property
+    def way(self) -> float:
+        """Share of the way from the best constant answer to perfection, on training rows."""
+        score = self.train_score
+        return (score - self.base_score) / max(1e-9, 1 - self.base_score)
+
+    @cached_property
+    def is_solved(self) -> bool:
+        return bool(self.way >= SOLVED)
+
+    @cached_property
+    def is_sound(self) -> bool:
+        """Whether the run is solved in training and, where there is one, in validation."""
+        val = (self.val_score - self.base_score) / max(1e-9, 1 - self.base_score)
+        return self.is_solved and not val < SOLVED
+
+    @cached_property
+    def base_loss(self) -> float:
+        """Loss of the best constant answer; the first losses where it is not known."""
+        base = self.number("base_loss")
+        if math.isfinite(base) and base > 0:
+            return base
+        losses = self.get("train_loss").values
+        finite = np.abs(losses[np.isfinite(losses)])
+        return float(finite[:5].mean()) if finite.size else math.nan
+
+    @cached_property
+    def first_loss(self) -> float:
+        values = self.get("train_loss").values
+        return float(values[0]) if values.size else math.nan
+
+    # ------------------------------------------------------------------ curves per epoch
+
+    @cached_property
+    def epoch_ends(self) -> Array:
+        """Steps at which epochs end: validations, or the loader's length, or ten equal parts."""
+        ends = np.unique(self.get("val_loss").steps)
+        if len(ends) >= 2:
+            return ends
+        per_epoch = int(self.number("steps_per_epoch", 0))
+        if per_epoch and self.steps >= 2 * per_epoch:
+            return np.arange(per_epoch, self.steps + 1, per_epoch)
+        return (
+            np.unique(np.linspace(0, self.steps, 11).astype(int)[1:])
+            if self.steps >= 20
+            else np.zeros(0, int)
+        )
+
+    @cached_property
+    def epoch_loss(self) -> Array:
+        """Mean training loss of every epoch, in units of the loss of the best constant answer."""
+        trace = self.get("train_loss")
+        if not len(trace) or not len(self.epoch_ends):
+            return np.zeros(0)
+        place = np.searchsorted(self.epoch_ends, trace.steps, side="right")
+        means = [
+            trace.values[place == i].mean() if (place == i).any() else np.nan
+            for i in range(len(self.epoch_ends))
+        ]
+        return np.asarray(means) / self.base_loss
+
+    @cached_property
+    def num_epochs(self) -> int:
+        return len(self.epoch_ends)
+
+    @cached_property
+    def has_nonfinite(self) -> bool:
+        """Whether a loss, a gradient or a weight became NaN or infinite."""
+        traces = ("train_loss", "grad_norm", "weight_norm", "look_loss")
+        return any(not np.isfinite(self.get(t).values).all() for t in traces)
+
+    @cached_property
+    def upward(self) -> float:
+        """Share of the path of the epoch loss that goes up: 0 is steady progress, 1/2 none at all."""
+        curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
+        path = np.abs(np.diff(curve)).sum()
+        return float(np.clip(np.diff(curve), 0, None).sum() / path) if path > 0 else 0.0
+
+    @cached_property
+    def gained(self) -> float:
+        """Fall of the training loss over the run, in units of the loss of the best constant answer."""
+        curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
+        return float(curve[0] - curve.min()) if curve.size else 0.0
+
+    @cached_property
+    def late_rate(self) -> float:
+        """Fall of the training loss in the last quarter of the epochs against its mean fall: 1 on a straight line."""
+        curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
+        if curve.size < 3:
+            return math.nan
+        start = self.early_loss
+        drop = start - curve[-1]
+        if not drop > 0.01 * abs(start):
+            return 0.0
+        n = max(1, round(curve.size / 4))
+        # the epochs, not their ends, carry the losses: the first lies half an epoch after the start
+        return float((curve[-1 - n] - curve[-1]) / n / (drop / (curve.size - 0.5)))
+
+    @cached_property
+    def early_loss(self) -> float:
+        """Loss of the first few steps in units of the loss of the best constant answer."""
+        values = self.get("train_loss").values
+        return (
+            float(np.mean(values[: max(1, min(4, len(values) // 20))]) / self.base_loss)
+            if len(values)
+            else math.nan
+        )
+
+    @cached_property
+    def unrest(self) -> float:
+        """Sum of all rises of the epoch loss after the first quarter, in units of the base loss."""
+        curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
+        return float(np.clip(np.diff(curve[curve.size // 4 :]), 0, None).sum()) if curve.size > 2 else 0.0
+
+    @cached_property
+    def falling_z(self) -> float:
+        """How surely the training loss still falls over the last half of the steps: the t of its slope."""
+        values = self.get("train_loss").values
+        tail = values[-max(8, len(values) // 2) :]
+        tail = tail[np.isfinite(tail)]
+        if tail.size < 8:
+            return 0.0
+        at = np.arange(tail.size) - (tail.size - 1) / 2
+        slope = float((at * tail).sum() / (at**2).sum())
+        rest = tail - tail.mean() - slope * at
+        error = math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))
+        return -slope / error if error > 0 else 0.0
+
+    # ------------------------------------------------------------------ the steps
+
+    @cached_property
+    def q(self) -> Array:
+        """Prediction ratios of the sampled steps over the last three quarters of the run, and of its continuation."""
+        values = self.get("q")
+        values = values.values[values.steps >= 0.25 * self.steps]
+        if self.has_branch:
+            values = np.concatenate([values, np.asarray(self.fact("branch_q", []), float)])
+        return values[np.isfinite(values)]
+
+    @cached_property
+    def has_branch(self) -> bool:
+        """Whether the training was continued on a copy at the rate that it had."""
+        return bool(self.fact("branch_q")) and not self.rate_decayed
+
+    @cached_property
+    def q_median(self) -> float:
+        return float(np.median(self.q)) if self.q.size >= 6 else math.nan
+
+    @cached_property
+    def q_negative(self) -> float:
+        return float((self.q < 0).mean()) if self.q.size >= 6 else math.nan
+
+    @cached_property
+    def rates(self) -> Array:
+        """Learning rate at every epoch's end."""
+        trace = self.get("lr")
+        if not len(trace) or not len(self.epoch_ends):
+            return trace.values
+        place = np.searchsorted(trace.steps, self.epoch_ends, side="left") - 1
+        return trace.values[np.clip(place, 0, len(trace) - 1)]
+
+    @cached_property
+    def rate_decayed(self) -> bool:
+        """Whether the rate ends below a third of its peak."""
+        trace = self.get("lr")
+        return len(trace) > 1 and trace.values[-1] < 0.34 * trace.values.max()
+
+    def dead_share(self, layer: str) -> tuple[float, float]:
+        """Return the share of a layer's rectifiers that were off for all samples at the start, and at the end."""
+        trace = self.get("unit_activity", layer)
+        # too few units, or too few samples, give no share
+        if trace.values.ndim != 2 or len(trace) < 3 or trace.values.shape[1] < 4:
+            return 0.0, 0.0
+        rows = max(1.0, self.number("look_rows", 1.0))
+        looks = max(3, len(trace) // 3, math.ceil(DEAD_ROWS / rows))
+        few = max(
+            1, min(math.ceil(16 / rows), len(trace) // 3)
+        )  # the first steps may already kill: 16 rows must do
+        start, end = trace.values[:few].mean(0), trace.values[-looks:].mean(0)
+        return float((start < DEAD_RATE).mean()), float((end < DEAD_RATE).mean())
+
+    @cached_property
+    def update_ratio(self) -> float:
+        """Median over matrices and sampled steps of |update| / |weight|."""
+        ratios = []
+        for layer in self.traces.layers("update_norm"):
+            update, weight = self.get("update_norm", layer).values, self.get("weight_norm", layer).values
+            n = min(len(update), len(weight))
+            with np.errstate(all="ignore"):
+                ratios.append(np.median(update[n // 4 : n] / np.maximum(weight[n // 4 : n], 1e-30)))
+        return float(np.median(ratios)) if ratios else math.nan
+
+    @cached_property
+    def back_gain(self) -> float:
+        """Decades by which the gradient of the activations grows from the last layer to the first, at the start."""
+        gains = self.back_profile(self._first_looks)
+        return gains
+
+    @cached_property
+    def _first_looks(self) -> slice:
+        return slice(0, 3)
+
+    def back_profile(self, looks: slice) -> float:
+        """Return log10 of the gradient at the first layer over that at the last, the median of some looks."""
+        layers = [m["name"] for m in self.fact("modules", ()) if self.get("back_rms", m["name"]).values.size]
+        if len(layers) < 3:
+            return 0.0
+        first, last = (self.get("back_rms", layers[i]).values[looks] for i in (0, -1))
+        n = min(len(first), len(last))
+        if not n:
+            return 0.0
+        first, last = first[:n], last[:n]
+        good = np.isfinite(first) & np.isfinite(last) & (last > 0)
+        if not good.any():
+            return 0.0
+        return float(np.median(np.log10(np.maximum(first[good], 1e-38) / last[good])))
+
+    @cached_property
+    def grad_norms(self) -> Array:
+        values = self.get("grad_norm").values
+        return values[np.isfinite(values)]
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """Numbers that techniques use for their doses."""
+        found: dict[str, float] = {}
+        if self.grad_norms.size:
+            for share in (50, 90):
+                found[f"grad_norm.q{share}"] = float(np.quantile(self.grad_norms, share / 100))
+        found["lr"] = float(self.get("lr").values.max()) if len(self.get("lr")) else math.nan
+        found["batch_size"] = float(self.batch_size)
+        found["train_score"], found["val_score"] = self.train_score, self.val_score
+        found["gap"] = self.train_score - self.val_score
+        return {k: v for k, v in found.items() if math.isfinite(v)}
