@@ -1,26 +1,45 @@
+# Everything from a clean clone: `make demo`, `make test`, `make lint`. Python 3.11 or newer.
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+# many threads on a shared machine slow small networks down a hundredfold
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint format clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,export]'
-	touch $@
+# One stamp per set of extras; it is older than what it depends on when something is to be installed again.
+$(VENV)/stamp-demo: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
 
-demo: $(VENV)/installed
+$(VENV)/stamp-test: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export]'
+	@touch $@ $(VENV)/stamp-demo
+
+$(VENV)/stamp-lint: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export,lint]'
+	@touch $@ $(VENV)/stamp-demo $(VENV)/stamp-test
+
+# Train on scikit-learn's breast cancer data, from a CSV file, and print the scores and the folder of the run.
+demo: $(VENV)/stamp-demo
 	$(BIN)/python examples/demo_data.py runs/demo-data/breast_cancer.csv
 	$(BIN)/trainwell fit runs/demo-data/breast_cancer.csv --target diagnosis --preset quick
 
-test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2
+test: $(VENV)/stamp-test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-lint: $(VENV)/installed
+lint: $(VENV)/stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: $(VENV)/stamp-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist src/*.egg-info

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainwell.app.console import Console
+    from trainwell.app.estimators import Classifier, Regressor
     from trainwell.app.export import export_run as export
     from trainwell.app.export import load
     from trainwell.app.fit import fit, resume
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "app.console": ("Console",),
+    "app.estimators": ("Classifier", "Regressor"),
     "app.export": ("export_run as export", "load"),
     "app.fit": ("fit", "resume"),
     "app.outcome": ("evaluate_run as evaluate",),
@@ -48,8 +50,8 @@ _HOMES = {
 }  # fmt: skip
 _WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.items() for name in names}
 __all__ = [
-    "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
-    "NonFiniteError", "Recipe", "RecipeError", "Run", "RunError", "Task", "Technique",
+    "Classifier", "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
+    "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
     "TrainingError", "TrainwellError", "UsageError", "choice", "dose", "evaluate", "export", "fit",
     "load", "resume",
 ]  # fmt: skip

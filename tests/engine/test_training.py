@@ -74,6 +74,15 @@ def test_fraction_of_an_epoch_is_trained() -> None:
     assert state.epoch == 3
 
 
+def test_single_row_that_is_left_over_goes_with_the_batch_before_it() -> None:
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    source = Source(data(3 * 64 + 1, 1), data(60, 2))
+    run = assemble(model, Recipe(epochs=2, batch_size=64), source, task=TASK)
+    sizes = [len(y) for block in run.feed.blocks(0, 0) for _, y in block]
+    assert sizes == [64, 64, 65]
+    assert run.run().step == 6
+
+
 def test_schedule_covers_the_whole_run_and_no_more() -> None:
     rates: list[float] = []
     run = training(Recipe(lr=1.0, schedule="linear", epochs=3, batch_size=20))

@@ -91,7 +91,7 @@ def test_resume_catches_a_state_that_is_not_saved() -> None:
     def grads(self: Any, grads: Any, params: Any, state: Any) -> None:
         grads.flat.mul_(1 / count.add_(1))
 
-    with pytest.raises(AssertionError, match="a resume at step 64 differs in weights"):
+    with pytest.raises(AssertionError, match=r"a resume at step \d+ differs in weights"):
         resume_is_exact(centred(grads=grads))
 
 

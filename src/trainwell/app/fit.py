@@ -56,6 +56,7 @@ def fit(
     device: str | None = None,
     out: str | Path | bool | None = None,
     baseline: bool = True,
+    checkpoint_every: str | float | None = None,
     console: Console | None = None,
     **data_options: Any,
 ) -> Run:
@@ -77,6 +78,8 @@ def fit(
         device: `cpu`, `cuda`, ...; None takes an accelerator if there is one.
         out: folder of the run; None makes `runs/...`, False writes nothing.
         baseline: also fit scikit-learn's boosting on the same split of a table.
+        checkpoint_every: `"10s"`, `"5m"` or seconds between two checkpoints, whatever they cost; None for every ten
+            seconds, or rarer where saving would take more than 2 % of the time.
         console: where to tell what happens; None is silent.
         data_options: `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
             `drop`, `categorical`, `numeric`, `na`, `on_duplicates`; see `trainwell.data.prepare_table`.
@@ -94,8 +97,11 @@ def fit(
     recipe = _recipe(prepared, recipe, preset, model, optimizer)
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without, budget=budget)
     network = model if model is not None else _build(recipe, prepared, seed)
-    setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console)
-    return _train(setup, lambda: _new_folder(setup, out), restore=None)
+    setup = Setup(
+        prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console,
+        settings.parse_seconds(checkpoint_every),
+    )  # fmt: skip
+    return _train(setup, lambda: _new_folder(setup, out), go_on=False)
 
 
 def resume(
@@ -108,7 +114,9 @@ def resume(
     budget: str | float | None = None,
     device: str | None = None,
     baseline: bool = True,
+    checkpoint_every: str | float | None = None,
     console: Console | None = None,
+    **data_options: Any,
 ) -> Run:
     """Go on with a run from its newest valid checkpoint; it ends as if it had never been interrupted.
 
@@ -116,24 +124,28 @@ def resume(
         path: the run folder, or `latest`.
         data, model, loss, optimizer: again what was given to `fit`, where it was not a path and a family of ours.
         budget: a longer budget, e.g. `"40ep"`; the schedule is laid anew over it.
+        checkpoint_every: as for `fit`.
+        data_options: again those options of the data that are no plain values, e.g. `val=` of a frame.
 
     Raises:
-        RunError: the folder holds no run, or the run is of other data or another model.
+        RunError: the folder holds no run, or the run is of another model. DataError: it is of other data.
+        UsageError: the budget ends before the checkpoint.
     """
     console = console or Console.silent()
     folder = RunFolder.open(path)
     known = folder.read_json("data")
     recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe")), budget)
-    prepared = _same_data(folder, known, data, loss, own_model=model is not None)
+    prepared = _same_data(folder, known, data, loss, data_options, own_model=model is not None)
     seed = int(known["seed"])
     if recipe.model.family == "module" and model is None:
         raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
     network = model if model is not None else _build(recipe, prepared, seed)
     chosen = choose_device(device or known["device"])
-    setup = Setup(prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console)
-    if budget is not None:
-        folder.write_json("recipe", recipe.to_dict())
-    return _train(setup, lambda: folder, restore=budget is not None)
+    setup = Setup(
+        prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console,
+        settings.parse_seconds(checkpoint_every),
+    )  # fmt: skip
+    return _train(setup, lambda: folder, go_on=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +161,7 @@ class Setup:
     device: torch.device
     baseline: bool
     console: Console
+    checkpoint_every_s: float | None = None
 
     def training(self) -> Training:
         """Assemble the training."""
@@ -204,42 +217,48 @@ def _new_folder(setup: Setup, out: str | Path | bool | None) -> RunFolder | None
     prepared = setup.prepared
     hint = Path(str(prepared.source.get("data", prepared.kind))).stem
     folder = RunFolder.create(None if out in (None, True) else Path(str(out)), hint)
-    folder.write_json("recipe", setup.recipe.to_dict())
-    folder.write_json("environment", environment(setup.device))
-    folder.write_json(
-        "data",
-        {
-            "kind": prepared.kind,
-            "source": dict(prepared.source),
-            "task": prepared.task.to_dict() if prepared.task else None,
-            "spec": prepared.inputs.to_dict() if prepared.inputs else None,
-            "transform": prepared.transform.to_dict() if prepared.transform else None,
-            "fingerprint": prepared.fingerprint,
-            "provenance": dict(prepared.provenance),
-            "notes": [dataclasses.asdict(n) for n in prepared.notes],
-            "seed": setup.seed,
-            "device": str(setup.device),
-        },
-    )
+    about = {
+        "kind": prepared.kind,
+        "source": dict(prepared.source),
+        "task": prepared.task.to_dict() if prepared.task else None,
+        "spec": prepared.inputs.to_dict() if prepared.inputs else None,
+        "transform": prepared.transform.to_dict() if prepared.transform else None,
+        "fingerprint": prepared.fingerprint,
+        "provenance": dict(prepared.provenance),
+        "notes": [dataclasses.asdict(n) for n in prepared.notes],
+        "seed": setup.seed,
+        "device": str(setup.device),
+    }
+    # the recipe last: a folder with one is a run
+    files = {"environment": environment(setup.device), "data": about, "recipe": setup.recipe.to_dict()}
+    try:
+        for name, value in files.items():
+            folder.write_json(name, value)
+    except OSError as error:
+        for name in files:
+            (folder.path / f"{name}.json").unlink(missing_ok=True)
+        raise UsageError(f"the folder {folder.path} cannot be written: {error.strerror}.") from error
     return folder
 
 
 def _same_data(
-    folder: RunFolder, known: Mapping[str, Any], data: Any, loss: Any, *, own_model: bool
+    folder: RunFolder,
+    known: Mapping[str, Any],
+    data: Any,
+    loss: Any,
+    given: Mapping[str, Any],
+    *,
+    own_model: bool,
 ) -> Prepared:
     """Prepare the data of a run again and make sure that they are the same."""
     source = known["source"]
-    if data is None and "data" not in source:
-        raise RunError(
-            f"{folder.path}: its data were passed from Python; give them again: resume(path, data)."
-        )
-    if data is None:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
-        prepared = prepare(source["data"], source["target"], own_model=False, loss=None, options=options)
-    else:
-        prepared = prepare(
-            data, source.get("target"), own_model=own_model, loss=loss, options=source.get("options", {})
-        )
+    again = [f"{name}=..." for name in source["again"] if name not in given]
+    if again or (data is None and "data" not in source):
+        words = ", ".join(["path", *["data"] * ("data" not in source), *again])
+        raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume({words}).")
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
+    data, target = source["data"] if data is None else data, source.get("target")
+    prepared = prepare(data, target, own_model=own_model, loss=loss, options={**kept, **given})
     if prepared.fingerprint != known["fingerprint"]:
         raise DataError(
             f"{source.get('data', 'the data')}: not the data that the run was trained on (fingerprint "
@@ -248,12 +267,8 @@ def _same_data(
     return prepared
 
 
-def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], restore: bool | None) -> Run:
-    """Assemble the training, then open its folder, so that a recipe that does not fit leaves nothing behind.
-
-    Args:
-        restore: None for a new run; else go on from the checkpoint, and whether the budget was changed.
-    """
+def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: bool) -> Run:
+    """Assemble the training, then open its folder, so that a recipe that does not fit leaves nothing behind."""
     console = setup.console
     outer = torch.get_rng_state()
     try:
@@ -264,10 +279,11 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], restore: b
             if folder is None:
                 training.watcher = _RowWatcher(console.epoch)
                 return _run(setup, training, None)
-            training.watcher = recorder = Recorder(folder, console.say, console.epoch)
+            recorder = Recorder(folder, console.say, console.epoch, setup.checkpoint_every_s)
+            training.watcher = recorder
             with folder.lock():
-                if restore is not None:
-                    _restore(training, folder, recorder, extended=restore, console=console)
+                if go_on:
+                    _restore(setup, training, recorder)
                 return _run(setup, training, folder)
     finally:
         torch.set_rng_state(outer)
@@ -296,18 +312,25 @@ def _run(setup: Setup, training: Training, folder: RunFolder | None) -> Run:
     return run
 
 
-def _restore(
-    training: Training, folder: RunFolder, recorder: Recorder, *, extended: bool, console: Console
-) -> None:
+def _restore(setup: Setup, training: Training, recorder: Recorder) -> None:
     """Put the newest valid checkpoint back; without one the run starts again from its first step."""
+    folder, say = recorder.folder, setup.console.say
     last, skipped = newest_valid(folder.path / "last")
-    for line in skipped:
-        console.say(f"warning: {line}")
-    if last is None:
-        console.say("no checkpoint yet: the run starts again from its first step.")
-        return
-    recorder.restore(training, last, extended=extended)
-    folder.journal.append("resumed", step=training.state.step)
+    for line in [*folder.journal.notes, *skipped]:
+        say(f"warning: {line}")
+    if last is not None:
+        recorder.restore(training, last)
+    else:
+        why = "no checkpoint is whole" if skipped else "no checkpoint yet"
+        say(f"{'warning: ' * bool(skipped)}{why}: the run starts again from its first step.")
+    try:
+        if folder.read_json("recipe") != setup.recipe.to_dict():  # the budget is new
+            folder.write_json("recipe", setup.recipe.to_dict())
+        if not training.state.stop_reason:  # results of weights that are about to change
+            (folder.path / "results.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder.path} cannot be written: {error.strerror}.") from error
+    recorder.tell("resumed", step=training.state.step)
 
 
 class _RowWatcher(Watcher):

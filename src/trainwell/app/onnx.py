@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +53,16 @@ def write_onnx(run: Run, path: Path) -> dict[str, Any]:
             "--onnx is for runs on tables; for a module of yours use torch.onnx.export(run.model, ...)."
         )
     spec = run.predictor.transform.spec
-    served = _Served(run.model.cpu(), run.task).eval()
     names = ["floats", "codes"][: 1 + bool(spec.cardinalities)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch and onnxscript about themselves
+    with _on_cpu(run.model), _quiet():
+        served = _Served(run.model, run.task).eval()
         program = torch.onnx.export(
             served, _rows(spec, 3), dynamo=True, input_names=names, output_names=["outputs"], verbose=False,
             dynamic_shapes=(tuple({0: torch.export.Dim("rows")} for _ in names),),
         )  # fmt: skip
-    assert program is not None
-    program.save(str(path))
-    worst = _worst_difference(served, spec, path, names)
+        assert program is not None
+        program.save(str(path))
+        worst = _worst_difference(served, spec, path, names)
     if not worst <= TOLERANCE:
         raise ExportError(f"the exported network differs from torch by {worst:.2g} (allowed: {TOLERANCE:g}).")
     shapes = {
@@ -73,6 +75,31 @@ def write_onnx(run: Run, path: Path) -> dict[str, Any]:
         "output": {"name": "outputs", "is": "probabilities" if run.task.is_classification else "numbers"},
         "checked_to": worst,
     }
+
+
+@contextlib.contextmanager
+def _on_cpu(model: nn.Module) -> Iterator[None]:
+    """Hold the network on the CPU for as long as the context lasts."""
+    home = next((p.device for p in model.parameters()), torch.device("cpu"))
+    model.cpu()
+    try:
+        yield
+    finally:
+        model.to(home)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what torch and onnxscript say about themselves."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def _rows(spec: InputSpec, num_rows: int) -> tuple[Tensor, ...]:

@@ -13,13 +13,14 @@ import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.app.scoring import scores
-from trainwell.engine.checkpoint import newest_valid
+from trainwell.engine.checkpoint import Checkpoint, newest_valid
 from trainwell.engine.compose import Sites
 from trainwell.engine.parts import Build
+from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Training
 from trainwell.models import build_model
 from trainwell.values.errors import RunError, TrainingError, UsageError
-from trainwell.values.journal import epochs, read_journal
+from trainwell.values.journal import epochs
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import InputSpec, Task
@@ -52,15 +53,12 @@ def finish(
         setup.recipe, setup.seed, prepared.task, predictor, state.history, found, state.best_epoch, reason,
         state.seconds, baseline, interrupted, prepared.notes, folder.path if folder else None, prepared.fingerprint,
     )  # fmt: skip
-    if folder is not None:
+    if isinstance(training.watcher, Recorder):
         event = "failed" if failure else "interrupted" if interrupted else "finished"
-        folder.journal.append(
-            event, reason=str(failure or reason), step=state.step, best_epoch=state.best_epoch
-        )
-        try:
-            folder.write_json("results", run.to_dict())
-        except OSError as error:
-            setup.console.say(f"warning: results.json could not be written ({error}).")
+        about = {"reason": str(failure or reason), "step": state.step, "best_epoch": state.best_epoch}
+        training.watcher.tell(event, **about)
+        training.watcher.save_results(run.to_dict())
+        run.unsaved = training.watcher.unsaved("last" if interrupted else "best", "results")
     setup.console.finish(run)
     return run
 
@@ -107,30 +105,46 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
         from trainwell.data import TableTransform
 
         transform = TableTransform.from_dict(data["transform"])
-    weights, epoch = _best_weights(folder)
+    best, problems = newest_valid(folder.path / "best")
+    last, more = newest_valid(folder.path / "last")
+    weights, epoch = _best_weights(folder, best, last, [*problems, *more])
     network = rebuild(recipe, data, task, model, folder)
     network.load_state_dict(weights)
     network.eval()
-    history = epochs(read_journal(folder.path / "journal.jsonl")[0])
     results = folder.read_json("results") if (folder.path / "results.json").exists() else {}
     return Run(
-        recipe, data["seed"], task, Predictor(network, task, transform), history, results.get("scores", {}),
-        epoch, results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
+        recipe, data["seed"], task, Predictor(network, task, transform), _history(folder, last),
+        results.get("scores", {}), epoch, results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
         results.get("baseline", {}), 0, (), folder.path, data["fingerprint"],
     )  # fmt: skip
 
 
-def _best_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
+def _best_weights(
+    folder: RunFolder, best: Checkpoint | None, last: Checkpoint | None, problems: list[str]
+) -> tuple[dict[str, Tensor], int]:
     """Return the best weights and their epoch: from `best/`, or from the last checkpoint of an unfinished run."""
-    best, problems = newest_valid(folder.path / "best")
-    last, more = newest_valid(folder.path / "last")
     # a finished run that was extended and then killed has newer best weights in `last`
     if last is not None and last.state["best_epoch"] > (best.state["epoch"] if best is not None else 0):
         return last.tensors["best"], last.state["best_epoch"]
     if best is not None:
         return best.tensors["weights"], best.state["epoch"]
-    why = f" ({'; '.join([*problems, *more])})" if problems or more else ""
+    why = f" ({'; '.join(problems)})" if problems else ""
     raise RunError(f"{folder.path}: no weights yet{why}. Go on with `trainwell resume {folder.path}`.")
+
+
+def _history(folder: RunFolder, last: Checkpoint | None) -> list[dict[str, Any]]:
+    """Return a row per epoch: those of the last checkpoint, and of an unfinished run those that followed it.
+
+    The journal alone will not do: a full disk or damage may have left holes in it.
+    """
+    kept = list(last.state["history"]) if last is not None else []
+    if last is None or not last.state["stop_reason"]:
+        told = [
+            {k: v for k, v in row.items() if k not in ("event", "time")}
+            for row in epochs(folder.read_journal()[0])
+        ]
+        kept += [row for row in told if row["epoch"] > len(kept)]
+    return kept
 
 
 def rebuild(

@@ -30,6 +30,7 @@ class Run:
         interrupted: the number of the signal that broke it off, 0 for none.
         notes: what was found in the data before the first step.
         path: the run folder, None if the run was not written.
+        unsaved: why the end of the run does not stand in its folder (a full disk); empty where all of it does.
     """
 
     recipe: Recipe
@@ -46,6 +47,7 @@ class Run:
     notes: Sequence[Any] = ()
     path: Path | None = None
     fingerprint: str = ""
+    unsaved: str = ""
 
     @property
     def model(self) -> nn.Module:
@@ -92,4 +94,5 @@ class Run:
             for name, values in self.scores.items()
             if self.task is not None and self.task.metric in values
         )
-        return f"<Run {self.path or 'in memory'}: {parts or self.stop_reason}>"
+        where = f"{self.path} (not saved: {self.unsaved})" if self.unsaved else self.path or "in memory"
+        return f"<Run {where}: {parts or self.stop_reason}>"

@@ -10,12 +10,6 @@ import numpy.typing as npt
 from trainwell.values.errors import UsageError
 from trainwell.values.task import BINARY, Task
 
-SIGNS = {
-    "accuracy": 1, "balanced_accuracy": 1, "f1_macro": 1, "roc_auc": 1, "log_loss": -1,
-    "rmse": -1, "mae": -1, "r2": 1,
-}  # fmt: skip
-"""Every metric with +1 where larger is better and -1 where smaller is better."""
-
 Array = npt.NDArray[Any]
 
 

@@ -29,6 +29,16 @@ def parse_budget(text: str | float) -> dict[str, float]:
     return fields
 
 
+def parse_seconds(text: str | float | None) -> float | None:
+    """Turn `10s`, `5m`, `1h` or a number of seconds into seconds."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|min|m|h)?", str(text).replace(" ", ""))
+    if match is None:
+        raise UsageError(f"--checkpoint-every {text}: expected e.g. 10s, 5m or 1h.")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
 def with_budget(recipe: Recipe, budget: str | float | None) -> Recipe:
     """Return the recipe under a budget.
 

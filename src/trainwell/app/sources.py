@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainwell.values.errors import UsageError
+from trainwell.values.journal import to_plain
 from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
@@ -105,21 +106,30 @@ def _prepare_table(data: Any, target: str | None, options: Mapping[str, Any]) ->
 
     table = prepare_table(data, target, **options)
     parts: dict[str, XY] = {name: from_numpy(p.x, p.y) for name, p in table.splits.items()}
-    source: dict[str, Any] = {"kind": "table"}
+    source: dict[str, Any] = {"kind": "table", "target": target, **_kept(options)}
     if isinstance(data, str | Path):
-        plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
-        source |= {"data": str(Path(data).resolve()), "target": target, "options": _absolute(plain)}
+        source["data"] = str(Path(data).resolve())
     return Prepared(
         "table", table.task, parts, table, source, table.fingerprint, table.provenance, table.notes
     )  # fmt: skip
 
 
-def _absolute(options: dict[str, Any]) -> dict[str, Any]:
-    """Make the paths of other parts absolute, so that a run can be resumed from anywhere."""
-    for key in ("val", "test"):
-        if isinstance(options.get(key), str):
-            options[key] = str(Path(options[key]).resolve())
-    return options
+def _kept(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Split options into those that a run folder can keep, and the names of those to be given again for a resume.
+
+    The paths of other parts become absolute, so that a run can be resumed from anywhere.
+    """
+    kept: dict[str, Any] = {}
+    again = []
+    for key, value in options.items():
+        if key in ("val", "test") and isinstance(value, str | Path):
+            kept[key] = str(Path(value).resolve())
+            continue
+        try:
+            kept[key] = to_plain(value)
+        except TypeError:
+            again.append(key)
+    return {"options": kept, "again": again}
 
 
 def _prepare_tensors(data: Any, loss: Any, options: Mapping[str, Any]) -> Prepared:
@@ -132,6 +142,6 @@ def _prepare_tensors(data: Any, loss: Any, options: Mapping[str, Any]) -> Prepar
     given = {k: v for k, v in options.items() if k in allowed and v is not None}
     found = prepare_tensors(data, loss=loss, **given)
     return Prepared(
-        found.kind, found.task, found.parts, None, {"kind": found.kind}, found.fingerprint, found.provenance,
-        found.notes,
+        found.kind, found.task, found.parts, None, {"kind": found.kind, **_kept(given)}, found.fingerprint,
+        found.provenance, found.notes,
     )  # fmt: skip

@@ -34,23 +34,42 @@ class MemoryFeed:
 
     Args:
         x, y: tensors with N rows on the device of the training.
-        batch_size: rows of a batch; the last one of an epoch may be smaller.
+        batch_size: rows of a batch; the last one of an epoch may be smaller. A single row that would be left over
+            goes with the batch before it: a batch norm cannot learn from one row.
     """
 
     def __init__(self, x: tuple[Tensor, ...], y: Tensor, batch_size: int, streams: Streams) -> None:
         self.x, self.y, self.batch_size, self.streams = x, y, batch_size, streams
         self.num_rows = y.shape[0]
-        self.steps_per_epoch = -(-self.num_rows // batch_size)
+        self._last = 1 if self.num_rows % batch_size == 1 and self.num_rows > batch_size > 1 else 0
+        self.steps_per_epoch = -(-(self.num_rows - self._last) // batch_size)
         row_bytes = sum(t[0].numel() * t.element_size() for t in (*x, y))
         per_block = max(1, BLOCK_BYTES // max(1, row_bytes * batch_size))
         self._block_rows = batch_size * min(per_block, 64)
 
     def blocks(self, epoch: int, first_step: int) -> Iterator[list[XY]]:
         order = self.streams.order(self.num_rows, epoch).to(self.y.device)
-        for start in range(first_step * self.batch_size, self.num_rows, self._block_rows):
-            rows = order[start : start + self._block_rows]
-            parts = [t.index_select(0, rows).split(self.batch_size) for t in (*self.x, self.y)]
-            yield list(zip(zip(*parts[:-1], strict=True), parts[-1], strict=True))
+        # a resume in the middle of a block gathers all of it: where a batch begins in memory changes the last bits
+        whole, skipped = divmod(first_step * self.batch_size, self._block_rows)
+        end = self.num_rows - self._last
+        for start in range(whole * self._block_rows, end, self._block_rows):
+            stop = start + self._block_rows
+            rows = order[start : stop if stop < end else self.num_rows]
+            sizes = self._sizes(len(rows))
+            parts = [t.index_select(0, rows).split(sizes) for t in (*self.x, self.y)]
+            block = list(zip(zip(*parts[:-1], strict=True), parts[-1], strict=True))
+            yield block[skipped // self.batch_size :]
+            skipped = 0
+
+    def _sizes(self, rows: int) -> list[int]:
+        """Return the sizes of the batches of a block."""
+        sizes = [self.batch_size] * (rows // self.batch_size)
+        rest = rows % self.batch_size
+        if rest == 1 and self._last and sizes:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes
 
     def sample(self, rows: int) -> tuple[Tensor, ...]:
         order = self.streams.order(self.num_rows, 0).to(self.y.device)[:rows]
@@ -62,7 +81,8 @@ class LoaderFeed:
 
     What the loader draws from torch's global stream (its order, augmentation in this process) comes from a stream of
     its own that begins anew from (seed, epoch), so that an epoch can be had again; a resume in the middle of one
-    passes over the batches that were seen.
+    passes over the batches that were seen. A generator of the loader's own begins anew likewise. What a data set
+    draws from `random` or numpy's global stream is not reproduced.
     """
 
     def __init__(self, loader: Iterable[Any], device: torch.device, streams: Streams) -> None:
@@ -72,13 +92,24 @@ class LoaderFeed:
         self.num_rows = len(dataset) if dataset is not None and hasattr(dataset, "__len__") else 0
 
     def blocks(self, epoch: int, first_step: int) -> Iterator[list[XY]]:
-        for i, batch in enumerate(_under_own_stream(self.loader, derive(self.streams.seed, "order", epoch))):
+        seed = derive(self.streams.seed, "order", epoch)
+        for generator in _generators(self.loader):
+            generator.manual_seed(seed)
+        for i, batch in enumerate(_under_own_stream(self.loader, seed)):
             if i >= first_step:
                 yield [split_batch(batch, self.device)]
 
     def sample(self, rows: int) -> tuple[Tensor, ...]:
         x, _ = next(self.blocks(0, 0))[0]
         return tuple(t[:rows] for t in x)
+
+
+def _generators(loader: Any) -> list[torch.Generator]:
+    """Return the generators that a loader and its samplers hold."""
+    batches = getattr(loader, "batch_sampler", None)
+    holders = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+    held = [getattr(holder, "generator", None) for holder in holders]
+    return [g for g in held if isinstance(g, torch.Generator)]
 
 
 def _under_own_stream(loader: Iterable[Any], seed: int) -> Iterator[Any]:

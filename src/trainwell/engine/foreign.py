@@ -26,6 +26,8 @@ class ForeignOptimizer:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.step()
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate  # the user's own again, so that a second training begins from it
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as named tensors, `<parameter number>.<key>`."""

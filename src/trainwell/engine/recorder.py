@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from trainwell.engine.checkpoint import Checkpoint, save_checkpoint
 from trainwell.engine.training import Row, State, Training, Watcher
-from trainwell.values.errors import RunError
+from trainwell.values.errors import RunError, UsageError
 from trainwell.values.runfolder import RunFolder
 
 CHECKPOINT_EVERY_S = 10.0
@@ -24,77 +25,126 @@ class Recorder(Watcher):
     """Keeps journal, traces, `best/` and `last/` of a run up to date.
 
     A disk that is full or fails costs one warning; the training goes on.
+
+    Args:
+        every_s: seconds between two checkpoints, whatever they cost; `None` for CHECKPOINT_EVERY_S or rarer.
     """
 
     def __init__(
-        self, folder: RunFolder, say: Callable[[str], None], on_row: Callable[[Training, Row], None]
+        self,
+        folder: RunFolder,
+        say: Callable[[str], None],
+        on_row: Callable[[Training, Row], None],
+        every_s: float | None = None,
     ) -> None:
-        self.folder, self.say, self.on_row = folder, say, on_row
+        self.folder, self.say, self.on_row, self.every_s = folder, say, on_row, every_s
         self._saved_at, self._cost = time.perf_counter(), 0.0
         self._warned = False
+        self._failed: dict[str, str] = {}
         self._trace: list[Tensor] = []
 
+    def unsaved(self, *parts: str) -> str:
+        """Return why one of the parts (`last`, `best`, `results`) does not stand in the folder; empty if all do."""
+        return next((self._failed[part] for part in parts if part in self._failed), "")
+
     def on_epoch(self, training: Training, row: Row) -> None:
-        self._trace.append(training.epoch_trace)
-        if not self.folder.journal.append("epoch", **row):
-            self._warn(OSError("the journal could not be written"))
+        self._trace.append(training.epoch_trace.cpu())
+        self.tell("epoch", **row)
         self.on_row(training, row)
 
     def on_pause(self, training: Training, forced: bool) -> None:
-        now = time.perf_counter()
-        if forced or now - self._saved_at >= max(CHECKPOINT_EVERY_S, self._cost / CHECKPOINT_SHARE):
+        now, rare = time.perf_counter(), max(CHECKPOINT_EVERY_S, self._cost / CHECKPOINT_SHARE)
+        if forced or now - self._saved_at >= (rare if self.every_s is None else self.every_s):
             self.save(training)
 
     def save(self, training: Training) -> None:
         """Write the traces and `last/`, which holds the best weights too, so that both are of one moment."""
         start = time.perf_counter()
-        try:
-            self._save_traces(training)
-            save_checkpoint(self.folder.path / "last", _tensors(training), _counters(training))
-            self.folder.journal.append("checkpoint", step=training.state.step)
-        except OSError as error:
-            self._warn(error)
+        self._write("last", lambda: self._save_last(training))
         self._saved_at = time.perf_counter()
         self._cost = self._saved_at - start
 
     def save_best(self, training: Training) -> None:
         """Write `best/`, which is what the user takes; called once, when the best weights are in the model."""
+        weights, epoch = dict(training.model.state_dict()), training.state.best_epoch
+        state, best = {"step": epoch, "epoch": epoch}, self.folder.path / "best"
+        self._write("best", lambda: save_checkpoint(best, {"weights": weights}, state))
+
+    def save_results(self, results: dict[str, Any]) -> None:
+        """Write `results.json`."""
+        self._write("results", lambda: self.folder.write_json("results", results))
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Append a line to the journal."""
+        if not self.folder.journal.append(event, **fields):
+            self._warn(self.folder.journal.failure)
+
+    def _write(self, what: str, write: Callable[[], None]) -> None:
+        """Write a part of the folder; what a full disk refuses is remembered and, the first time, told."""
+        self._failed.pop(what, None)
         try:
-            weights, epoch = dict(training.model.state_dict()), training.state.best_epoch
-            save_checkpoint(self.folder.path / "best", {"weights": weights}, {"step": epoch, "epoch": epoch})
+            write()
         except OSError as error:
-            self._warn(error)
+            self._failed[what] = error.strerror or str(error)
+            self._warn(self._failed[what])
+
+    def _save_last(self, training: Training) -> None:
+        self._save_traces(training)
+        save_checkpoint(self.folder.path / "last", _tensors(training), _counters(training))
+        self.tell("checkpoint", step=training.state.step)
 
     def _save_traces(self, training: Training) -> None:
         if self._trace:
             self._trace = [torch.cat(self._trace)]
-            self.folder.save_trace("train_loss", self._trace[0].cpu().numpy())
+            self.folder.save_trace("train_loss", self._trace[0].numpy())
 
-    def _warn(self, error: OSError) -> None:
+    def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
-            self.say(f"warning: the run folder cannot be written ({error}); the training goes on without it.")
+            self.say(f"warning: {self.folder.path} cannot be written ({reason}); the training goes on.")
 
-    def restore(self, training: Training, last: Checkpoint, *, extended: bool) -> None:
+    def restore(self, training: Training, last: Checkpoint) -> None:
         """Put a training back to where its checkpoint was taken.
+
+        Under another budget than the checkpoint's the schedule is laid anew over it.
 
         Raises:
             RunError: the checkpoint belongs to another model or recipe.
+            UsageError: the new budget ends before the checkpoint.
         """
-        counters = dict(last.state)
-        state = State(**{f.name: counters[f.name] for f in dataclasses.fields(State)})
+        state = State(**{f.name: last.state[f.name] for f in dataclasses.fields(State)})
+        extended = last.state["budget"] != _budget(training)
+        if extended and training.state.total_steps <= state.step:
+            raise UsageError(
+                f"the budget of {training.recipe.epochs:g} epochs is {training.state.total_steps:,} steps, but "
+                f"{self.folder.path} has trained {state.step:,} already; give a longer one."
+            )
         if state.best_epoch:
             _load_weights(training, last.tensors["best"])
             training.best.take()
         _load_weights(training, last.tensors["weights"])
         _load_states(training, last.tensors["states"])
-        streams = dict(last.tensors["streams"])
-        torch.set_rng_state(streams.pop("torch"))
-        training.streams.restore(streams)
-        partial = last.tensors["losses"]
-        training.resume_at(state, list(partial["losses"].unbind()), partial["sizes"], extended=extended)
-        done = state.step - state.step_in_epoch
-        self._trace = [torch.from_numpy(self.folder.load_trace("train_loss")[:done])] if state.epoch else []
+        _load_streams(training, dict(last.tensors["streams"]))
+        device, partial = training.step.params.flat.device, last.tensors["losses"]
+        losses = list(partial["losses"].to(device).unbind())
+        training.resume_at(state, losses, partial["sizes"], extended=extended)
+        self._trace = self._load_trace(state.step - state.step_in_epoch)
+        if last.state["threads"] != torch.get_num_threads():
+            self.say(
+                f"warning: trained with {last.state['threads']} threads so far, now with "
+                f"{torch.get_num_threads()}; the last bits of the weights may differ."
+            )
+
+    def _load_trace(self, steps: int) -> list[Tensor]:
+        """Return the losses of the finished epochs; a trace that is damaged costs no run."""
+        if not steps:
+            return []
+        try:
+            saved = torch.from_numpy(self.folder.load_trace("train_loss"))[:steps]
+        except RunError as error:
+            self.say(f"warning: {error} It goes on without the losses of the first {steps} steps.")
+            saved = torch.zeros(0)
+        return [saved, torch.full((steps - len(saved),), math.nan)]
 
 
 def _tensors(training: Training) -> dict[str, dict[str, Tensor]]:
@@ -113,13 +163,33 @@ def _tensors(training: Training) -> dict[str, dict[str, Tensor]]:
         "weights": dict(training.model.state_dict()),
         "best": best,
         "states": states,
-        "streams": {**training.streams.state(), "torch": torch.get_rng_state()},
+        "streams": {**training.streams.state(), **_global_streams(step.params.flat.device)},
         "losses": {"losses": losses, "sizes": torch.tensor(training.sizes, dtype=torch.int64)},
     }
 
 
 def _counters(training: Training) -> dict[str, Any]:
-    return {**dataclasses.asdict(training.state), "threads": torch.get_num_threads()}
+    about = {"threads": torch.get_num_threads(), "budget": _budget(training)}
+    return {**dataclasses.asdict(training.state), **about}
+
+
+def _budget(training: Training) -> list[float | None]:
+    return [training.recipe.epochs, training.recipe.seconds]
+
+
+def _global_streams(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's own streams, from which a user's modules draw."""
+    states = {"torch": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[f"torch.{device.type}"] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def _load_streams(training: Training, saved: dict[str, Tensor]) -> None:
+    torch.set_rng_state(saved.pop("torch"))
+    for name in [n for n in saved if n.startswith("torch.")]:
+        torch.get_device_module(name.removeprefix("torch.")).set_rng_state(saved.pop(name))
+    training.streams.restore(saved)
 
 
 @torch.no_grad()

@@ -27,6 +27,9 @@ from trainwell.values.task import Task
 Row = dict[str, Any]
 Evaluation = Callable[[], Iterator[XY]]
 
+PAUSE_S = 0.5
+"""After about this time budget and checkpoints are looked at, however long a step takes."""
+
 
 @dataclasses.dataclass
 class State:
@@ -86,6 +89,7 @@ class Training:
         self.guard = Guard(step, model, streams, columns)
         self._budget_fitted = recipe.seconds is None
         self._clock = 0.0
+        self._steps_per_pause = 8
 
     def run(self) -> State:
         """Train to the end, the budget or a signal; the best weights are then in the model.
@@ -168,10 +172,9 @@ class Training:
         return rates
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
-        state = self.state
         self.model.train()
         rates = self._rates()
-        for block in self.feed.blocks(state.epoch, state.step_in_epoch):
+        for block in self._blocks():
             taken = rates[: len(block)]
             self._train_block(block[: len(taken)], taken, interrupts)
             if not self._budget_fitted and self._fit_into_budget():
@@ -182,9 +185,17 @@ class Training:
                 return
             self.watcher.on_pause(self, forced=False)
 
+    def _blocks(self) -> Iterator[Sequence[XY]]:
+        """Yield the batches that are left of this epoch, in blocks between two pauses."""
+        for block in self.feed.blocks(self.state.epoch, self.state.step_in_epoch):
+            while block:
+                steps = self._steps_per_pause
+                yield block[:steps]
+                block = block[steps:]
+
     def _train_block(self, block: Sequence[XY], rates: Sequence[float], interrupts: Interrupts) -> None:
         """Take the steps of one block; afterwards look once whether all of them were finite."""
-        step, state = self.step, self.state
+        step, state, start = self.step, self.state, time.perf_counter()
         self.guard.mark()
         losses = []
         for (x, y), rate in zip(block, rates, strict=True):
@@ -201,6 +212,7 @@ class Training:
         self.sizes += [len(y) for _, y in block[: len(losses)]]
         state.step += len(losses)
         state.step_in_epoch += len(losses)
+        self._steps_per_pause = max(1, int(PAUSE_S * len(losses) / (time.perf_counter() - start)))
 
     def _fit_into_budget(self) -> bool:
         """Shorten the schedule to what fits into the time, once enough steps have been timed; say whether it did."""

@@ -107,6 +107,6 @@ def resumed(technique: Technique, folder: RunFolder) -> Training:
     """Return a new training that was put back to a checkpoint and went on to its end."""
     run = training(technique)
     recorder = Recorder(folder, lambda text: None, lambda training, row: None)
-    recorder.restore(run, load_checkpoint(folder.path / "last"), extended=False)
+    recorder.restore(run, load_checkpoint(folder.path / "last"))
     run.run()
     return run

@@ -233,6 +233,14 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def epochs(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last row of each epoch, in the order of the epochs: a resumed run writes some again."""
-    last = {e["epoch"]: dict(e) for e in events if e.get("event") == "epoch"}
+    """Return the last row of each epoch, in the order of the epochs.
+
+    A resumed run writes again, and perhaps otherwise, what lay after its checkpoint.
+    """
+    last: dict[int, dict[str, Any]] = {}
+    for e in events:
+        if e.get("event") == "resumed":
+            last = {n: row for n, row in last.items() if row.get("step", 0) <= e.get("step", math.inf)}
+        elif e.get("event") == "epoch":
+            last[e["epoch"]] = dict(e)
     return [last[epoch] for epoch in sorted(last)]

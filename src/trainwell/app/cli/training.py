@@ -9,7 +9,7 @@ import click
 
 from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
 from trainwell.app.console import Console, result_lines
-from trainwell.values.errors import UsageError
+from trainwell.values.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
     from trainwell.app.run import Run
@@ -24,6 +24,10 @@ TABLE_OPTIONS = (
 baseline_option = click.option(
     "--no-baseline", "baseline", flag_value=False, default=True, type=bool,
     help="Do not fit scikit-learn's boosting on the same split for comparison.",
+)  # fmt: skip
+checkpoint_option = click.option(
+    "--checkpoint-every", metavar="TEXT",
+    help="Time between two checkpoints, e.g. 30s or 5m; ten seconds, or rarer where saving is slow, without it.",
 )  # fmt: skip
 device_option = click.option(
     "--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one."
@@ -63,6 +67,7 @@ device_option = click.option(
 @several("--numeric", "COLUMN", "Column to read as numbers.")
 @click.option("--on-duplicates", default="warn", show_default=True, metavar="WORD", help="warn or remove.")
 @baseline_option
+@checkpoint_option
 @quiet_option
 @json_option
 def fit(**options: Any) -> int:
@@ -78,7 +83,8 @@ def fit(**options: Any) -> int:
         options["data"], options["target"], recipe=recipe, preset=options["preset"],
         settings_=_settings(options["set"]), with_=added, without=options["without"], budget=options["budget"],
         seed=options["seed"], device=options["device"], out=options["out"], baseline=options["baseline"],
-        console=_console(options["quiet"]), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
+        checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]), **fractions,
+        **{key: options[key] for key in TABLE_OPTIONS},
     )  # fmt: skip
     return _report(run, options["as_json"])
 
@@ -90,11 +96,10 @@ def fit(**options: Any) -> int:
 )
 @device_option
 @baseline_option
+@checkpoint_option
 @quiet_option
 @json_option
-def resume(
-    run: str, budget: str | None, device: str | None, baseline: bool, quiet: bool, as_json: bool
-) -> int:
+def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> int:
     """Go on with an interrupted RUN.
 
     RUN is a folder, its name in runs/, or `latest`. It goes on from its newest valid checkpoint and ends as if it
@@ -105,7 +110,7 @@ def resume(
     RunFolder.open(run)  # a mistyped name is told before torch is imported
     from trainwell.app.fit import resume as go_on
 
-    found = go_on(run, budget=budget, device=device, baseline=baseline, console=_console(quiet))
+    found = go_on(run, console=_console(quiet), **options)
     return _report(found, as_json)
 
 
@@ -114,7 +119,11 @@ COMMANDS = (fit, resume)
 
 def _report(run: Run, as_json: bool) -> int:
     """Print the result of a run and return the exit code."""
-    emit({**run.to_dict(), "interrupted": run.interrupted}, result_lines(run), as_json)
+    about = {"interrupted": run.interrupted, "unsaved": run.unsaved}
+    emit({**run.to_dict(), **about}, result_lines(run), as_json)
+    if run.unsaved:
+        complain(f"error: the end of the run could not be written to {run.path}: {run.unsaved}.")
+        return 128 + run.interrupted if run.interrupted else TrainingError.exit_code
     if run.interrupted:
         complain(f"interrupted, and its state is saved. Go on with: trainwell resume {run.path}")
         return 128 + run.interrupted
@@ -128,7 +137,7 @@ def _console(quiet: bool) -> Console:
 def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[Any]]:
     """Refuse at once what is wrong without a look at the data; return the recipe and the techniques to add."""
     import trainwell.techniques  # noqa: F401  (fills the registry)
-    from trainwell.app.settings import parse_budget
+    from trainwell.app.settings import parse_budget, parse_seconds
     from trainwell.values.technique import Technique, technique
 
     for file in filter(None, (options["data"], options["val"], options["test"])):
@@ -141,6 +150,7 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
         )
     if options["budget"] is not None:
         parse_budget(options["budget"])
+    parse_seconds(options["checkpoint_every"])
     for name in options["without"]:
         technique(name, "--without")
     _settings(options["set"])

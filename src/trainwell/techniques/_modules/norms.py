@@ -121,6 +121,8 @@ def _size(norm: Any, spatial: int) -> tuple[int, int]:
 
 @torch.no_grad()
 def _check_fits(model: nn.Module, build: Build, name: str) -> None:
+    if not build.sample:  # a saved network is built again: it fitted when it was trained
+        return
     training = {m: m.training for m in model.modules()}
     try:
         model.eval()

@@ -1,0 +1,57 @@
+"""A training that is cut anywhere and resumed ends bit for bit as the undisturbed one."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import resume
+from trainwell.engine.feed import MemoryFeed
+from trainwell.engine.streams import Streams
+
+
+@pytest.mark.parametrize(("case", "every"), [("table", 10), ("module", 10), ("loader", 30), ("shuffled", 35)])
+def test_cut_and_resumed_equals_undisturbed(case: str, every: int, tmp_path: Path) -> None:
+    found = resume.measure(case, tmp_path, every, fresh=False)
+    assert found["wrong"] == {}
+    assert found["cuts"] >= 2
+    assert found["compared"] > 40
+
+
+def test_cut_at_every_tenth_step_of_one_run_equals_undisturbed(tmp_path: Path) -> None:
+    fit, go_on = resume.CASES["module"]
+    last = fit(tmp_path, tmp_path / "whole").history[-1]["step"]
+    folder = resume.cut("module", tmp_path, 10)
+    for step in range(20, last, 10):
+        with resume.sigint_after(step):
+            assert go_on(tmp_path, folder).interrupted == signal.SIGINT
+    assert go_on(tmp_path, folder).interrupted == 0
+    assert resume.differences(resume.digests(tmp_path / "whole"), resume.digests(folder)) == []
+
+
+def test_resumed_in_fresh_processes_equals_undisturbed(tmp_path: Path) -> None:
+    found = resume.measure("table", tmp_path, 45, fresh=True)
+    assert (found["wrong"], found["cuts"]) == ({}, 2)
+
+
+def test_a_difference_is_noticed(tmp_path: Path) -> None:
+    resume.fit_module(tmp_path, tmp_path / "one")
+    with resume.sigint_after(90):
+        resume.fit_module(tmp_path, tmp_path / "other")
+    differs = resume.differences(*(resume.digests(tmp_path / name) for name in ("one", "other")))
+    assert {"last step", "last streams torch", "journal", "results epochs"} <= set(differs)
+
+
+@pytest.mark.parametrize("first_step", range(1, 7))
+def test_batches_of_a_resumed_epoch_begin_at_the_same_places_in_memory(first_step: int) -> None:
+    x = torch.arange(70.0).reshape(10, 7)
+    feed = MemoryFeed((x,), torch.arange(10), 1, Streams(0))
+    feed._block_rows = 3
+    whole = [(batch[0].storage_offset(), batch) for block in feed.blocks(2, 0) for batch, _ in block]
+    cut = [(batch[0].storage_offset(), batch) for block in feed.blocks(2, first_step) for batch, _ in block]
+    assert [offset for offset, _ in cut] == [offset for offset, _ in whole[first_step:]]
+    for (_, (mine,)), (_, (other,)) in zip(cut, whole[first_step:], strict=True):
+        assert torch.equal(mine, other)
