@@ -1,6 +1,7 @@
 """Time of an epoch against a hand-written loop: same model, optimizer, seed, validation and best-weights keeping.
 
     python benchmarks/engine_speed.py [--rounds 15] [--workload digits table]
+    python benchmarks/engine_speed.py --memory      peak memory of each side in a process of its own
 
 Both sides run in turn in one process, on one thread; printed are medians and the median of the ratios of a round.
 raw: in-memory batches and torch.optim.Adam with its defaults; raw-fused: the same with Adam(fused=True).
@@ -12,7 +13,10 @@ import argparse
 import copy
 import itertools
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -112,15 +116,38 @@ def measure(name: str, rounds: int) -> None:
         print(f"  {key:10s} {1e3 * statistics.median(values):8.2f} ms/epoch   ratio to raw {ratio:.3f}")
 
 
+def peak_memory(name: str, rounds: int) -> None:
+    """Print the largest resident set of each side, trained in fresh processes in turn."""
+    peaks: dict[str, list[float]] = {"raw": [], "trainwell": []}
+    for _ in range(rounds):
+        for side, values in peaks.items():
+            command = [sys.executable, __file__, "--side", side, "--workload", name]
+            values.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    raw_mb, our_mb = (statistics.median(v) for v in peaks.values())
+    print(f"{name}: peak raw {raw_mb:.0f} MB, trainwell {our_mb:.0f} MB, difference {our_mb - raw_mb:+.0f} MB")
+
+
+def run_side(name: str, side: str) -> None:
+    """Train one side and print the peak of this process in MB."""
+    data, model, batch, epochs = {"digits": digits, "table": table}[name]()
+    (raw if side == "raw" else ours)(data, model, batch, epochs)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--workload", nargs="+", default=["digits", "table"])
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--side", choices=["raw", "trainwell"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.side:
+        run_side(options.workload[0], options.side)
+        return
     print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
     for name in options.workload:
-        measure(name, options.rounds)
+        peak_memory(name, min(5, options.rounds)) if options.memory else measure(name, options.rounds)
 
 
 if __name__ == "__main__":
