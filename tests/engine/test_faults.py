@@ -345,55 +345,6 @@ def test_a_run_in_training_is_not_touched_by_a_second_process(tmp_path: Path) ->
     assert {p: p.read_bytes() for p in before} == before
 
 
-def test_the_same_objects_go_on_in_the_same_process(tmp_path: Path) -> None:
-    """A notebook resumes with the module, optimizer and loaders that were trained already."""
-    model, optimizer = resume.with_optimizer()
-    data = resume.loaders(torch.Generator().manual_seed(8))
-    recipe = tw.Recipe(epochs=12, schedule="cosine", techniques=resume.LOADER_TECHNIQUES)
-    with resume.sigint_after(30):
-        tw.fit(data, model=model, optimizer=optimizer, recipe=recipe, out=tmp_path / "cut")
-    tw.resume(tmp_path / "cut", data, model=model, optimizer=optimizer)
-    resume.fit_shuffled(tmp_path, tmp_path / "whole")
-    assert equal(tmp_path / "cut", tmp_path / "whole")
-
-
-def test_options_of_data_from_python_are_kept_for_the_resume(tmp_path: Path) -> None:
-    (x, y), _ = resume.tensors()
-    options = {"split_seed": 3, "val_fraction": 0.3, "test_fraction": 0.1}
-    with resume.sigint_after(20):
-        tw.fit((x, y), model=resume.network(), recipe=resume.RECIPE, out=tmp_path / "cut", **options)
-    tw.resume(tmp_path / "cut", (x, y), model=resume.network())
-    tw.fit((x, y), model=resume.network(), recipe=resume.RECIPE, out=tmp_path / "whole", **options)
-    assert equal(tmp_path / "cut", tmp_path / "whole")
-
-
-def test_target_and_options_of_a_frame_are_kept_for_the_resume(tmp_path: Path) -> None:
-    import pandas as pd
-
-    frame, recipe = pd.read_csv(resume.table(tmp_path)), resume.table_recipe(6, 3)
-    options = {"target": "y", "split_seed": 3, "drop": ("b",), "recipe": recipe, "baseline": False}
-    with resume.sigint_after(20):
-        tw.fit(frame, out=tmp_path / "cut", **options)
-    tw.resume(tmp_path / "cut", frame, baseline=False)
-    tw.fit(frame, out=tmp_path / "whole", **options)
-    assert equal(tmp_path / "cut", tmp_path / "whole")
-
-
-def test_a_part_that_was_a_frame_is_asked_for_again(tmp_path: Path) -> None:
-    import pandas as pd
-
-    path, recipe = resume.table(tmp_path), resume.table_recipe(6, 3)
-    frame = pd.read_csv(path)
-    options = {"target": "y", "val": frame[:60], "recipe": recipe, "baseline": False}
-    with resume.sigint_after(20):
-        tw.fit(path, out=tmp_path / "cut", **options)
-    with pytest.raises(tw.RunError, match=r"give them again: resume\(path, val=\.\.\.\)"):
-        tw.resume(tmp_path / "cut", baseline=False)
-    tw.resume(tmp_path / "cut", baseline=False, val=frame[:60])
-    tw.fit(path, out=tmp_path / "whole", **options)
-    assert equal(tmp_path / "cut", tmp_path / "whole")
-
-
 @pytest.mark.parametrize("text", ["-1", "soon", "10ep", "1s,2s"])
 def test_a_wrong_time_between_checkpoints_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(tw.UsageError, match=f"--checkpoint-every {text}: expected e.g. 10s"):
