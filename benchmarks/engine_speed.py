@@ -124,7 +124,9 @@ def peak_memory(name: str, rounds: int) -> None:
             command = [sys.executable, __file__, "--side", side, "--workload", name]
             values.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     raw_mb, our_mb = (statistics.median(v) for v in peaks.values())
-    print(f"{name}: peak raw {raw_mb:.0f} MB, trainwell {our_mb:.0f} MB, difference {our_mb - raw_mb:+.0f} MB")
+    print(
+        f"{name}: peak raw {raw_mb:.0f} MB, trainwell {our_mb:.0f} MB, difference {our_mb - raw_mb:+.0f} MB"
+    )
 
 
 def run_side(name: str, side: str) -> None:
