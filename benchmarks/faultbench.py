@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument(
         "--root", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "faultbench"
     )
+    parser.add_argument("--own", action="store_true", help="our own cases in place of faultbench's")
+    parser.add_argument("--prove", action="store_true", help="only show by how much each repair helps")
     parser.add_argument("--dump", type=Path, help="a folder for the traces of every run")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -35,8 +37,10 @@ def main() -> None:
     from faultbench import core, runner  # type: ignore[import-not-found]
 
     core.one_thread()
-    names = args.names or runner.names_of(args.split)
-    cases = core.load_cases(names)
+    cases = _own_cases(args.names) if args.own else core.load_cases(args.names or runner.names_of(args.split))
+    if args.prove:
+        _prove(cases, args.seeds)
+        return
     rows: list[dict[str, Any]] = []
     start = time.process_time()
     for case in cases:
@@ -47,6 +51,32 @@ def main() -> None:
     _report(rows, time.process_time() - start)
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1))
+
+
+def _own_cases(names: list[str]) -> list[Any]:
+    from benchmarks import own_faults, own_healthy
+
+    assert own_healthy.healthy
+    return [case for case in own_faults.OWN if not names or case.name in names]
+
+
+def _prove(cases: list[Any], seeds: int) -> None:
+    """Show the mean gain of every repair by the measure of its case."""
+    from faultbench import verify
+
+    for case in cases:
+        if not case.labels:
+            continue
+        key, _, least = case.better
+        gains = []
+        for seed in range(seeds):
+            bad, good = (verify.measure(build(seed)) for build in (case.build, case.build_fixed))
+            gains.append(verify.gain(bad, good, case.better))
+        mean = sum(gains) / len(gains)
+        print(
+            f"{case.name:24s} {key:20s} {mean:9.3f} (> {least}){'' if mean > least else ' NOT PROVED'}",
+            flush=True,
+        )
 
 
 def _run(case: Any, seed: int, twin: bool, dump: Path | None, runner: Any, core: Any) -> dict[str, Any]:

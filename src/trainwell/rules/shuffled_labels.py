@@ -6,6 +6,9 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+LEARNABLE = 0.06
+"""Explained variation of unseen labels; permuted ones show at most 0.04 on 300 rows (own_faults, shl_*)."""
+
 
 class ShuffledLabels(Rule):
     """Find labels that have nothing to do with their inputs."""
@@ -17,9 +20,15 @@ class ShuffledLabels(Rule):
     source = "Zhang et al. 2017, arXiv:1611.03530 (random labels are memorised); DOCTOR 4, Data."
 
     def diagnose(self, view: View) -> Finding | None:
-        z, rows = view.number("learnable_z"), view.number("label_rows", 0)
+        learnable, rows = view.number("learnable"), view.number("label_rows", 0)
         val = view.get("val_score").values
-        if not math.isfinite(z) or rows < 100 or z > 2.5 or not val.size or view.is_sequence:
+        if (
+            not math.isfinite(learnable)
+            or rows < 60
+            or learnable > LEARNABLE
+            or not val.size
+            or view.is_sequence
+        ):
             return None
         # the network itself is the strongest witness: it must have learned something, and none of it may carry over
         best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))
@@ -32,7 +41,7 @@ class ShuffledLabels(Rule):
             self.ailment, "critical", 0.9, "S",
             "The labels do not follow from the inputs: neighbours do not share them, and what the network learns "
             "in training is worth nothing in validation. Probably rows and labels were put out of step.",
-            (Reading("learnable_z", z, 2.5, "<"), Reading("val_score", best, base + 0.05 * (1 - base), "<")),
+            (Reading("learnable", learnable, LEARNABLE, "<"), Reading("val_score", best, base + 0.05 * (1 - base), "<")),
             fix="check the line that joins inputs and labels: sorted, filtered or shuffled one without the other",
             source=self.source, measured=view.measured,
         )  # fmt: skip

@@ -8,15 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainwell.signals import rows
+from trainwell.signals import rows, witness
 from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import Batch, Scene
 from trainwell.values.signal import Signal
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-MAX_ROWS = 700
-"""Rows on which neighbours are searched: 5 of 700 lie as near as is needed, at a cost of some milliseconds."""
 
 MAX_COLUMNS = 4096
 
@@ -33,8 +30,8 @@ class DataFacts(Family):
         batches = scene.train
         if not batches:
             return
-        x, tokens = _inputs(batches)
-        y, classes = _targets(batches, facts)
+        x, tokens = inputs_of(batches)
+        y, classes = targets_of(batches, facts)
         facts["tokens"] = tokens
         facts["first_layer_normalises"] = _first_normalises(facts)
         if len(x) < 8:
@@ -47,32 +44,16 @@ class DataFacts(Family):
             facts |= rows.order_facts(y[keep], order[keep], classes)
         if not tokens:
             facts |= rows.scale_facts(x) | rows.odd_facts(x[keep])
-        self._labels(facts, x[keep], y[keep] if y is not None and len(y) == len(x) else None, classes)
+        if y is not None and y.ndim == 1 and len(y) == len(x) and len(keep) >= 60 and y.std() > 0:
+            some = np.random.default_rng(0).permutation(len(keep))  # rows may come sorted
+            facts |= witness.label_facts(x[keep][some], y[keep][some], tokens, classes)
         if scene.val:
             self._versus_validation(scene, x[keep], y, tokens)
 
-    def _labels(self, facts: dict[str, Any], x: Array, y: Array | None, classes: bool) -> None:
-        if y is None or y.ndim != 1 or len(x) < 60:
-            return
-        x, y = x[:MAX_ROWS], y[:MAX_ROWS]
-        if facts["tokens"]:
-            x = rows.counts(x)
-        scaled, pixels = rows.standardised(x)[0], rows.like_pixels(x)
-        views = [scaled, pixels]
-        if scaled.shape[1] <= 12:  # products of two columns: XOR and rings are linear in them
-            i, j = np.triu_indices(scaled.shape[1])
-            views.append(np.concatenate([scaled, scaled[:, i] * scaled[:, j]], 1))
-        facts |= rows.label_facts(views, y, classes)
-        facts["label_rows"] = len(x)
-        if classes:
-            clean = [rows.noise_facts(v, y) for v in (scaled, pixels)]
-            facts |= min(clean, key=lambda f: f["against_agreed"] / max(1.0, f["agreed"]))
-            facts |= rows.lone_feature(x, y)
-
     def _versus_validation(self, scene: Scene, x: Array, y: Array | None, tokens: bool) -> None:
         facts = scene.facts
-        xv, _ = _inputs(scene.val)
-        yv, classes = _targets(scene.val, facts)
+        xv, _ = inputs_of(scene.val)
+        yv, classes = targets_of(scene.val, facts)
         if len(xv) < 8 or xv.shape[1:] != x.shape[1:]:
             return
         num_train = int(facts.get("rows_per_epoch") or len(x))
@@ -92,7 +73,7 @@ class DataFacts(Family):
             facts["target_shift_scale"] = float(max(yv.std() / y.std(), y.std() / max(yv.std(), 1e-300)))
 
 
-def _inputs(batches: list[Batch]) -> tuple[Array, bool]:
+def inputs_of(batches: list[Batch]) -> tuple[Array, bool]:
     """Return (N, D) inputs of float64, and whether they were whole numbers: tokens, codes."""
     parts = [b.x for b in batches if b.x.shape[1:] == batches[0].x.shape[1:]]
     flat = torch.cat([p.detach().flatten(1) if p.dim() > 1 else p.detach()[:, None] for p in parts]).cpu()
@@ -101,7 +82,7 @@ def _inputs(batches: list[Batch]) -> tuple[Array, bool]:
     return flat[:, :MAX_COLUMNS].double().numpy(), True
 
 
-def _targets(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | None, bool]:
+def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | None, bool]:
     """Return (N,) labels or numbers, or None where a sample has many; and whether they are classes."""
     targets = [b.y for b in batches if b.calls]
     if len(targets) != len(batches) or any(not isinstance(t, Tensor) for t in targets):

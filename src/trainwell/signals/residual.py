@@ -7,18 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from trainwell.signals import rows
-from trainwell.signals.data import _inputs
+from trainwell.signals import witness
+from trainwell.signals.data import inputs_of
 from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import Scene
 from trainwell.values.signal import Signal
 
 
 class Residual(Family):
-    """Measure the explained variance of the validation residuals under neighbours and ridge regression."""
+    """Measure how much of the validation residuals an independent witness predicts."""
 
     signals: ClassVar = (
-        Signal("residual", "explained variance", cadence="once", cost="neighbours of 700 rows"),
+        Signal("residual", "explained variance", cadence="once", cost="a kernel ridge regression"),
     )
 
     def close(self, scene: Scene, record: Record) -> None:
@@ -32,13 +32,11 @@ class Residual(Family):
         ):
             return
         residual = _residuals(results, str(facts.get("loss_kind")))
-        x, tokens = _inputs(batches)
-        n = min(len(x), 700) if residual is None else min(len(x), len(residual), 700)
-        if residual is None or n < 60 or len(x) != len(residual) or not np.isfinite(residual).all():
+        x, tokens = inputs_of(batches)
+        if residual is None or len(x) < 60 or len(x) != len(residual) or not np.isfinite(residual).all():
             return
-        x, residual = x[:n], residual[:n]
-        views = [rows.counts(x)] if tokens else [rows.standardised(x)[0], rows.like_pixels(x)]
-        facts["residual_r2"] = max(_explained(v, residual) for v in views)
+        some = np.random.default_rng(0).permutation(len(x))[: witness.MAX_ROWS]
+        facts |= witness.residual_facts(x[some], residual[some], tokens)
 
 
 def _residuals(results: list[dict[str, Any]], kind: str) -> np.ndarray[Any, Any] | None:
@@ -54,11 +52,3 @@ def _residuals(results: list[dict[str, Any]], kind: str) -> np.ndarray[Any, Any]
     if kind == "regression" and out.shape == target.shape:
         return (target - out).reshape(len(out), -1).double().numpy()
     return None
-
-
-def _explained(x: np.ndarray[Any, Any], residual: np.ndarray[Any, Any]) -> float:
-    """Return the share of the residuals' variance (about zero) that five neighbours predict out of sample."""
-    near, _ = rows.neighbours(x)
-    guess = residual[near].mean(1)
-    total = float((residual**2).sum())
-    return 1 - float(((residual - guess) ** 2).sum()) / total if total > 0 else 0.0

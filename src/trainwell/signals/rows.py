@@ -9,7 +9,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NEIGHBOURS, MANY = 5, 15
+NEIGHBOURS = 5
 
 
 def scale_facts(x: Array) -> dict[str, float]:
@@ -162,94 +162,6 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
         "shift_same_side": same, "shift_same_side_z": (same - 0.5) / math.sqrt(0.25 / (2 * n)),
         "shift_overall": float(np.sqrt((difference**2).mean())),
     }  # fmt: skip
-
-
-def label_facts(features: list[Array], y: Array, classes: bool) -> dict[str, float]:
-    """Return what simple learners can tell of the labels, out of sample: nearest neighbours and ridge regression.
-
-    Args: features: several views of the same (N, D) inputs; the best counts.
-    """
-    best: dict[str, float] = {"learnable_z": -math.inf, "learnable": 0.0}
-    for x in features:
-        for found in (_neighbour_signal(x, y, classes), _ridge_signal(x, y, classes)):
-            if found[1] > best["learnable_z"]:
-                best = {"learnable": found[0], "learnable_z": found[1]}
-    return best
-
-
-def _neighbour_signal(x: Array, y: Array, classes: bool) -> tuple[float, float]:
-    near, _ = neighbours(x)
-    if classes:
-        agree = (y[near] == y[:, None]).mean(1)
-        share = np.unique(y, return_counts=True)[1] / len(y)
-        chance = float((share**2).sum())
-        sd = math.sqrt(max(chance * (1 - chance), 1e-12) / (len(y) * NEIGHBOURS / 2))
-        return float(agree.mean() - chance), (float(agree.mean()) - chance) / sd
-    guess = y[near].mean(1)
-    return _correlation(guess, y)
-
-
-def _ridge_signal(x: Array, y: Array, classes: bool) -> tuple[float, float]:
-    """Fit on one half, judge on the other, and the reverse."""
-    targets = np.eye(int(y.max()) + 1)[y.astype(int)] if classes else y.reshape(-1, 1)
-    half = np.arange(len(x)) % 2 == 0
-    scores = []
-    for fit in (half, ~half):
-        mean = targets[fit].mean(0)
-        a = x[fit]
-        lam = 0.1 * max(float((a**2).sum()) / max(a.shape[1], 1), 1e-12)
-        if a.shape[1] <= len(a):
-            w = np.linalg.solve(a.T @ a + lam * np.eye(a.shape[1]), a.T @ (targets[fit] - mean))
-        else:
-            w = a.T @ np.linalg.solve(a @ a.T + lam * np.eye(len(a)), targets[fit] - mean)
-        scores.append((x[~fit] @ w + mean, targets[~fit]))
-    guess, truth = (np.concatenate([s[i] for s in scores]) for i in (0, 1))
-    if not classes:
-        return _correlation(guess[:, 0], truth[:, 0])
-    right = float((guess.argmax(1) == truth.argmax(1)).mean())
-    chance = float(truth.mean(0).max())
-    return right - chance, (right - chance) / math.sqrt(max(chance * (1 - chance), 1e-6) / len(x))
-
-
-def _correlation(guess: Array, y: Array) -> tuple[float, float]:
-    if guess.std() == 0 or y.std() == 0:
-        return 0.0, 0.0
-    r = float(np.corrcoef(guess, y)[0, 1])
-    return max(r, 0.0) ** 2, r * math.sqrt(len(y))
-
-
-def noise_facts(x: Array, y: Array) -> dict[str, float]:
-    """Return how often a label differs from that of its neighbours where they agree best.
-
-    Only the quarter of the rows counts whose neighbours agree most, without a look at their own labels: classes
-    that overlap are pure there, wrong labels are as frequent there as anywhere.
-    """
-    near, _ = neighbours(x, MANY)
-    labels = y[near]
-    values = np.unique(y)
-    votes = (labels[:, :, None] == values).sum(1)
-    agreement = votes.max(1) / labels.shape[1]
-    best = agreement >= np.quantile(agreement, 0.75)
-    differs = best & (values[votes.argmax(1)] != y)
-    return {"agreed": float(best.sum()), "against_agreed": float(differs.sum())}
-
-
-def lone_feature(x: Array, y: Array) -> dict[str, float]:
-    """Return how well the best and the next best single column order the two commonest classes (AUC)."""
-    values, counts = np.unique(y, return_counts=True)
-    if len(values) < 2 or x.shape[1] < 2:
-        return {}
-    aucs = np.zeros(x.shape[1])
-    for c in values[np.argsort(-counts)[:10]]:
-        inside = y == c
-        if min(inside.sum(), (~inside).sum()) < 10:
-            continue
-        ranks = x.argsort(0, kind="stable").argsort(0, kind="stable") + 1.0
-        u = ranks[inside].sum(0) - inside.sum() * (inside.sum() + 1) / 2
-        auc = u / (inside.sum() * (~inside).sum())
-        aucs = np.maximum(aucs, np.maximum(auc, 1 - auc))
-    order = np.sort(aucs)
-    return {"lone_auc": float(order[-1]), "lone_next_auc": float(order[-2])}
 
 
 def order_facts(y: Array, batch: Array, classes: bool) -> dict[str, float]:

@@ -1,0 +1,142 @@
+"""An independent witness of the data: kernel ridge regression, judged on rows that it has not seen.
+
+Every prediction leaves its own row out, in closed form: with A = (K + lambda I)^-1 the error of row i without itself
+is (A t)_i / A_ii (Rasmussen and Williams 2006, section 5.4.2). So some hundred rows suffice for a fair judgement.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from trainwell.signals import rows
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MAX_ROWS, TRIAL_ROWS = 600, 200
+"""Rows that are judged, and rows on which the kernel is chosen."""
+
+RIDGES = (0.03, 0.3, 3.0)
+BANDS = (1.0, 4.0)
+"""Squared distances are counted in medians; 4 is a kernel half as wide."""
+
+
+def views(x: Array, tokens: bool) -> list[Array]:
+    """Return the ways to look at (N, D) inputs: counts of tokens, or columns on their own scale and as pixels."""
+    if tokens:
+        return [np.sqrt(rows.counts(x))]
+    return [rows.standardised(x)[0], rows.like_pixels(x)]
+
+
+def _kernels(x: Array) -> list[Array]:
+    d = rows.distances(x, x)
+    middle = float(np.median(d[d > 0])) if (d > 0).any() else 1.0
+    centred = x - x.mean(0)
+    gram = centred @ centred.T
+    scale = max(float(np.trace(gram)) / len(x), 1e-300)
+    return [gram / scale, *(np.exp(-d * band / middle) for band in BANDS)]
+
+
+def _unseen(kernel: Array, targets: Array, ridge: float) -> Array:
+    """Return what each row is predicted to be without itself: (N, K)."""
+    mean = targets.mean(0)
+    inverse = np.linalg.inv(kernel + ridge * np.eye(len(kernel)))
+    return targets - (inverse @ (targets - mean)) / np.diag(inverse)[:, None]
+
+
+def _left(guess: Array, targets: Array) -> float:
+    """Return the share of the targets' variation that the guess leaves."""
+    total = float(((targets - targets.mean(0)) ** 2).sum())
+    return float(((targets - guess) ** 2).sum()) / total if total > 0 else 1.0
+
+
+def testify(seen: list[Array], targets: Array) -> tuple[float, Array]:
+    """Return how much of the targets' variation the best kernel explains on unseen rows, and what it predicts.
+
+    Args: seen: views of the same rows.
+    Shapes: targets: (N, K); the prediction has the same shape.
+    """
+    few = slice(0, TRIAL_ROWS)
+    found: list[tuple[float, int, int]] = []
+    for i, x in enumerate(seen):
+        for j, kernel in enumerate(_kernels(x[few])):
+            left = min(_left(_unseen(kernel, targets[few], r), targets[few]) for r in RIDGES)
+            found.append((left, i, j))
+    best = min(found)
+    kernel = _kernels(seen[best[1]])[best[2]]
+    guesses = [_unseen(kernel, targets, r) for r in RIDGES]
+    lefts = [_left(g, targets) for g in guesses]
+    chosen = int(np.argmin(lefts))
+    return 1 - lefts[chosen], guesses[chosen]
+
+
+def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, float]:
+    """Return what the witness says of the labels.
+
+    `learnable`: explained variation. With classes also `witness_error`, its share of errors, `witness_sure_error`,
+    the same among the quarter of the rows of which it is surest, and `witness_sure_rows`, how many those are: where
+    classes overlap or the witness is poor the sure ones are nearly all right, where labels are wrong they are not.
+    """
+    x, y = x[:MAX_ROWS], y[:MAX_ROWS]
+    seen = views(x, tokens)
+    targets = _hot(y) if classes else y.reshape(-1, 1)
+    learnable, guess = testify(seen, targets)
+    facts = {"learnable": learnable, "label_rows": float(len(y))}
+    if classes and targets.shape[1] > 1:
+        facts |= _errors(guess, targets)
+    if not tokens and x.shape[1] > 2:
+        facts |= _lone_column(x, targets, learnable)
+    return facts
+
+
+def _hot(y: Array) -> Array:
+    values = np.unique(y)
+    return (y[:, None] == values).astype(float)
+
+
+def _errors(guess: Array, targets: Array) -> dict[str, float]:
+    ranked = np.sort(guess, 1)
+    margin = ranked[:, -1] - ranked[:, -2]
+    wrong = guess.argmax(1) != targets.argmax(1)
+    sure = np.argsort(-margin, kind="stable")[: max(1, len(wrong) // 4)]
+    return {
+        "witness_error": float(wrong.mean()), "witness_base_error": float(1 - targets.mean(0).max()),
+        "witness_sure_error": float(wrong[sure].mean()), "witness_sure_rows": float(len(sure)),
+    }  # fmt: skip
+
+
+def _lone_column(x: Array, targets: Array, learnable: float) -> dict[str, float]:
+    """Return how well the best single column tells the targets, and what is learnable without it."""
+    centred = np.argsort(np.argsort(x, 0, kind="stable"), 0, kind="stable").astype(float)
+    centred -= centred.mean(0)
+    best, column = 0.0, 0
+    for k in range(targets.shape[1]):
+        t = targets[:, k] - targets[:, k].mean()
+        if not t.any():
+            continue
+        if targets.shape[1] > 1:  # area under the curve of one class against the rest
+            inside = targets[:, k] > 0
+            if min(inside.sum(), (~inside).sum()) < 10:
+                continue
+            gap = np.abs(centred[inside].mean(0) - centred[~inside].mean(0)) / len(x)
+            score = 0.5 + gap
+        else:
+            ranks = np.argsort(np.argsort(t, kind="stable"), kind="stable").astype(float)
+            ranks -= ranks.mean()
+            score = np.abs(centred.T @ ranks) / np.sqrt((centred**2).sum(0) * (ranks**2).sum() + 1e-300)
+        if float(score.max()) > best:
+            best, column = float(score.max()), int(score.argmax())
+    facts = {"lone_score": best, "learnable_without": learnable}
+    if best > 0.95:
+        facts["learnable_without"], _ = testify(views(np.delete(x, column, 1), False), targets)
+    return facts
+
+
+def residual_facts(x: Array, residual: Array, tokens: bool) -> dict[str, float]:
+    """Return the share of the residuals' variation about zero that the witness predicts on unseen rows."""
+    total = float((residual**2).sum())
+    if total <= 0:
+        return {"residual_r2": 0.0}
+    _, guess = testify(views(x, tokens), residual)
+    return {"residual_r2": 1 - float(((residual - guess) ** 2).sum()) / total}
