@@ -9,13 +9,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.data import Note, TableTransform
-from trainwell.engine.compose import Sites
-from trainwell.engine.parts import Build
+from trainwell.engine.compose import restore_structure
 from trainwell.engine.streams import Streams, derive
 from trainwell.models import build_model
 from trainwell.values.errors import UsageError
@@ -95,27 +94,10 @@ def thaw(data: Mapping[str, Any], model: Model, row: tuple[int, ...]) -> Run:
     transform = TableTransform.from_dict(data["transform"]) if data["transform"] is not None else None
     inputs = transform.spec if transform is not None else None
     network = make_network(model, recipe, inputs, row, task, data["seed"])
-    network = _with_structure(network, recipe, _blank(inputs, row))
+    network = restore_structure(network, recipe)
     network.load_state_dict(safetensors.torch.load(data["weights"]))
     network.eval()
     return Run(
         recipe, data["seed"], task, Predictor(network, task, transform), data["history"], data["scores"],
         data["best_epoch"], data["stop_reason"], data["seconds"], notes=tuple(Note(**n) for n in data["notes"]),
     )  # fmt: skip
-
-
-def _with_structure(network: nn.Module, recipe: Recipe, sample: tuple[Tensor, ...]) -> nn.Module:
-    """Apply the techniques that change the model, without those that only set its first numbers."""
-    sites, generator = Sites.of(recipe), torch.Generator()
-    kept = tuple(m for m in sites.members if m.family != "init")
-    structure = Sites(kept, sites.optimizer, sites.schedule)
-    return structure.build_model(network, lambda _: Build(generator, sample, generator))
-
-
-def _blank(inputs: InputSpec | None, row: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Return two rows of zeros in the form of the inputs."""
-    if inputs is None:
-        return (torch.zeros(2, *row),)
-    floats = torch.zeros(2, inputs.num_numeric + inputs.num_onehot)
-    codes = len(inputs.cardinalities)
-    return (floats, torch.zeros(2, codes, dtype=torch.int64)) if codes else (floats,)

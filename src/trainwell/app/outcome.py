@@ -14,8 +14,7 @@ from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.app.scoring import scores
 from trainwell.engine.checkpoint import Checkpoint, newest_valid
-from trainwell.engine.compose import Sites
-from trainwell.engine.parts import Build
+from trainwell.engine.compose import restore_structure
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Training
 from trainwell.models import build_model
@@ -156,9 +155,7 @@ def rebuild(
         if recipe.model.family == "module" or data["spec"] is None or task is None:
             raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
         model = build_model(recipe.model, InputSpec.from_dict(data["spec"]), task.num_outputs, generator)
-    sites = Sites.of(recipe)
-    structure = Sites(tuple(m for m in sites.members if m.family != "init"), sites.optimizer, sites.schedule)
-    return structure.build_model(model, lambda _: Build(generator, (), generator))
+    return restore_structure(model, recipe)
 
 
 def evaluate_run(run: Run, data: Any) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from trainwell.engine.flat import Flat, Group
@@ -78,3 +79,15 @@ class Sites:
             if reason:
                 return f"{m.name}: {reason}"
         return None
+
+
+def restore_structure(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Let the techniques change the modules of a model whose weights are loaded afterwards.
+
+    Those that only set the first numbers are left out, and no data are needed.
+    """
+    sites, generator = Sites.of(recipe), torch.Generator()
+    kept = tuple(m for m in sites.members if m.family != "init")
+    return dataclasses.replace(sites, members=kept).build_model(
+        model, lambda _: Build(generator, (), generator)
+    )
