@@ -68,7 +68,7 @@ def assemble(
     plan = sites.plan(HardwarePlan(device))
     model.to(device)
     feed = make_feed(source.train, recipe, device, streams)
-    model = _prepare_model(model, sites, feed, streams)
+    model = prepare_model(model, sites, feed, streams)
     params, grads = flatten(sites.edit_groups(parameter_groups(model)))
     if optimizer is not None:
         _check_covers(optimizer, model)
@@ -104,7 +104,7 @@ def make_evaluation(val: XY | Iterable[Any] | None, device: torch.device) -> Eva
     return lambda: (split_batch(b, device) for b in val)
 
 
-def _prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams) -> nn.Module:
+def prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams) -> nn.Module:
     """Initialize from data where the model asks for it, then let the techniques change the model."""
     sample: tuple[Tensor, ...] = feed.sample(INITIALIZATION_ROWS)
     if hasattr(model, "initialize"):

@@ -36,19 +36,37 @@ class MemoryFeed:
         x, y: tensors with N rows on the device of the training.
         batch_size: rows of a batch; the last one of an epoch may be smaller. A single row that would be left over
             goes with the batch before it: a batch norm cannot learn from one row.
+        rows: which of the rows the feed gives, (N',) int64 on the same device; all by default.
     """
 
-    def __init__(self, x: tuple[Tensor, ...], y: Tensor, batch_size: int, streams: Streams) -> None:
-        self.x, self.y, self.batch_size, self.streams = x, y, batch_size, streams
-        self.num_rows = y.shape[0]
+    def __init__(
+        self,
+        x: tuple[Tensor, ...],
+        y: Tensor,
+        batch_size: int,
+        streams: Streams,
+        rows: Tensor | None = None,
+    ) -> None:
+        self.x, self.y, self.batch_size, self.streams, self.rows = x, y, batch_size, streams, rows
+        self.num_rows = y.shape[0] if rows is None else len(rows)
         self._last = 1 if self.num_rows % batch_size == 1 and self.num_rows > batch_size > 1 else 0
         self.steps_per_epoch = -(-(self.num_rows - self._last) // batch_size)
         row_bytes = sum(t[0].numel() * t.element_size() for t in (*x, y))
         per_block = max(1, BLOCK_BYTES // max(1, row_bytes * batch_size))
         self._block_rows = batch_size * min(per_block, 64)
 
-    def blocks(self, epoch: int, first_step: int) -> Iterator[list[XY]]:
+    @property
+    def last_batch_size(self) -> int:
+        """Rows of the last batch of an epoch."""
+        return self.num_rows - (self.steps_per_epoch - 1) * self.batch_size
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the rows of the epoch in their order."""
         order = self.streams.order(self.num_rows, epoch).to(self.y.device)
+        return order if self.rows is None else self.rows.index_select(0, order)
+
+    def blocks(self, epoch: int, first_step: int) -> Iterator[list[XY]]:
+        order = self.order(epoch)
         # a resume in the middle of a block gathers all of it: where a batch begins in memory changes the last bits
         whole, skipped = divmod(first_step * self.batch_size, self._block_rows)
         end = self.num_rows - self._last
@@ -72,7 +90,7 @@ class MemoryFeed:
         return sizes
 
     def sample(self, rows: int) -> tuple[Tensor, ...]:
-        order = self.streams.order(self.num_rows, 0).to(self.y.device)[:rows]
+        order = self.order(0)[:rows]
         return tuple(t.index_select(0, order) for t in self.x)
 
 

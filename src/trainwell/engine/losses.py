@@ -70,40 +70,51 @@ def objective_of(task: Task, loss: Any = None) -> Objective:
 
 
 class Meter:
-    """Sums of loss and metric over an evaluation; everything stays on the device until `result`."""
+    """Sums of loss and metric over an evaluation; everything stays on the device until `results`.
 
-    def __init__(self, task: Task | None, device: torch.device) -> None:
+    Args:
+        lanes: (K,) for a stack of K lanes, whose tensors have a leading lane axis.
+    """
+
+    def __init__(self, task: Task | None, device: torch.device, lanes: tuple[int, ...] = ()) -> None:
         self.task = task
         self.rows = 0
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.loss = torch.zeros(lanes, dtype=torch.float64, device=device)
         classes = task.num_outputs if task is not None and task.is_classification else 1
-        self.sums = torch.zeros(2, classes, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(2, *lanes, classes, dtype=torch.float64, device=device)
 
     def add(self, outputs: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Add one batch: outputs (B, C), target (B,) or (B, 1), the mean loss of the batch."""
-        count = target.shape[0]
+        """Add one batch: outputs (*lanes, B, C), target (*lanes, B) or (*lanes, B, 1), mean loss (*lanes,)."""
+        count = target.shape[self.loss.ndim]
         self.rows += count
         self.loss += loss.double() * count
         if self.task is None:
             return
         if self.task.is_classification:
             right = (outputs.argmax(-1) == target).double()
-            self.sums[0].index_add_(0, target, right)
-            self.sums[1].index_add_(0, target, torch.ones_like(right))
+            self.sums[0].scatter_add_(-1, target, right)
+            self.sums[1].scatter_add_(-1, target, torch.ones_like(right))
         else:
             error = (outputs - target).double()
-            self.sums[0] += error.square().sum()
-            self.sums[1] += error.abs().sum()
+            self.sums[0] += error.square().sum(-2)
+            self.sums[1] += error.abs().sum(-2)
 
     def result(self) -> tuple[float, float | None]:
-        """Return the mean loss and the primary metric (scikit-learn's definition)."""
-        mean_loss = (self.loss / max(1, self.rows)).item()
-        if self.task is None:
-            return mean_loss, None
-        return mean_loss, self._metric(self.task, mean_loss)
+        """Return the mean loss and the primary metric (scikit-learn's definition) of one network."""
+        return self.results()[0]
 
-    def _metric(self, task: Task, mean_loss: float) -> float | None:
-        first, second = self.sums.tolist()
+    def results(self) -> list[tuple[float, float | None]]:
+        """Return mean loss and primary metric of every lane."""
+        losses = (self.loss / max(1, self.rows)).flatten().tolist()
+        firsts, seconds = (
+            self.sums.flatten(1, -2).tolist() if self.loss.ndim else self.sums.unsqueeze(1).tolist()
+        )
+        return [
+            (loss, self._metric(self.task, loss, first, second) if self.task is not None else None)
+            for loss, first, second in zip(losses, firsts, seconds, strict=True)
+        ]
+
+    def _metric(self, task: Task, mean_loss: float, first: list[float], second: list[float]) -> float | None:
         rows = max(1, self.rows)
         if task.metric == "accuracy":
             return sum(first) / rows

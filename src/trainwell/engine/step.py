@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainwell.engine.compose import Sites, State
 from trainwell.engine.flat import Flat
@@ -44,12 +44,11 @@ class Step:
     ) -> None:
         self.forward, self.params, self.grads, self.sites = forward, params, grads, sites
         self.states: dict[str, State] = sites.init_states(params)
-        self.count = 0
+        self.count: Any = 0  # in a stack of lanes a tensor (K, 1): they may have begun at different times
         self.plan = plan
         self._batch = [(m.batch, generator(m.name)) for m in sites.at("batch")]
         self._row_axis = params.flat.ndim - 1
-        per_row = self._row_axis > 0 or members > 1
-        self._loss = _loss_function(sites, objective, task, per_row=per_row, members=members)
+        self._loss = _loss_function(sites, objective, task, members=members)
         self._penalty = [m.penalty for m in sites.at("penalty")]
         self._grads = [(m.grads, self.states.get(m.name)) for m in sites.at("grads")]
         self._update = [m.update for m in (*sites.members, sites.optimizer) if hasattr(m, "update")]
@@ -111,7 +110,8 @@ class Step:
         axis = self._row_axis
         rows = y.shape[axis]
         size = -(-rows // self.plan.micro_batches)
-        total = torch.zeros(self.params.flat.shape[:-1], device=y.device)
+        flat = self.params.flat
+        total = torch.zeros(flat.shape[:-1], device=y.device, dtype=flat.dtype)
         for *part_x, part_y in zip(*(t.split(size, axis) for t in (*x, y)), strict=True):
             loss = self._forward_loss(tuple(part_x), part_y) * (part_y.shape[axis] / rows)
             loss.sum().backward()
@@ -157,11 +157,11 @@ def _subtract(weights: Tensor, direction: Tensor, lr: Any) -> None:
 
 
 def _loss_function(
-    sites: Sites, objective: Objective, task: Task, *, per_row: bool, members: int
+    sites: Sites, objective: Objective, task: Task, *, members: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the mean loss where nothing needs more, else the loss per row with the techniques around it."""
     wrapping = sites.at("loss")
-    if not wrapping and not per_row:
+    if not wrapping and members == 1:
         return objective.mean
     if objective.each is None:
         names = ", ".join(m.name for m in wrapping) or "a model of several members"
@@ -184,8 +184,8 @@ def _over_members(each: Each, task: Task) -> Each:
     return averaged
 
 
-def forward_of(model: nn.Module, plan: HardwarePlan) -> Callable[..., Tensor]:
-    """Return the forward call of a module under the plan: compiled, in mixed precision, or plain."""
+def forward_of(model: Callable[..., Tensor], plan: HardwarePlan) -> Callable[..., Tensor]:
+    """Return the forward call of a module (or of a stack) under the plan: compiled, in mixed precision, or plain."""
     call: Callable[..., Tensor] = model
     if plan.compile_mode is not None:
         call = torch.compile(model, mode=plan.compile_mode)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from trainwell.engine.compose import Sites
 from trainwell.engine.feed import XY, Feed
 from trainwell.engine.guard import Guard
 from trainwell.engine.interrupts import Interrupts
@@ -54,6 +56,34 @@ class State:
     best_epoch: int = 0
     best_value: float = math.inf
     stop_reason: str = ""
+
+    def close_epoch(self, row: Row, recipe: Recipe, task: Task | None) -> bool:
+        """Add the row of an epoch to the history; say whether its weights are to be kept as the best."""
+        value = monitored(row, recipe, task)
+        row["best"] = math.isfinite(value) and (value < self.best_value or row["val_loss"] is None)
+        if row["best"]:
+            self.best_epoch, self.best_value = self.epoch, value
+        self.history.append(row)
+        return bool(row["best"])
+
+    def rates(self, recipe: Recipe, sites: Sites, count: int) -> npt.NDArray[np.float64]:
+        """Return the learning rates of the next steps."""
+        progress = (self.step + np.arange(max(0, count))) / self.total_steps
+        return sites.rate_factors(progress) * float(recipe.lr or 0.0)
+
+    def early_reason(self, recipe: Recipe, task: Task | None, sites: Sites) -> str:
+        """Return why a technique wants to stop now; empty if none does."""
+        values = [monitored(row, recipe, task) for row in self.history]
+        return sites.stop_reason(values, [row["train_loss"] for row in self.history]) or ""
+
+
+def monitored(row: Row, recipe: Recipe, task: Task | None) -> float:
+    """Return the value that chooses the best epoch, lower is better."""
+    if row["val_loss"] is None:
+        return float(row["train_loss"])
+    if recipe.monitor == "val_metric" and task is not None and row["val_metric"] is not None:
+        return -task.metric_sign * float(row["val_metric"])
+    return float(row["val_loss"])
 
 
 class Training:
@@ -167,8 +197,7 @@ class Training:
         """Return the learning rates of the steps that are left of this epoch."""
         state = self.state
         count = min(self.feed.steps_per_epoch - state.step_in_epoch, state.total_steps - state.step)
-        progress = (state.step + np.arange(max(0, count))) / state.total_steps
-        rates: list[float] = (self.step.sites.rate_factors(progress) * float(self.recipe.lr or 0.0)).tolist()
+        rates: list[float] = state.rates(self.recipe, self.step.sites, count).tolist()
         return rates
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
@@ -235,12 +264,8 @@ class Training:
             val_loss, val_metric = self.evaluate()
             state.epoch, state.step_in_epoch = state.epoch + 1, 0
             row = self._row(val_loss, val_metric, time.perf_counter() - start)
-            value = self._monitored(row)
-            row["best"] = math.isfinite(value) and (value < state.best_value or self.evaluation is None)
-            if row["best"]:
-                state.best_epoch, state.best_value = state.epoch, value
+            if state.close_epoch(row, self.recipe, self.task):
                 self.best.take()
-        state.history.append(row)
         state.stop_reason = self._stop_reason()
         self.watcher.on_epoch(self, row)
         self.losses, self.sizes = [], []
@@ -262,22 +287,13 @@ class Training:
         state.seconds = now
         return row
 
-    def _monitored(self, row: Row) -> float:
-        """Return the value that chooses the best epoch, lower is better."""
-        if self.evaluation is None:
-            return float(row["train_loss"])
-        if self.recipe.monitor == "val_metric" and self.task is not None and row["val_metric"] is not None:
-            return -self.task.metric_sign * float(row["val_metric"])
-        return float(row["val_loss"])
-
     def _stop_reason(self) -> str:
         state, seconds = self.state, self.recipe.seconds
         if state.step >= state.total_steps:
             return "budget of epochs" if seconds is None or not self._shortened() else "budget of time"
         if seconds is not None and state.seconds >= seconds:
             return "budget of time"
-        monitor = [self._monitored(r) for r in state.history]
-        return self.step.sites.stop_reason(monitor, [r["train_loss"] for r in state.history]) or ""
+        return state.early_reason(self.recipe, self.task, self.step.sites)
 
     def _shortened(self) -> bool:
         return self.state.total_steps < math.ceil(self.recipe.epochs * self.feed.steps_per_epoch)
