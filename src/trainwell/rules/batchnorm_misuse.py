@@ -9,6 +9,9 @@ from trainwell.values.finding import Finding, Reading
 FEW = 8
 """Values per channel below which the statistics of a batch are mostly chance (Wu and He 2018, figure 1)."""
 
+DIFFERENT = 0.15
+"""Difference of the losses of the same rows in both modes, in units of the loss of the best constant answer."""
+
 
 class BatchnormMisuse(Rule):
     """Find batch norm with too few values, an odd momentum, or statistics that do not fit the network."""
@@ -28,18 +31,15 @@ class BatchnormMisuse(Rule):
             return None
         names = tuple(m["name"] for m in layers)
         rows = view.number("batch_size", 99)
-        if (
-            0 < rows < FEW
-            and (any(m["kind"] == "BatchNorm1d" for m in layers) or rows <= 2)
-            and not view.is_solved
-        ):
+        probe, same = (view.get(t).last for t in ("probe_loss", "train_mode_loss"))
+        gap = (probe - same) / view.base_loss if view.base_loss else math.nan
+        few = 0 < rows < FEW and (any(m["kind"] == "BatchNorm1d" for m in layers) or rows <= 2)
+        if few and (not view.is_solved or abs(gap) > DIFFERENT):
             return self._finding("D", Reading("batch_size", rows, FEW, "<"), names,
                 f"Batch norm takes mean and deviation from {rows:.0f} rows, which is mostly chance. ",
                 "use larger batches, or GroupNorm / LayerNorm in place of batch norm")  # fmt: skip
         momenta = [m["momentum"] for m in layers if m["momentum"] is not None and m["running"]]
         odd = [m for m in momenta if m > 0.5 or m < 0.005]
-        probe, same = (view.get(t).last for t in ("probe_loss", "train_mode_loss"))
-        gap = (probe - same) / view.base_loss if view.base_loss else math.nan
         if odd and (not gap <= 0.05 or not view.is_solved):
             limit, sign = (0.5, ">") if odd[0] > 0.5 else (0.005, "<")
             return self._finding("D", Reading("momentum", odd[0], limit, sign), names,

@@ -6,7 +6,8 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-WAIT = 1 / 3
+WAIT = 0.5
+"""Share of waiting. torch's own loader takes a third of a small network's step, which is the network's smallness."""
 
 
 class InputBound(Rule):

@@ -9,6 +9,9 @@ from trainwell.values.finding import Finding, Reading
 Q_LOW, Q_NEGATIVE, UPWARD, UNREST = 0.72, 0.3, 0.2, 0.15
 """Healthy runs: median 0.77 to 0.99, negative 0 to 0.2; too high a rate: 0.30 and 0.67 (DOCTOR 3.3)."""
 
+KILLED = 0.2
+"""Share of a layer's rectifiers that died in the training."""
+
 
 class LrTooHigh(Rule):
     """Find steps that overshoot, with a loss that goes up as much as down."""
@@ -53,18 +56,15 @@ class LrTooHigh(Rule):
             return None
         shares = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]
-        killed = {
-            n: end - start
-            for n, (start, end) in shares.items()
-            if n != last and start < 0.3 and end > DEAD_SHARE
-        }
+        # the first look sees few rows, so that it overstates how many were dead from the start
+        killed = {n: b - a for n, (a, b) in shares.items() if n != last and b - a > KILLED and b > DEAD_SHARE}
         worst = max(killed, key=lambda n: killed[n], default=None)
-        if worst is None or any(start > DEAD_SHARE for start, _ in shares.values()):
+        if worst is None:
             return None
         trace = view.get("unit_activity", worst)
         died = (trace.values < DEAD_RATE).mean(1) > DEAD_SHARE
         at = int(trace.steps[int(died.argmax())]) if died.any() else 0
-        readings = (Reading("units that died", killed[worst], DEAD_SHARE - 0.2, layer=worst),)
+        readings = (Reading("units that died", killed[worst], KILLED, layer=worst),)
         return self._finding(view, readings, 0.87, (at, view.steps))
 
     def _finding(

@@ -20,9 +20,8 @@ class LrTooLow(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.is_solved or view.q.size < 6 or view.rate_decayed or view.num_epochs < 4 or view.steps < 60:
             return None
-        tenfold = (view.fact("branch_gain") or {}).get("10", math.nan)
-        as_is = (view.fact("branch_gain") or {}).get("1", math.nan)
-        z = (view.fact("branch_z") or {}).get("10", 0.0)
+        tenfold, as_is = (view.what_if(name, "train") for name in ("tenfold", "as_is"))
+        z = view.what_if("tenfold", "train_z")
         better = tenfold - as_is > BETTER and tenfold > 3 * max(as_is, 0.0) and z > Z
         crawling = view.late_rate > LATE and view.falling_z > 2
         still = view.update_ratio < RATIO and view.way < 0.5
@@ -35,7 +34,7 @@ class LrTooLow(Rule):
             self.ailment, "critical", 0.85, "W" if better else "S",
             "Every step changes the loss exactly as a straight line would: the steps are far shorter than they could be. "
             "The training ends long before it is done.",
-            (Reading("q, median", view.q_median, LINEAR), Reading("branch_gain at 10 x", tenfold, as_is),
+            (Reading("q, median", view.q_median, LINEAR), Reading("fall of the loss at 10 x the rate", tenfold, as_is),
              Reading("fall at the end / mean fall", view.late_rate, LATE)),
             fix=f"raise the learning rate to {3 * rate:.2g} to {10 * rate:.2g}", source=self.source,
             measured={**view.measured, "lr.suggested": 5 * rate},

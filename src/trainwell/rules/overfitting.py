@@ -12,6 +12,10 @@ from trainwell.values.signal import Array
 Z, RHO = 3.0, 0.08
 """Below 8 % of the base loss stopping early gains less than the seed does (DOCTOR 4, Overfitting)."""
 
+GAP, Z_GAP = 0.3, 1.64
+"""Where validation lies this far above training, a rise at the 5 % level is enough: that the network learns by heart
+is no longer in question, only whether it costs."""
+
 
 class Overfitting(Rule):
     """Find a validation loss that rises while the training loss falls, and the epoch at which that began."""
@@ -34,7 +38,11 @@ class Overfitting(Rule):
         best = min(int(np.searchsorted(view.epoch_ends, epochs[begin])), len(curve) - 1)
         falling = curve.size < 2 or curve[-1] < curve[best]
         falling = falling and self._gap_widens(view, int(epochs[begin]))
-        if not (rise > Z * error and rho > RHO and falling) or begin >= 0.8 * len(epochs):
+        val, probe = view.get("val_loss").last, view.get("probe_loss").last
+        by_heart = val - probe > GAP * view.base_loss
+        if not (rise > (Z_GAP if by_heart else Z) * error and rho > RHO and falling) or begin >= 0.8 * len(
+            epochs
+        ):
             return None
         epoch = int(np.searchsorted(view.epoch_ends, epochs[begin])) + 1
         return Finding(

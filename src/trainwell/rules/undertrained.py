@@ -38,7 +38,7 @@ class Undertrained(Rule):
         if view.late_rate > late and view.falling_z > 2:
             return Reading("fall at the end / mean fall", view.late_rate, late)
         # what doubling the steps would gain, if the rate of gain halved on the way
-        gain = 0.5 * view.number("branch_hot", 0.0) * view.steps / BRANCH_STEPS
+        gain = 0.5 * view.what_if("as_is", "train_hot") * view.steps / BRANCH_STEPS
         val = view.get("val_loss").values
         n = max(1, len(val) // 4)
         val_gain = 0.5 * (val[-1 - n] - val[-1]) / n * len(val) / view.base_loss if len(val) > n else gain

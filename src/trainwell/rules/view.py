@@ -225,6 +225,10 @@ class View:
             values = np.concatenate([values, np.asarray(self.fact("branch_q", []), float)])
         return values[np.isfinite(values)]
 
+    def what_if(self, branch: str, value: str) -> float:
+        """Return what a continuation of the training showed (see `watch/branch.py`); NaN where there was none."""
+        return float((self.fact("what_if") or {}).get(branch, {}).get(value, math.nan))
+
     @cached_property
     def has_branch(self) -> bool:
         """Whether the training was continued on a copy at the rate that it had."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,7 +67,9 @@ class DataFacts(Family):
         if classes and y.ndim == 1 and yv.ndim == 1:
             own = np.bincount(y.astype(int), minlength=int(max(y.max(), yv.max())) + 1) / len(y)
             other = np.bincount(yv.astype(int), minlength=len(own)) / len(yv)
-            facts["label_shift"] = float(np.abs(own - other).sum() / 2)
+            # beyond what two samples of this size differ by chance
+            error = np.sqrt(own * (1 - own) * (1 / len(y) + 1 / len(yv))).sum() * math.sqrt(2 / math.pi) / 2
+            facts["label_shift"] = float(np.abs(own - other).sum() / 2 - 2 * error)
             facts["unseen_label_share"] = float(other[own == 0].sum())
         elif not classes and y.ndim == 1 and yv.ndim == 1 and y.std() > 0:
             facts["target_shift_sd"] = float(abs(yv.mean() - y.mean()) / y.std())

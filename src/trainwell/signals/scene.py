@@ -51,8 +51,8 @@ class Scene:
     val: list[Batch] = dataclasses.field(default_factory=list)
     last_val: list[Any] = dataclasses.field(default_factory=list)
     step: int = 0
-    evaluate: Callable[..., Any] | None = None
-    loss_of: Callable[..., Any] | None = None
+    evaluate: Callable[[Batch], dict[str, Any]] | None = None
+    loss_of: Callable[[Batch], Tensor] | None = None
     train_modes: list[bool] = dataclasses.field(default_factory=list)
 
     @property

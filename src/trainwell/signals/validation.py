@@ -54,11 +54,9 @@ class Evaluation(Family):
 
     def close(self, scene: Scene, record: Record) -> None:
         results = self._probe(scene, record, FINAL_ROWS)
-        if scene.facts.get("loss_kind") == "classification":
+        if scene.facts.get("loss_kind") in ("classification", "binary"):
             scene.facts["train_recalls"] = _recalls(results)
             scene.facts["val_recalls"] = _recalls(scene.last_val)
-        if scene.facts.get("loss_kind") in ("classification", "binary"):
-            scene.facts.update(_confident_errors(scene.last_val))
         if scene.replica is not None and any("norm" in m for m in scene.facts.get("layers", ())):
             trained = _evaluated(scene, FINAL_ROWS, training=True)
             if trained:
@@ -84,6 +82,8 @@ def _evaluated(scene: Scene, rows: int, training: bool) -> list[dict[str, Any]]:
         for batch in scene.train:
             if done >= rows or scene.evaluate is None:
                 break
+            if not batch.forward.repeatable:
+                continue
             results.append(scene.evaluate(batch))
             done += batch.forward.rows
     return results
@@ -124,21 +124,3 @@ def _recalls(results: list[dict[str, Any]]) -> dict[str, list[int]]:
     if len(classes) > 200:
         return {}
     return {str(c): [int((label == c).sum()), int(hit[label == c].sum())] for c in classes}
-
-
-def _confident_errors(results: list[dict[str, Any]]) -> dict[str, int]:
-    """Return how many validation rows the network is surest of (a quarter), and in how many it contradicts the label."""
-    if not results or not all("hit" in r for r in results):
-        return {}
-    sure, hit = [], []
-    for result in results:
-        out = result["out"].float()
-        if out.dim() >= 2 and out.shape[1] > 1:
-            top = out.topk(2, dim=1).values
-            sure.append((top.select(1, 0) - top.select(1, 1)).reshape(-1))
-        else:
-            sure.append((out - (0.5 if bool(((out >= 0) & (out <= 1)).all()) else 0.0)).abs().reshape(-1))
-        hit.append(result["hit"])
-    margin, right = torch.cat(sure), torch.cat(hit)
-    chosen = margin.topk(max(1, len(margin) // 4)).indices
-    return {"surest": len(chosen), "surest_wrong": int((~right[chosen]).sum())}

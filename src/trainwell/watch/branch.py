@@ -1,11 +1,11 @@
-"""What if the rate were another? Short continuations of the training on copies, from where it stands."""
+"""What if the rate were another, or the training went on? Short continuations on a copy, from where it stands."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,21 @@ STEPS, COOL = 24, 12
 """Steps of a branch at its rate, and of the linear cool-down to zero that all branches share: without it a
 lower rate always looks better over a short horizon (Wu et al. 2018, arXiv:1803.02021)."""
 
-FACTORS = (1.0, 10.0)
+PROBE_ROWS = 256
+"""Rows of training, and of validation, on which branches are compared row by row."""
+
+LINEAR, CURVED = 0.98, 0.85
+"""Above the first prediction ratio a higher rate is tried, below the second a lower one."""
 
 FEW_ROWS, FEW_STEPS, FEW_RATE = 64, 120, 1e-2
 """Rows to be learned by heart, and the steps of Adam for it: any network that is large enough does it."""
+
+
+LossOf = Callable[[Batch], Tensor]
+
+
+class OutOfTime(Exception):
+    """The budget of the what-ifs is spent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +42,14 @@ class Branch:
     """One continuation.
 
     Args:
-        factor: what the rates were multiplied by.
-        start, hot, end: losses per probe row before the branch, before and after its cool-down.
+        steps: steps at its rate, before the cool-down.
+        hot, end: losses per row before and after the cool-down, of training and of validation.
         q: prediction ratio of every step before the cool-down.
     """
 
-    factor: float
-    start: Tensor
-    hot: Tensor
-    end: Tensor
+    steps: int
+    hot: tuple[Tensor, Tensor]
+    end: tuple[Tensor, Tensor]
     q: tuple[float, ...]
 
 
@@ -68,39 +78,94 @@ def _cloned(state: Any) -> Any:
     return {k: v.clone() if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in state.items()}
 
 
-def grow(
-    scene: Scene, factor: float, probe: Sequence[Batch], batches: Sequence[Batch], steps: int, cool: int
-) -> Branch:
-    """Train a copy on from where the model stands, at its rates times `factor`, then cool down."""
-    replica: Replica = scene.replica
-    replica.take(scene.model)
-    for module, training in zip(replica.model.modules(), scene.train_modes, strict=False):
-        module.training = training
-    optimizer = copied_optimizer(scene.optimizer, replica.params, list(scene.model.parameters()))
-    rates = [float(g["lr"]) * factor for g in optimizer.param_groups]
-    start = _losses(scene, probe)
-    qs: list[Tensor] = []
-    hot = start
-    for i in range(steps + cool):
-        share = 1.0 if i < steps else 1 - (i - steps + 0.5) / cool
-        if i == steps:
-            hot = _losses(scene, probe)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * share
-        ratio = _step(scene, optimizer, batches[i % len(batches)], want_q=i < steps)
-        if ratio is not None:
-            qs.append(ratio)
-    end = _losses(scene, probe)
-    found = torch.stack(qs).float().cpu().tolist() if qs else []
-    return Branch(factor, start, hot, end, tuple(found))
+class WhatIf:
+    """Continue a training on copies.
+
+    Args:
+        budget_s: seconds that all branches may take together.
+    """
+
+    def __init__(self, scene: Scene, budget_s: float) -> None:
+        self.scene = scene
+        self.until = time.perf_counter() + budget_s
+        self.batches = [b for b in scene.train if b.forward.repeatable]
+        self.probes = _first(self.batches), _first([b for b in scene.val if b.forward.repeatable])
+        assert scene.loss_of is not None and scene.evaluate is not None
+        self.loss_of, self.evaluate = scene.loss_of, scene.evaluate
+        self.replica: Replica = scene.replica
+        self.pace_s = 0.0
+
+    @property
+    def is_possible(self) -> bool:
+        return len(self.batches) >= 2
+
+    def start(self) -> tuple[Tensor, Tensor]:
+        """Return the losses per row where the training stands."""
+        self.replica.take(self.scene.model)
+        return self._losses()
+
+    def grow(self, factor: float, steps: int, want_q: bool = False) -> Branch:
+        """Train a copy on at its rates times `factor`, then cool down.
+
+        Raises:
+            OutOfTime: the budget does not last.
+        """
+        scene, replica = self.scene, self.replica
+        replica.take(scene.model)
+        for module, training in zip(replica.model.modules(), scene.train_modes, strict=False):
+            module.training = training
+        optimizer = copied_optimizer(scene.optimizer, replica.params, list(scene.model.parameters()))
+        rates = [float(g["lr"]) * factor for g in optimizer.param_groups]
+        qs: list[Tensor] = []
+        began = time.perf_counter()
+        hot = self._losses() if steps == 0 else ()
+        for i in range(steps + COOL):
+            share = 1.0 if i < steps else 1 - (i - steps + 0.5) / COOL
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+            ratio = _step(
+                self.loss_of, replica, optimizer, self.batches[i % len(self.batches)], want_q and i < steps
+            )
+            if ratio is not None:
+                qs.append(ratio)
+            if i == steps - 1:
+                hot = self._losses()
+            if time.perf_counter() > self.until:
+                raise OutOfTime
+        self.pace_s = (time.perf_counter() - began) / (steps + COOL)
+        found = torch.stack(qs).float().cpu().tolist() if qs else []
+        assert len(hot) == 2
+        return Branch(steps, hot, self._losses(), tuple(found))
+
+    def affordable_steps(self) -> int:
+        """Return how many more steps the budget lasts, with a reserve of a third."""
+        left = (self.until - time.perf_counter()) * 2 / 3
+        return max(0, int(left / self.pace_s) - COOL) if self.pace_s > 0 else 0
+
+    def _losses(self) -> tuple[Tensor, Tensor]:
+        """Losses of the probe rows, one by one, in evaluation mode."""
+        with torch.no_grad(), self.replica.mode(training=False):
+            both = [[self.evaluate(b)["each"] for b in probe] for probe in self.probes]
+        return (torch.cat(both[0]), torch.cat(both[1]) if both[1] else torch.zeros(0))
 
 
-def _step(scene: Scene, optimizer: Optimizer, batch: Batch, want_q: bool) -> Tensor | None:
-    replica: Replica = scene.replica
+def _first(batches: Sequence[Batch]) -> list[Batch]:
+    probe, rows = [], 0
+    for batch in batches:
+        probe.append(batch)
+        rows += batch.forward.rows
+        if rows >= PROBE_ROWS:
+            break
+    return probe
+
+
+def _step(
+    loss_of: LossOf, replica: Replica, optimizer: Optimizer, batch: Batch, want_q: bool
+) -> Tensor | None:
     for param in replica.params:
         param.grad = None
     with torch.enable_grad():
-        before = scene.loss_of(batch)
+        before = loss_of(batch)
         before.backward()
     old = [p.detach().clone() for p in replica.params] if want_q else []
     grads = [p.grad for p in replica.params]
@@ -112,54 +177,61 @@ def _step(scene: Scene, optimizer: Optimizer, batch: Batch, want_q: bool) -> Ten
         along = torch.stack([
             (g * (p - o)).sum().float() for g, p, o in zip(grads, replica.params, old, strict=True) if g is not None
         ]).sum()  # fmt: skip
-        after = scene.loss_of(batch)
+        after = loss_of(batch)
         for own, value in zip(replica.buffers, buffers, strict=True):
             own.copy_(value)
     return (after - before.detach()) / along
 
 
-def _losses(scene: Scene, probe: Sequence[Batch]) -> Tensor:
-    """Losses of the probe rows, one by one, in evaluation mode."""
-    with torch.no_grad(), scene.replica.mode(training=False):
-        return torch.cat([scene.evaluate(b)["each"] for b in probe])  # type: ignore[misc]
+def branch_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
+    """Return what continuations of the training gain, in units of the loss of the best constant answer.
 
-
-def branch_facts(scene: Scene, factors: Sequence[float] = FACTORS, budget_s: float = 1.0) -> dict[str, Any]:
-    """Return what branches at several rates gain over the rate as it is, per probe row.
-
-    `branch_gain`: for every factor the mean fall of the probe loss, in units of the loss of the best constant answer;
-    `branch_z`: its paired difference to factor 1 in standard errors; `branch_cool`: what the cool-down alone gains.
+    `what_if` has an entry for every continuation: `as_is` at the rate as it is, `tenfold`, `tenth`, and `longer`, for
+    as many steps as the training took where the budget lasts. Each has `steps`, the fall of the loss on training and
+    validation rows to the end, `train` and `val`, the same before the cool-down, `train_hot` and `val_hot`, and how
+    many standard errors it lies below `as_is`, row by row: `train_z`, `val_z`.
     """
-    whole = [b for b in scene.train if b.forward.output is not None or b.forward.inside]
-    if len(whole) < 2 or scene.replica is None or scene.evaluate is None:
+    what_if = WhatIf(scene, budget_s)
+    if not what_if.is_possible:
         return {}
-    probe, rows = [], 0
-    for batch in whole:
-        probe.append(batch)
-        rows += batch.forward.rows
-        if rows >= 256:
-            break
-    began = time.perf_counter()
-    branches: list[Branch] = []
-    for factor in sorted(factors, key=lambda f: (f != 1.0, -f)):
-        branches.append(grow(scene, factor, probe, whole, STEPS, COOL))
-        if time.perf_counter() - began > budget_s:
-            break
     base = float(scene.facts.get("base_loss") or 1.0)
-    one = branches[0]
-    facts: dict[str, Any] = {"branch_q": [float(v) for v in one.q]}
-    facts["branch_cool"] = float((one.hot - one.end).mean()) / base
-    facts["branch_hot"] = float((one.start - one.hot).mean()) / base
-    facts["branch_gain"] = {f"{b.factor:g}": float((b.start - b.end).mean()) / base for b in branches}
-    facts["branch_z"] = {f"{b.factor:g}": _paired_z(one.end, b.end) for b in branches[1:]}
+    start = what_if.start()
+    found: dict[str, dict[str, float]] = {}
+    facts: dict[str, Any] = {"what_if": found}
+    try:
+        as_is = what_if.grow(1.0, STEPS, want_q=True)
+        facts["branch_q"] = list(as_is.q)
+        found["as_is"] = _gains(start, as_is, as_is, base)
+        middle = float(np.median(as_is.q)) if as_is.q else 1.0
+        if middle > LINEAR:
+            found["tenfold"] = _gains(start, what_if.grow(10.0, STEPS), as_is, base)
+        if middle < CURVED:
+            found["tenth"] = _gains(start, what_if.grow(0.1, STEPS), as_is, base)
+        steps = min(int(scene.step), what_if.affordable_steps())
+        if steps > 2 * STEPS:
+            found["longer"] = _gains(start, what_if.grow(1.0, steps), as_is, base)
+    except OutOfTime:
+        pass
     return facts
+
+
+def _gains(start: tuple[Tensor, Tensor], branch: Branch, as_is: Branch, base: float) -> dict[str, float]:
+    gains: dict[str, float] = {"steps": branch.steps}
+    for i, name in enumerate(("train", "val")):
+        if not len(start[i]):
+            continue
+        gains[name] = float((start[i] - branch.end[i]).mean()) / base
+        gains[f"{name}_hot"] = float((start[i] - branch.hot[i]).mean()) / base
+        gains[f"{name}_z"] = _paired_z(as_is.end[i], branch.end[i])
+        gains[f"{name}_cool_z"] = _paired_z(branch.hot[i], branch.end[i])
+    return gains
 
 
 def few_facts(scene: Scene, budget_s: float = 1.0) -> dict[str, Any]:
     """Return how far a copy gets on a few rows, without dropout, decay and noise: `few_way`, 1 is perfect."""
     batches, rows = [], 0
     for batch in scene.train:
-        if rows >= FEW_ROWS or not (batch.forward.output is not None or batch.forward.inside):
+        if rows >= FEW_ROWS or not batch.forward.repeatable:
             break
         batches.append(batch)
         rows += batch.forward.rows

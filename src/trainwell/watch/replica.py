@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,39 @@ from trainwell.watch.losses import LossCall
 Tree = Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """How the input of a loss follows from the output of the model.
+
+    Args:
+        index: which tensor of the output it is.
+        shape: its own shape.
+        view: its stride and offset, and the stride of the output that it looks into; `None` where it is a copy in
+            another shape.
+        same: whether it is that tensor itself.
+    """
+
+    index: int
+    shape: tuple[int, ...]
+    view: tuple[tuple[int, ...], int, tuple[int, ...]] | None
+    same: bool
+
+    def apply(self, output: Tree) -> Tensor:
+        """Return from another output what the loss was given from the first."""
+        found = tensors_of(output)
+        if self.index >= len(found):
+            raise LookupError("the output of the model changed its form")
+        new = found[self.index]
+        if self.same:
+            return new
+        if self.view is not None and new.stride() == self.view[2]:
+            stride, offset, _ = self.view
+            return new.as_strided(self.shape, stride, offset + new.storage_offset())
+        if new.numel() != math.prod(self.shape):
+            raise LookupError("the output of the model changed its shape")
+        return new.reshape(self.shape)
+
+
 @dataclasses.dataclass
 class Forward:
     """What the root module was called with, and what it needs to be called so again."""
@@ -29,6 +63,9 @@ class Forward:
     device_rng: Tensor | None = None
     autocast: tuple[str, torch.dtype] | None = None
     output: Tree = None
+    relations: list[Relation] | None = None
+    """Of each call to the output, where the output itself is not kept."""
+    repeatable: bool = True
     calls: list[LossCall] = dataclasses.field(default_factory=list)
     inside: int = 0
     """How many of the calls came from within the forward."""
@@ -110,8 +147,9 @@ class Replica:
         with _as_at(forward), _autocast(forward):
             output = self.model(*forward.args, **forward.kwargs)
             losses = [call.value for call in heard[: forward.inside]]
-            for call in (calls if calls is not None else forward.calls)[forward.inside :]:
-                losses.append(call.again(_like(call.input, forward.output, output)))
+            outside = (calls if calls is not None else forward.calls)[forward.inside :]
+            known = forward.relations or [relation(c.input, forward.output) for c in outside]
+            losses += [c.again(r.apply(output)) for c, r in zip(outside, known, strict=True)]
         if not losses:
             raise LookupError("no loss was seen for this batch")
         return torch.stack([loss.float().mean() for loss in losses]).sum()
@@ -161,21 +199,22 @@ def tensors_of(tree: Tree) -> list[Tensor]:
     return []
 
 
-def _like(input: Tensor, output: Tree, new_output: Tree) -> Tensor:
-    """Return from the new output what the loss was given from the old one: itself, a view, a reshaped copy."""
-    olds, news = tensors_of(output), tensors_of(new_output)
-    for old, new in zip(olds, news, strict=True):
+def relation(input: Tensor, output: Tree) -> Relation:
+    """Find out how the input of a loss follows from the output: itself, a view, a reshaped copy.
+
+    Raises:
+        LookupError: it is none of these.
+    """
+    olds, shape = tensors_of(output), tuple(input.shape)
+    for i, old in enumerate(olds):
         if old is input:
-            return new
-    for old, new in zip(olds, news, strict=True):
+            return Relation(i, shape, None, True)
+    for i, old in enumerate(olds):
         same = old.untyped_storage().data_ptr() == input.untyped_storage().data_ptr()
-        if same and old.dtype == input.dtype and old.stride() == new.stride():
-            return new.as_strided(
-                input.shape,
-                input.stride(),
-                input.storage_offset() - old.storage_offset() + new.storage_offset(),
-            )
-    for old, new in zip(olds, news, strict=True):
+        if same and old.dtype == input.dtype:
+            offset = input.storage_offset() - old.storage_offset()
+            return Relation(i, shape, (input.stride(), offset, old.stride()), False)
+    for i, old in enumerate(olds):
         if old.numel() == input.numel():
-            return new.reshape(input.shape)
+            return Relation(i, shape, None, False)
     raise LookupError("the input of the loss is not the output of the model")

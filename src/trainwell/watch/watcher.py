@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -25,10 +26,10 @@ from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
-from trainwell.watch.branch import branch_facts, few_facts
+from trainwell.watch.branch import CURVED, branch_facts, few_facts
 from trainwell.watch.ledger import Ledger
 from trainwell.watch.losses import KINDS, LossCall
-from trainwell.watch.replica import Forward, Replica, same_streams
+from trainwell.watch.replica import Forward, Replica, relation, same_streams
 from trainwell.watch.schedule import Schedule
 
 MAX_ROWS = 2048
@@ -251,7 +252,7 @@ class Watch:
         scene = self.scene
         kept = sum(b.forward.rows for b in scene.train)
         if forward.rows and forward.tensors and (not scene.train or forward is not scene.train[-1].forward):
-            scene.train.append(Batch(_kept(forward, call, kept < 1024), [], self._step))
+            scene.train.append(Batch(_kept(forward, call), [], self._step))
             scene.train[-1].calls = scene.train[-1].forward.calls
             kept += forward.rows
         values = sum(b.x.numel() for b in scene.train)
@@ -273,7 +274,7 @@ class Watch:
         if self._val_capturing and forward is not None and forward.tensors:
             kept = sum(b.forward.rows for b in self.scene.val)
             if kept < MAX_ROWS:
-                self.scene.val.append(Batch(_kept(forward, call, False), [], len(self._val) - 1))
+                self.scene.val.append(Batch(_kept(forward, call), [], len(self._val) - 1))
                 self.scene.val[-1].calls = self.scene.val[-1].forward.calls
 
     def _samples(self, call: LossCall) -> int:
@@ -381,7 +382,7 @@ class Watch:
             [c.value.detach().float().mean() for f in window for c in f.calls]
         ).sum() / len(window)
         facts = self.traces.facts
-        facts["accumulation"] = len(window)
+        facts["accumulation"] = max(len(window), int(facts.get("accumulation", 1)))
         if window[0].calls[0].target.dim() and window[0].rows:
             facts["targets_per_sample"] = max(1, window[0].calls[0].target.shape[0] // window[0].rows)
         look = Look(self.scene, window, before, after, recorded, list(moved), stale)
@@ -423,9 +424,11 @@ class Watch:
             self.traces.facts.setdefault("unmeasured", {})[name] = f"{type(error).__name__}: {error}"[:200]
 
     def _is_suspicious(self) -> bool:
-        """Whether to ask what another rate would do: the run is not solved, and no plain fault explains it."""
+        """Whether to ask what another rate would do: not solved, or steps too long, and no plain fault explains it."""
         view = View(self.traces)
-        if view.is_solved or view.has_nonfinite or view.steps < 20 or self.scene.replica is None:
+        if view.has_nonfinite or view.steps < 20 or self.scene.replica is None:
+            return False
+        if view.is_solved and not (view.q_median < CURVED and not view.rate_decayed):
             return False
         return not any(f.is_alarm and f.grade == "D" and f.stage != "compute" for f in diagnose(self.traces))
 
@@ -464,9 +467,14 @@ class Watch:
         self._ledger.flush()
         if self._closed and self._is_suspicious():
             with same_streams():
-                budget_s = max(1.0, 0.03 * facts["seconds"])
-                facts |= branch_facts(self.scene, budget_s=budget_s)
-                facts |= few_facts(self.scene, budget_s)
+                budget_s = max(1.0, 0.015 * facts["seconds"])
+                for ask in (branch_facts, few_facts):
+                    try:
+                        facts |= ask(self.scene, budget_s)
+                    except Exception as error:  # e.g. no memory for a second optimizer
+                        facts.setdefault("unmeasured", {})[ask.__name__] = f"{type(error).__name__}: {error}"[
+                            :200
+                        ]
         self._probing = False
         if self._closed and self.out is not None:
             self.traces.save(self.out)
@@ -521,8 +529,8 @@ def _static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> di
     return facts
 
 
-def _kept(forward: Forward, call: LossCall, whole: bool) -> Forward:
-    """Return a forward that can be held: copies of the inputs, no graph."""
+def _kept(forward: Forward, call: LossCall) -> Forward:
+    """Return a forward that can be held: copies of the inputs, no graph, and no outputs, which may be large."""
 
     def copied(value: Any) -> Any:
         return value.detach().clone() if isinstance(value, Tensor) else value
@@ -530,24 +538,15 @@ def _kept(forward: Forward, call: LossCall, whole: bool) -> Forward:
     args, kwargs = tuple(map(copied, forward.args)), {k: copied(v) for k, v in forward.kwargs.items()}
     kept = Forward(args, kwargs, forward.training, forward.rng, forward.device_rng, forward.autocast)
     kept.inside = forward.inside
+    if forward.inside == 0:
+        with contextlib.suppress(LookupError):
+            kept.relations = [relation(call.input, forward.output)]
+    kept.repeatable = bool(kept.relations) or forward.inside > 0
     nothing = call.input.new_zeros(0)
-    if whole:
-        kept.output = _detached(forward.output)
     kept.calls = [
-        LossCall(
-            call.name, call.function, call.input.detach() if whole else nothing, copied(call.target), call.args,
-            call.kwargs, nothing,
-        )
-    ]  # fmt: skip
+        LossCall(call.name, call.function, nothing, copied(call.target), call.args, call.kwargs, nothing)
+    ]
     return kept
-
-
-def _detached(tree: Any) -> Any:
-    if isinstance(tree, Tensor):
-        return tree.detach()
-    if isinstance(tree, dict):
-        return {k: _detached(v) for k, v in tree.items()}
-    return [_detached(v) for v in tree] if isinstance(tree, list | tuple) else None
 
 
 def _base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float | None:
