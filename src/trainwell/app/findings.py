@@ -1,0 +1,190 @@
+"""Findings as a person reads them, and as they stand in the run folder. Needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainwell.app.prescriptions import prescriptions
+from trainwell.rules.diagnosis import diagnose
+from trainwell.values.atomic import atomic_write_text
+from trainwell.values.errors import RunError, UsageError, did_you_mean
+from trainwell.values.finding import AILMENTS, SEVERITIES, Finding
+from trainwell.values.journal import dumps
+from trainwell.values.recipe import Recipe
+from trainwell.values.runfolder import RUNS, RunFolder
+from trainwell.values.signal import Traces
+
+TRACES = "watch"
+"""The folder of the traces inside a run; a script that trains several networks has `watch-2` and so on."""
+
+GATES = ("any", *SEVERITIES[1:])
+"""What `--fail-on` takes besides the names of ailments: any alarm, or alarms of a severity."""
+
+SHOWN_READINGS, SHOWN_LAYERS, SHOWN_PRESCRIPTIONS = 3, 4, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What ails one training of a run.
+
+    Args:
+        name: of its model; empty where it is not known.
+        folder: of its traces, inside the run; empty where they were not written.
+        steps: optimizer steps.
+        recipe: of the run, where it is one of ours.
+        findings: the gravest first.
+        error: why the watch ended before the training; empty where it did not.
+    """
+
+    findings: Sequence[Finding]
+    steps: int = 0
+    name: str = ""
+    folder: str = ""
+    error: str = ""
+    recipe: Recipe | None = None
+
+    @classmethod
+    def of(cls, traces: Traces, folder: str = "", recipe: Recipe | None = None) -> Diagnosis:
+        """Diagnose traces."""
+        steps, name = int(traces.number("steps", 0)), str(traces.fact("model_name") or "")
+        error = str(traces.fact("watch_error") or "")
+        return cls(diagnose(traces), steps, name, folder, error, recipe)
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the loop is the reader's own, so that remedies are lines of code."""
+        return self.recipe is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as `findings.json` holds them and `--json` prints them."""
+        about = {"model": self.name, "steps": self.steps, "folder": self.folder, "error": self.error}
+        findings = [
+            {**f.to_dict(), "prescriptions": [p.to_dict() for p in prescriptions(f, self.recipe)]}
+            for f in self.findings
+        ]
+        return {**about, "findings": findings}
+
+
+def document(diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
+    """Return what `findings.json` holds and `--json` prints."""
+    return {"trainings": [d.to_dict() for d in diagnoses]}
+
+
+def write_findings(folder: Path, diagnoses: Sequence[Diagnosis]) -> None:
+    """Write `findings.json` into a run folder."""
+    atomic_write_text(folder / "findings.json", dumps(document(diagnoses), indent=1) + "\n")
+
+
+def read_diagnoses(spec: str | Path) -> tuple[Path, list[Diagnosis]]:
+    """Diagnose the traces of a run anew; return its folder as well.
+
+    Args:
+        spec: the folder of a run, its name in `runs/`, `latest`, or a folder of traces.
+
+    Raises:
+        RunError: there is no such folder, or it has no traces.
+    """
+    folder = _find(Path(spec).expanduser())
+    if (folder / "traces.json").is_file():
+        return folder, [Diagnosis.of(Traces.load(folder))]
+    found = sorted(folder.glob(f"{TRACES}*/traces.json"), key=lambda p: (len(p.parent.name), p.parent.name))
+    if not found:
+        raise RunError(
+            f"{folder} has no traces of a watched training. `trainwell fit` without --no-watch and "
+            "`trainwell watch` write them."
+        )
+    recipe = None
+    if (folder / "recipe.json").is_file():
+        recipe = Recipe.from_dict(RunFolder(folder).read_json("recipe"), str(folder / "recipe.json"))
+    return folder, [Diagnosis.of(Traces.load(p.parent), p.parent.name, recipe) for p in found]
+
+
+def _find(given: Path) -> Path:
+    for path in (given, RUNS / given):
+        if path.is_dir():
+            return path.resolve()
+    root = given.parent if given.parent.name else RUNS
+    names = [p.name for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
+    have = f" There are: {', '.join(sorted(names)[-5:])}." if names else " There are no runs yet."
+    raise RunError(f"there is no run {given}.{did_you_mean(given.name, names) or have}")
+
+
+# ---------------------------------------------------------------------- gates
+
+
+def parse_gates(names: Iterable[str]) -> tuple[str, ...]:
+    """Check the names after `--fail-on`.
+
+    Raises:
+        UsageError: one is neither an ailment nor one of GATES.
+    """
+    known = (*GATES, *AILMENTS)
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"--fail-on {name}: expected {', '.join(GATES)} or the name of an ailment, e.g. overfitting."
+                f"{did_you_mean(name, known)}"
+            )
+    return tuple(names)
+
+
+def unmet(diagnoses: Iterable[Diagnosis], gates: Sequence[str]) -> list[str]:
+    """Return the ailments that a gate names, the folded consequences too; information never closes one."""
+    met = [f for d in diagnoses for f in _whole(d.findings) if f.is_alarm]
+    return [f.ailment for f in met if {"any", f.severity, f.ailment} & set(gates)]
+
+
+def _whole(findings: Iterable[Finding]) -> Iterator[Finding]:
+    for finding in findings:
+        yield finding
+        yield from _whole(finding.consequences)
+
+
+# ---------------------------------------------------------------------- lines
+
+
+def diagnosis_lines(diagnoses: Sequence[Diagnosis]) -> Iterator[str]:
+    """Yield what a person reads of the trainings of a run: alarms in full, information in a line each."""
+    for number, diagnosis in enumerate(diagnoses, 1):
+        if len(diagnoses) > 1:
+            name = f" ({diagnosis.name})" if diagnosis.name else ""
+            yield f"training  {number} of {len(diagnoses)}{name}, {diagnosis.steps:,} steps"
+        if diagnosis.error:
+            yield f"note      watched only in part: {diagnosis.error}"
+        alarms = [f for f in diagnosis.findings if f.is_alarm]
+        if not alarms and not diagnosis.error:
+            yield "findings  none that asks for a change"
+        for i, finding in enumerate(alarms, 1):
+            yield from alarm_lines(i, finding, diagnosis.recipe)
+        for finding in diagnosis.findings:
+            if not finding.is_alarm:
+                yield f"note      {title(finding)}: {finding.meaning}"
+
+
+def title(finding: Finding) -> str:
+    """Return the name of an ailment as words."""
+    return finding.ailment.replace("_", " ").replace("lr ", "learning rate ")
+
+
+def alarm_lines(number: int, finding: Finding, recipe: Recipe | None) -> Iterator[str]:
+    """Yield one finding: what it is and means, the numbers that show it, where, what follows, what to do."""
+    span = f", steps {finding.span[0]:,} to {finding.span[1]:,}" if finding.span else ""
+    yield f"finding {number} {title(finding)} ({finding.severity}, sure to {finding.confidence:.0%}{span})"
+    yield f"          {finding.meaning}"
+    if finding.evidence:
+        yield f"  shows   {'; '.join(map(str, finding.evidence[:SHOWN_READINGS]))}"
+    if finding.layers:
+        more = len(finding.layers) - SHOWN_LAYERS
+        shown = ", ".join(finding.layers[:SHOWN_LAYERS])
+        yield f"  where   {shown}{f' and {more} more' if more > 0 else ''}"
+    if finding.consequences:
+        yield f"  causes  {', '.join(title(f) for f in finding.consequences)}"
+    if finding.fix:
+        yield f"  change  {finding.fix}"
+    found = prescriptions(finding, recipe)
+    lines = [(p.options if recipe is not None else p.code, p.why) for p in found]
+    for line, why in [(line, why) for line, why in lines if line][:SHOWN_PRESCRIPTIONS]:
+        yield f"  try     {line}{f'  ({why})' if why else ''}"

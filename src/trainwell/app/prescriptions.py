@@ -1,0 +1,199 @@
+"""What treats a finding: changes of the recipe with their doses, in the order of the benefit that is expected."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trainwell.techniques  # noqa: F401  (fills the registry)
+from trainwell.app import settings
+from trainwell.values.finding import Finding
+from trainwell.values.recipe import Recipe
+from trainwell.values.technique import REGISTRY, Technique
+
+ORDER: Mapping[str, tuple[str, ...]] = {
+    "overfitting": ("weight_decay", "dropout", "mixup", "label_smoothing", "early_stopping"),
+    "exploding_gradient": ("lr", "clip_grad", "clip_quantile", "layer_norm", "batch_norm"),
+    "lr_too_high": ("lr", "warmup", "one_cycle", "agc"),
+    "vanishing_gradient": ("batch_norm", "layer_norm", "he", "lsuv", "orthogonal"),
+    "dead_units": ("lr", "he"),
+    "saturated_units": ("lsuv", "xavier"),
+    "bad_init": ("he", "lsuv", "xavier", "orthogonal"),
+    "batch_too_small": ("batch_size", "ema"),
+    "batchnorm_misuse": ("group_norm", "layer_norm", "no_norm"),
+    "label_noise": ("label_smoothing", "mixup"),
+    "lr_schedule": ("cosine", "linear", "wsd", "one_cycle"),
+    "oscillation": ("lr", "cosine", "ema"),
+}
+"""What comes first for an ailment: the cause before the symptom (a smaller rate before clipping), what costs no step
+before what does, the plain before the rare. Until paired trials (`trainwell treat`) have measured it on this run, it is
+the order of the sources that the techniques cite. What is not listed follows, doses drawn from the run first."""
+
+TORCH: Mapping[str, str] = {
+    "lr": "optimizer = ...(lr={lr:g})",
+    "clip_grad": "torch.nn.utils.clip_grad_norm_(model.parameters(), {max_norm:.3g})  # before optimizer.step()",
+    "clip_value": "torch.nn.utils.clip_grad_value_(model.parameters(), {max_value:.3g})  # before optimizer.step()",
+    "weight_decay": "torch.optim.AdamW(..., weight_decay={rate:.2g})",
+    "dropout": "nn.Dropout({rate:g}) after each hidden activation",
+    "label_smoothing": "nn.CrossEntropyLoss(label_smoothing={amount:g})",
+    "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=number of steps)",
+    "linear": "torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=number of steps)",
+    "one_cycle": "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=number of steps)",
+    "warmup": "torch.optim.lr_scheduler.LinearLR(optimizer, {start:g}, total_iters={fraction:g} of the steps)",
+    "batch_norm": "nn.BatchNorm1d or 2d between layer and activation",
+    "layer_norm": "nn.LayerNorm between layer and activation",
+    "group_norm": "nn.GroupNorm in place of the batch norms",
+    "he": "nn.init.kaiming_normal_(layer.weight)",
+    "xavier": "nn.init.xavier_normal_(layer.weight)",
+    "orthogonal": "nn.init.orthogonal_(layer.weight)",
+    "ema": "torch.optim.swa_utils.AveragedModel(model), and evaluate that",
+    "batch_size": "DataLoader(..., batch_size={batch_size})",
+    "class_weights": "nn.CrossEntropyLoss(weight=mean count / count of each class)",
+}
+"""The same change in a loop of one's own, by the name of the technique or of the recipe's field."""
+
+START = ("data", "model", "groups")
+"""Sites at which a change needs a new start; all others can be changed when a run is resumed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prescription:
+    """A change of the recipe that treats a finding.
+
+    Args:
+        ailment: what it treats.
+        name: the technique, or the field of the recipe that is set.
+        technique: what is added, with its dose; None where only a field is set.
+        fields: fields of the recipe to set, e.g. `{"lr": 0.003}`.
+        why: where the dose comes from.
+        when: `resume` where a run can go on with it, `start` where it must begin anew.
+        expects: signs that a trial can refute, e.g. `{"val_loss": "-"}`.
+        source: of the technique.
+    """
+
+    ailment: str
+    name: str
+    technique: Technique | None = None
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    why: str = ""
+    when: str = "start"
+    expects: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def options(self) -> str:
+        """The options of `trainwell fit` that apply it."""
+        parts = [f"--set {k}={v:.4g}" for k, v in self.fields.items()]
+        if self.technique is not None:
+            role = self.technique.role
+            parts.append(
+                f"--with {self.technique}" if role == "technique" else f"--set {role}={self.technique}"
+            )
+        return " ".join(parts)
+
+    @property
+    def code(self) -> str:
+        """The line that does the same in a loop of one's own; empty where there is no short one."""
+        doses = {f: getattr(self.technique, f) for f in self.technique.doses()} if self.technique else {}
+        return TORCH.get(self.name, "").format(**doses, **self.fields)
+
+    def apply(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with the change."""
+        added = () if self.technique is None else (self.technique,)
+        if self.technique is not None and self.technique.role != "technique":
+            return recipe.replace(**{self.technique.role: self.technique, "lr": recipe.lr})
+        return settings.apply(recipe, settings=self.fields, with_=added)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as `--json` prints them."""
+        return {
+            "name": self.name, "technique": self.technique.to_dict() if self.technique else None,
+            "fields": dict(self.fields), "options": self.options, "code": self.code, "why": self.why,
+            "when": self.when, "expects": dict(self.expects), "source": self.source,
+        }  # fmt: skip
+
+
+def prescriptions(finding: Finding, recipe: Recipe | None = None) -> list[Prescription]:
+    """Return what treats a finding, the most promising first; nothing for a fault of code or data: see its `fix`.
+
+    Args:
+        recipe: of the run, where it has one; what it holds already is left out.
+    """
+    held = () if recipe is None else (*recipe.techniques, recipe.optimizer, recipe.schedule)
+    found = [p for p in (*_of_fields(finding), *_of_techniques(finding)) if p.technique not in held]
+    order = {name: i for i, name in enumerate(ORDER.get(finding.ailment, ()))}
+    return sorted(found, key=lambda p: (order.get(p.name, len(order)), not p.why, p.name))
+
+
+def _of_techniques(finding: Finding) -> list[Prescription]:
+    made = []
+    for kind in REGISTRY.values():
+        technique = kind.prescribe(finding)
+        if technique is None:
+            continue
+        own = technique != kind()
+        why = "the dose is drawn from this run" if own else ""
+        when = "start" if set(kind.sites()) & set(START) else "resume"
+        source = (kind.__doc__ or "").partition("Source:")[2].split("\n")[0].strip()
+        made.append(
+            Prescription(finding.ailment, kind.name, technique, {}, why, when, dict(kind.expects), source)
+        )
+    return made
+
+
+def _of_fields(finding: Finding) -> list[Prescription]:
+    """Return the changes of numbers that every recipe has."""
+    change = FIELDS.get(finding.ailment)
+    fields = change(finding) if change is not None else {}
+    return [
+        Prescription(
+            finding.ailment, name, None, {name: _whole(name, value)}, why, "resume", {"train_loss": "-"}
+        )
+        for name, (value, why) in fields.items()
+        if math.isfinite(value) and value > 0
+    ]
+
+
+def _whole(name: str, value: float) -> float | int:
+    return int(value) if name == "batch_size" else value
+
+
+def _number(finding: Finding, name: str) -> float:
+    return float(finding.measured.get(name, math.nan))
+
+
+def _lower_rate(finding: Finding) -> dict[str, tuple[float, str]]:
+    suggested, rate = _number(finding, "lr.suggested"), _number(finding, "lr")
+    if math.isfinite(suggested):
+        return {"lr": (suggested, "the rate at which the steps of this run no longer overshoot")}
+    return {"lr": (rate / 3, f"a third of the {rate:.2g} of this run")}
+
+
+def _higher_rate(finding: Finding) -> dict[str, tuple[float, str]]:
+    suggested, rate = _number(finding, "lr.suggested"), _number(finding, "lr")
+    value = suggested if math.isfinite(suggested) else 3 * rate
+    return {"lr": (value, f"the steps of this run are linear at {rate:.2g}: there is room above")}
+
+
+def _larger_batch(finding: Finding) -> dict[str, tuple[float, str]]:
+    size = _number(finding, "batch_size")
+    return {"batch_size": (max(32, 4 * size) if size else math.nan, f"batches of {size:g} are mostly noise")}
+
+
+def _smaller_batch(finding: Finding) -> dict[str, tuple[float, str]]:
+    size = _number(finding, "batch_size")
+    return {"batch_size": (max(8, size // 8), f"batches of {size:g} leave too few steps")}
+
+
+FIELDS: Mapping[str, Callable[[Finding], dict[str, tuple[float, str]]]] = {
+    "lr_too_high": _lower_rate,
+    "exploding_gradient": _lower_rate,
+    "dead_units": _lower_rate,
+    "oscillation": _lower_rate,
+    "lr_too_low": _higher_rate,
+    "batch_too_small": _larger_batch,
+    "batch_too_large": _smaller_batch,
+}
+"""Ailments that a number of the recipe treats, and the number that fits this run."""

@@ -1,0 +1,97 @@
+"""A watch that leaves no trace on the objects of a script that does not know of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainwell.values.finding import Finding
+from trainwell.watch.watcher import Watch
+
+
+class UnseenWatch(Watch):
+    """Watch one training of a script.
+
+    Hooks on a module would go along into `copy.deepcopy(model)` and `torch.save(model)`, so the hooks of the forward
+    are torch's global ones, which look for the module by identity.
+    """
+
+    def note_loss(self, loss: Tensor) -> None:
+        """Note a training loss that none of torch's functions computed."""
+        self._ledger.loss(self._step, loss.detach())
+
+    def see_forward(self, args: Any) -> None:
+        """Note a forward whose hooks were asked before this watch was made."""
+        self._before(self.model, args)
+
+    def abandon(self) -> None:
+        """Let go of the loop without a last measurement."""
+        self._alive, self._closed = False, True
+        self._unhook()
+
+    def close(self) -> list[Finding]:
+        """As `Watch.close`; after an error of the watcher's own, which was told, nothing more is said."""
+        if not self._alive:
+            self.say = _in_silence
+        return super().close()
+
+    def _attach(self, loss: Any) -> None:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            super()._attach(loss)  # it may be made inside of the script's forward
+        replica = self.scene.replica
+        if replica is not None and is_compiled(self.model):
+            replica.model.forward = (
+                replica.model._orig_mod.__call__
+            )  # a second compilation would cost seconds
+
+    def _arm(self) -> None:
+        if is_compiled(self.model):
+            super()._arm()  # global hooks would be traced into the graph
+        elif not self._root_handles and getattr(self.model, "_compiled_call_impl", None) is None:
+            register = nn.modules.module
+            self._root_handles = [
+                register.register_module_forward_pre_hook(self._before),
+                register.register_module_forward_hook(self._after, with_kwargs=True),
+            ]
+
+    def _disarm(self) -> None:
+        handles = self._root_handles
+        super()._disarm()
+        _forget(handles)
+
+    def _unhook(self) -> None:
+        handles = self._root_handles
+        super()._unhook()
+        _forget(handles)
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        if module is self.model:
+            self._before_forward(module, args, {})
+
+    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if module is not self.model or self._open is None:
+            return
+        if kwargs and not self._probing:  # the hook before a forward is not shown them
+            self._open.kwargs = kwargs
+            device = self._open.tensors[0].device.type if self._open.tensors else "cpu"
+            if torch.is_autocast_enabled(device):
+                self._open.autocast = (device, torch.get_autocast_dtype(device))
+        self._after_forward(module, args, kwargs, output)
+
+
+def _forget(handles: list[Any]) -> None:
+    """Clear what torch 2.11 to 2.14 leave behind of a global hook with keywords, and then take for a hook."""
+    left = getattr(nn.modules.module, "_global_forward_hooks_with_kwargs", {})
+    for handle in handles:
+        left.pop(handle.id, None)
+
+
+def _in_silence(line: str) -> None:
+    pass
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the module is what `torch.compile` returned."""
+    return hasattr(model, "_orig_mod")
