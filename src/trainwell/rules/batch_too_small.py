@@ -6,7 +6,8 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-FEW, RISING = 8, 0.2
+FEW, RISING, UNREST = 8, 0.2, 0.1
+"""Batch size; upward share of the path of the epoch loss; sum of its rises in units of the base loss."""
 
 
 class BatchTooSmall(Rule):
@@ -22,9 +23,11 @@ class BatchTooSmall(Rule):
         size = view.batch_size
         if not 0 < size < FEW or view.is_solved or view.rate_decayed:
             return None
-        overshoots = view.q.size >= 6 and (view.q_median < 0.72 or view.q_negative > 0.3)
+        overshoots = view.q_median < 0.72 or view.q_negative > 0.3
+        # a batch of one or two hardly sees its own curvature: there the unrest of the loss must do
+        restless = view.upward > RISING and view.unrest > UNREST
         flat = view.upward > RISING or abs(view.falling_z) < 2
-        if not (overshoots and flat) and not view.has_nonfinite:
+        if not (overshoots and flat) and not (restless and size <= 4) and not view.has_nonfinite:
             return None
         return Finding(
             self.ailment, "critical", 0.8, "S",

@@ -6,8 +6,14 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import DEAD_RATE, DEAD_SHARE, View
 from trainwell.values.finding import Finding, Reading
 
-Q_LOW, Q_NEGATIVE, UPWARD, UNREST = 0.72, 0.3, 0.2, 0.15
+Q_LOW, Q_NEGATIVE, UPWARD = 0.72, 0.3, 0.2
 """Healthy runs: median 0.77 to 0.99, negative 0 to 0.2; too high a rate: 0.30 and 0.67 (DOCTOR 3.3)."""
+
+Q_SOLVED, UNREST, UNREST_UNSOUND = 0.5, 0.15, 0.08
+"""Of a solved run: the prediction ratio, and the sum of all rises of the epoch loss in units of the base loss."""
+
+BETTER, Z = 0.05, 2.0
+"""Gain of a tenth of the rate over the rate as it is, in units of the base loss, and in standard errors."""
 
 KILLED = 0.2
 """Share of a layer's rectifiers that died in the training."""
@@ -27,18 +33,35 @@ class LrTooHigh(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.has_nonfinite:
             return self._diverged(view)
-        overshoots = view.q.size >= 6 and (view.q_median < Q_LOW or view.q_negative > Q_NEGATIVE)
+        return self._overshoots(view) or self._killed(view)
+
+    def _overshoots(self, view: View) -> Finding | None:
+        """Steps past the minimum on their own batch, and the harm that they do."""
+        small = 0 < view.batch_size <= 4
+        confidence = 0.6 if small else 0.87
+        q = (
+            Reading("q, median", view.q_median, Q_LOW, "<"),
+            Reading("q < 0, share", view.q_negative, Q_NEGATIVE),
+        )
+        overshoots = view.q_median < Q_LOW or view.q_negative > Q_NEGATIVE
+        better = view.what_if("tenth", "train") - view.what_if("as_is", "train_hot")
+        if (
+            better > BETTER
+            and view.what_if("tenth", "train_z") > Z
+            and not view.rate_decayed
+            and view.way < 0.8
+        ):
+            reading = Reading("gain of a tenth of the rate", better, BETTER)
+            return self._finding(view, (reading, *q), confidence + 0.03, (0, view.steps), "W")
         if view.is_solved:
             # what is solved was not harmed, unless it is thrown back again and again
-            overshoots = overshoots and view.unrest > UNREST
-        if overshoots and view.upward > UPWARD:
-            small = 0 < view.batch_size <= 4
-            readings = (
-                Reading("q, median", view.q_median, Q_LOW, "<"), Reading("q < 0, share", view.q_negative, Q_NEGATIVE),
-                Reading("upward share of the epoch loss", view.upward, UPWARD),
-            )  # fmt: skip
-            return self._finding(view, readings, 0.6 if small else 0.87, (0, view.steps))
-        return self._killed(view)
+            allowed = UNREST if view.is_sound else UNREST_UNSOUND
+            overshoots = view.q_median < Q_SOLVED and view.unrest > allowed and not view.rate_decayed
+            harm = Reading("rises of the epoch loss", view.unrest, allowed)
+        else:
+            overshoots = overshoots and view.upward > UPWARD
+            harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
+        return self._finding(view, (*q, harm), confidence, (0, view.steps)) if overshoots else None
 
     def _diverged(self, view: View) -> Finding | None:
         """NaN with sane data and start weights means that the step is too large."""
@@ -68,14 +91,19 @@ class LrTooHigh(Rule):
         return self._finding(view, readings, 0.87, (at, view.steps))
 
     def _finding(
-        self, view: View, readings: tuple[Reading, ...], confidence: float, span: tuple[int, int]
+        self,
+        view: View,
+        readings: tuple[Reading, ...],
+        confidence: float,
+        span: tuple[int, int],
+        grade: str = "S",
     ) -> Finding:
         rate = float(view.get("lr").values.max(initial=0.0))
         # the step that would reach the minimum along its line is about rate / (2 (1 - q)) of this one
         q = view.q_median if np.isfinite(view.q_median) else 0.0
         factor = float(np.clip(1 / (4 * max(1 - q, 0.1)), 0.1, 0.5))
         return Finding(
-            self.ailment, "critical", confidence, "S",
+            self.ailment, "critical", confidence, grade,
             "The steps are so long that they jump over the minimum that they aim at. "
             "The loss goes up about as often as down, and units may be thrown out for good.",
             readings, span=span, fix=f"lower the learning rate to about {rate * factor:.2g}, or warm up",

@@ -25,7 +25,7 @@ class TrainValShift(Rule):
         same = view.number("shift_same_side", 0.5)
         if same > 0.75 and view.number("shift_same_side_z", 0.0) > 6:
             readings.append(Reading("shift_same_side", same, 0.75))
-        if view.number("unseen_label_share", 0.0) > 0.02 and view.number("label_shift", 0.0) > 0:
+        if view.number("unseen_label_share", 0.0) > 0.02:
             readings.append(Reading("unseen_label_share", view.number("unseen_label_share"), 0.02))
         if view.number("label_shift", 0.0) > 0.25:
             readings.append(Reading("label_shift", view.number("label_shift"), 0.25))

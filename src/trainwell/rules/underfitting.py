@@ -3,10 +3,19 @@ from __future__ import annotations
 import math
 
 from trainwell.rules.rule import Rule
+from trainwell.rules.undertrained import MORE
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-LEFT, FALLING, FEW = 0.1, 0.3, 0.8
+LEFT, MUCH_LEFT, FALLING = 0.1, 0.3, 0.3
+"""Predictable share of the errors, and late against mean progress."""
+
+POOR, FEW = 0.8, 0.95
+"""Way on a few rows that are learned by heart, where every network that is large enough comes near 1."""
+
+STRONG = 0.8
+"""Dropout that leaves a fifth of the units; the authors of dropout found 0.5 best and 0.8 harmful (Srivastava et al.
+2014, figure 9)."""
 
 
 class Underfitting(Rule):
@@ -14,7 +23,7 @@ class Underfitting(Rule):
 
     ailment = "underfitting"
     needs = ("q", "train_loss", "val_loss", "probe_score", "residual", "layers")
-    explains = ("plateau", "converged_early")
+    explains = ("plateau", "converged_early", "vanishing_gradient", "dead_units", "undertrained")
     source = "DOCTOR 3.4, residual test; Goodfellow et al. 2016, 5.2."
 
     def diagnose(self, view: View) -> Finding | None:
@@ -25,11 +34,13 @@ class Underfitting(Rule):
         strong = max(rates, default=0.0)
         gap = view.train_score - view.val_score
         fits_alike = not math.isfinite(gap) or gap < 0.25 * (1 - view.base_score)
-        if not left > LEFT or not fits_alike or not view.way < 0.8 or not view.late_rate < FALLING:
-            return None
+        longer = view.doubling_gain
+        stands = longer < MORE if math.isfinite(longer) else view.late_rate < FALLING
         few = view.number("few_way")
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
-        if not few < FEW and not strong > 0.8:
+        small = few < POOR or (few < FEW and left > MUCH_LEFT)
+        held = strong > STRONG
+        if not left > LEFT or not fits_alike or not view.way < 0.8 or not (held or (stands and small)):
             return None
         fix = "use a wider or deeper network, or better features"
         if strong > 0.6:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import math
+
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-LATE, MORE, BRANCH_STEPS = 0.3, 0.05, 24
+LATE, LATE_SEQUENCE, FAR = 0.3, 0.5, 0.85
+"""Late against mean progress of the training loss; share of the way from which more training is no great matter."""
+
+MORE, MORE_SEQUENCE, Z = 0.05, 0.03, 3.0
+"""What doubling the steps must gain on validation rows, in units of the base loss, and in standard errors.
+The loss of sequences has a floor far above zero, so that less counts there."""
 
 
 class Undertrained(Rule):
@@ -16,7 +23,13 @@ class Undertrained(Rule):
     source = "DOCTOR 4, Convergence; Domhan et al. 2015 (learning curves)."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or view.rate_decayed or view.num_epochs < 3 or view.gained < 0.05:
+        if (
+            view.is_solved
+            or not view.way < FAR
+            or view.rate_decayed
+            or view.num_epochs < 3
+            or view.gained < 0.05
+        ):
             return None
         val = view.get("val_loss").values
         if val.size > 1 and not val[-1] <= val.min() + 0.01 * (val[0] - val.min()):
@@ -33,15 +46,13 @@ class Undertrained(Rule):
 
     @staticmethod
     def _reading(view: View) -> Reading | None:
-        """What shows it: the curve itself, or what the loss did when the training went on with a copy."""
-        late = 0.5 if view.is_sequence else LATE
+        """What shows it: what the loss did when the training went on with a copy, or else the curve itself."""
+        gain = view.doubling_gain
+        if math.isfinite(gain):
+            more = MORE_SEQUENCE if view.is_sequence else MORE
+            shown = gain > more and view.what_if("longer", "val_z") > Z
+            return Reading("gain of doubling / base loss", gain, more) if shown else None
+        late = LATE_SEQUENCE if view.is_sequence else LATE
         if view.late_rate > late and view.falling_z > 2:
             return Reading("fall at the end / mean fall", view.late_rate, late)
-        # what doubling the steps would gain, if the rate of gain halved on the way
-        gain = 0.5 * view.what_if("as_is", "train_hot") * view.steps / BRANCH_STEPS
-        val = view.get("val_loss").values
-        n = max(1, len(val) // 4)
-        val_gain = 0.5 * (val[-1 - n] - val[-1]) / n * len(val) / view.base_loss if len(val) > n else gain
-        if min(gain, val_gain) > MORE and view.falling_z > 1:
-            return Reading("gain of doubling / base loss", min(gain, val_gain), MORE)
         return None

@@ -16,13 +16,14 @@ class VanishingGradient(Rule):
     ailment = "vanishing_gradient"
     needs = ("back_rms", "back_time", "act_rms", "probe_score", "update_norm", "weight_norm")
     explains = ("underfitting", "undertrained", "plateau", "lr_too_low", "saturated_units", "batch_too_large", "bad_init",
-                "weight_decay_misuse", "oscillation")  # fmt: skip
+                "weight_decay_misuse", "oscillation", "dead_units")  # fmt: skip
     source = "Bengio et al. 1994; Schoenholz et al. 2017, arXiv:1611.01232 (depth scale)."
 
     def diagnose(self, view: View) -> Finding | None:
         if view.is_solved or not view.way < 0.5:
             return None
-        gain = min(view.back_gain, view.back_profile(slice(3, None)))
+        start, later = view.back_gain, view.back_profile(slice(3, None))
+        gain = min(start, later)
         reading = Reading("back_gain", gain, DECADES, "<")
         if not gain < DECADES:
             times = [
@@ -32,8 +33,11 @@ class VanishingGradient(Rule):
             if not times or not view.way < 0.2:
                 return None
             reading = Reading("back_time", min(times), DECADES, "<")
+        # what fades only later is often what another fault has left; a layer that is all off passes nothing on
+        dead = max((view.dead_share(n)[0] for n in view.traces.layers("unit_activity")), default=0.0)
+        confidence = 0.7 if start >= DECADES and gain < DECADES else 0.8 if dead > 0.9 else 0.9
         return Finding(
-            self.ailment, "critical", 0.9, "S",
+            self.ailment, "critical", confidence, "S",
             f"On its way back the learning signal shrinks {10 ** -max(reading.value, -30):.0e} times. "
             "The first layers (or time steps) hardly learn, and the rest works on what they compute by chance.",
             (reading,), layers=tuple(view.traces.layers("back_rms")[:3]),

@@ -230,6 +230,17 @@ class View:
         return float((self.fact("what_if") or {}).get(branch, {}).get(value, math.nan))
 
     @cached_property
+    def doubling_gain(self) -> float:
+        """Fall of the validation loss when the training goes on for as long again, in units of the base loss.
+
+        At most twice what was measured, for progress slows down; NaN where it was not measured.
+        """
+        steps = self.what_if("longer", "steps")
+        if self.rate_decayed or not steps > 0:
+            return math.nan
+        return self.what_if("longer", "val_hot") * min(self.steps / steps, 2.0)
+
+    @cached_property
     def has_branch(self) -> bool:
         """Whether the training was continued on a copy at the rate that it had."""
         return bool(self.fact("branch_q")) and not self.rate_decayed

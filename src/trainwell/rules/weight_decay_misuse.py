@@ -7,6 +7,11 @@ from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
 SHRUNK, CONSTANT = 0.35, 25.0
+"""Weights at the end over weights at the start; steps in which decay alone takes a weight to a third."""
+
+PULL, PULL_DECOUPLED = 0.3, 0.5
+"""Pull of the decay against the gradient of the loss, and of decoupled decay against the whole step. Healthy runs
+show 0.00 to 0.02 and 0.00 to 0.06, too strong a decay 0.4 to 8 and 3 to 4 (own_faults, wdm_*)."""
 
 
 class WeightDecayMisuse(Rule):
@@ -36,6 +41,9 @@ class WeightDecayMisuse(Rule):
             readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
         if view.fact("decoupled_decay") and constant < CONSTANT:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
+        pull, limit = self._pull(view, decay, rate)
+        if pull > limit:
+            readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
         if not readings:
             return None
         return Finding(
@@ -45,3 +53,16 @@ class WeightDecayMisuse(Rule):
             tuple(readings), fix="use a weight decay of 0.01 to 0.1 (decoupled), and none on norms and biases",
             source=self.source, measured={**view.measured, "weight_decay": decay},
         )  # fmt: skip
+
+    @staticmethod
+    def _pull(view: View, decay: float, rate: float) -> tuple[float, float]:
+        """Return how hard the decay pulls over the last half of the run, and what is allowed."""
+        decoupled = bool(view.fact("decoupled_decay"))
+        weight = view.get("weight_norm").values
+        other = view.get("update_norm" if decoupled else "grad_norm").values
+        n = min(len(weight), len(other))
+        if n < 6:
+            return 0.0, PULL
+        with np.errstate(all="ignore"):
+            pull = decay * weight[n // 2 : n] / np.maximum(other[n // 2 : n], 1e-30)
+        return float(np.median(pull)) * (rate if decoupled else 1.0), PULL_DECOUPLED if decoupled else PULL

@@ -10,7 +10,7 @@ import torch
 from trainwell.signals import witness
 from trainwell.signals.data import inputs_of
 from trainwell.signals.family import Family, Record
-from trainwell.signals.scene import Scene
+from trainwell.signals.scene import Batch, Scene
 from trainwell.values.signal import Signal
 
 
@@ -23,10 +23,11 @@ class Residual(Family):
 
     def close(self, scene: Scene, record: Record) -> None:
         facts = scene.facts
-        if not scene.val or not scene.last_val:
-            return
-        batches = [b for b in scene.val if b.step < len(scene.last_val)]
-        results = [scene.last_val[b.step] for b in batches]
+        if scene.val and scene.last_val:
+            batches = [b for b in scene.val if b.step < len(scene.last_val)]
+            results = [scene.last_val[b.step] for b in batches]
+        else:
+            batches, results = self._on_training_rows(scene)
         if not batches or any(
             len(r["target"]) != b.y.shape[0] for r, b in zip(results, batches, strict=True)
         ):
@@ -37,6 +38,20 @@ class Residual(Family):
             return
         some = np.random.default_rng(0).permutation(len(x))[: witness.MAX_ROWS]
         facts |= witness.residual_facts(x[some], residual[some], tokens)
+
+    @staticmethod
+    def _on_training_rows(scene: Scene) -> tuple[list[Batch], list[dict[str, Any]]]:
+        """Judge training rows where there is no validation."""
+        if scene.replica is None or scene.evaluate is None:
+            return [], []
+        batches, rows = [], 0
+        for batch in scene.train:
+            if batch.forward.repeatable and rows < witness.MAX_ROWS:
+                batches.append(batch)
+                rows += batch.forward.rows
+        scene.replica.take(scene.model)
+        with torch.no_grad(), scene.replica.mode(training=False):
+            return batches, [scene.evaluate(b) for b in batches]
 
 
 def _residuals(results: list[dict[str, Any]], kind: str) -> np.ndarray[Any, Any] | None:

@@ -132,6 +132,7 @@ class Watch:
         losses.listen(self._on_loss_guarded)
         self._handles.append(self.optimizer.register_step_post_hook(self._on_step_guarded))
         self._arm()
+        self._looking = self.scene.replica is not None  # the first step shows the start weights
         self._t_step = time.perf_counter()
 
     def _unhook(self) -> None:
