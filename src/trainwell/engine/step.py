@@ -71,7 +71,7 @@ class Step:
         if self.plan.micro_batches > 1:
             loss = self._accumulate(x, y)
         else:
-            loss = self._forward_loss(x, y)
+            loss = self.forward_loss(x, y)
             loss.sum().backward() if loss.ndim else loss.backward()
         params, grads = self.params, self.grads
         with torch.no_grad():
@@ -91,18 +91,26 @@ class Step:
                 after(params, state, self.count)
         return loss.detach()
 
-    def _forward_loss(self, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        """Return the mean loss of a (micro-)batch, (*lanes,)."""
-        if not self._batch:
-            loss = self._loss(self.forward(*x), y)
-        else:
-            batch = Batch(x, y)
-            for edit, generator in self._batch:
-                edit(batch, generator)
-            outputs = self.forward(*batch.x)
-            loss = self._loss(outputs, batch.y)
-            if batch.mixed_y is not None and batch.mix is not None:
-                loss = batch.mix * loss + (1 - batch.mix) * self._loss(outputs, batch.mixed_y)
+    def forward_loss(self, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """Return the mean loss of a (micro-)batch, (*lanes,). Who looks into a step puts a function in its place."""
+        if self._batch:
+            batch = self.edited(x, y)
+            return self.loss_of(self.forward(*batch.x), batch)
+        loss = self._loss(self.forward(*x), y)
+        return loss.mean(-1) if loss.ndim > self._row_axis else loss
+
+    def edited(self, x: tuple[Tensor, ...], y: Tensor) -> Batch:
+        """Return the batch as the techniques of the site `batch` leave it."""
+        batch = Batch(x, y)
+        for edit, generator in self._batch:
+            edit(batch, generator)
+        return batch
+
+    def loss_of(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the mean loss of outputs, (*lanes,)."""
+        loss = self._loss(outputs, batch.y)
+        if batch.mixed_y is not None and batch.mix is not None:
+            loss = batch.mix * loss + (1 - batch.mix) * self._loss(outputs, batch.mixed_y)
         return loss.mean(-1) if loss.ndim > self._row_axis else loss
 
     def _accumulate(self, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
@@ -113,7 +121,7 @@ class Step:
         flat = self.params.flat
         total = torch.zeros(flat.shape[:-1], device=y.device, dtype=flat.dtype)
         for *part_x, part_y in zip(*(t.split(size, axis) for t in (*x, y)), strict=True):
-            loss = self._forward_loss(tuple(part_x), part_y) * (part_y.shape[axis] / rows)
+            loss = self.forward_loss(tuple(part_x), part_y) * (part_y.shape[axis] / rows)
             loss.sum().backward()
             total += loss.detach()
         return total

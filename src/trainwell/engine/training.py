@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -94,6 +95,9 @@ class Training:
         feed: batches of an epoch.
         evaluation: makes the validation batches; `None` when there is no validation part.
         watcher: told of every epoch's row and of checkpoints; see `Watcher`.
+
+    Attributes:
+        observer: looks into some of the steps and validations; see `Observer`.
     """
 
     def __init__(
@@ -111,7 +115,7 @@ class Training:
     ) -> None:
         self.model, self.step, self.recipe, self.task = model, step, recipe, task
         self.objective, self.feed, self.evaluation = objective, feed, evaluation
-        self.streams, self.watcher = streams, watcher
+        self.streams, self.watcher, self.observer = streams, watcher, Observer()
         self.state = State(total_steps=max(1, math.ceil(recipe.epochs * feed.steps_per_epoch)))
         self.best = Snapshot(model_tensors(step, model))
         self.losses: list[Tensor] = []
@@ -143,6 +147,7 @@ class Training:
             finally:
                 state.seconds = time.perf_counter() - self._clock
             self.watcher.on_pause(self, forced=True)
+        self.observer.on_end(self)
         self.return_best()
         if not state.stop_reason:
             name = {2: "SIGINT", 15: "SIGTERM"}.get(interrupts.signal, str(interrupts.signal))
@@ -218,30 +223,34 @@ class Training:
         """Yield the batches that are left of this epoch, in blocks between two pauses."""
         for block in self.feed.blocks(self.state.epoch, self.state.step_in_epoch):
             while block:
-                steps = self._steps_per_pause
+                steps = max(1, min(self._steps_per_pause, self.observer.steps_to_look()))
                 yield block[:steps]
                 block = block[steps:]
 
     def _train_block(self, block: Sequence[XY], rates: Sequence[float], interrupts: Interrupts) -> None:
         """Take the steps of one block; afterwards look once whether all of them were finite."""
-        step, state, start = self.step, self.state, time.perf_counter()
+        observer, state, start = self.observer, self.state, time.perf_counter()
+        looks = observer.steps_to_look() == 0
+        take = observer.look if looks else self.step
         self.guard.mark()
         losses = []
         for (x, y), rate in zip(block, rates, strict=True):
-            losses.append(step(x, y, rate))
+            losses.append(take(x, y, rate))
             if interrupts.signal:
                 break
+        observer.on_steps(block[: len(losses)], losses, rates, start)
         bad = self.guard.first_bad(losses)
         if bad is not None:
             error = self.guard.explain(block, rates, bad)
-            state.step, state.stop_reason = step.count, "non-finite"
+            state.step, state.stop_reason = self.step.count, "non-finite"
             self.return_best()
             raise error
         self.losses += losses
         self.sizes += [len(y) for _, y in block[: len(losses)]]
         state.step += len(losses)
         state.step_in_epoch += len(losses)
-        self._steps_per_pause = max(1, int(PAUSE_S * len(losses) / (time.perf_counter() - start)))
+        if not looks:
+            self._steps_per_pause = max(1, int(PAUSE_S * len(losses) / (time.perf_counter() - start)))
 
     def _fit_into_budget(self) -> bool:
         """Shorten the schedule to what fits into the time, once enough steps have been timed; say whether it did."""
@@ -308,7 +317,10 @@ class Training:
         for x, y in self.evaluation():
             outputs = self.step.forward(*x)
             meter.add(outputs, y, self.objective.mean(outputs, y))
-        return meter.result()
+            self.observer.on_validation_batch(x, outputs, y)
+        loss, metric = meter.result()
+        self.observer.on_validation(loss)
+        return loss, metric
 
 
 class Watcher:
@@ -319,3 +331,29 @@ class Watcher:
 
     def on_pause(self, training: Training, forced: bool) -> None:
         """Called where the state is consistent: after blocks and epochs, and, forced, at the end of `run`."""
+
+
+class Observer:
+    """Looks into some of the steps of a training, and changes nothing in them. The base looks into none."""
+
+    def steps_to_look(self) -> int:
+        """Return how many steps are taken before the next that is looked into; 0 for the one that comes."""
+        return sys.maxsize
+
+    def look(self, x: tuple[Tensor, ...], y: Tensor, lr: Any) -> Tensor:
+        """Take a step in the place of `Training.step`, and look into it."""
+        raise AssertionError("no look was asked for")
+
+    def on_steps(
+        self, batches: Sequence[XY], losses: Sequence[Tensor], rates: Sequence[float], start: float
+    ) -> None:
+        """Called after every block of steps, which began at `start` (`time.perf_counter`)."""
+
+    def on_validation_batch(self, x: tuple[Tensor, ...], outputs: Tensor, y: Tensor) -> None:
+        """Called after every batch of a validation."""
+
+    def on_validation(self, loss: float) -> None:
+        """Called at the end of a validation with its mean loss, the weights that were evaluated still in place."""
+
+    def on_end(self, training: Training) -> None:
+        """Called after the last step, before the best weights come back."""
