@@ -7,7 +7,7 @@ tensors of `best/` and `last/` (weights, averaged weights, states of optimizer a
 the history but for its times, the traces, the scores, the epoch and the reason of the end.
 
 table:    a CSV file, MLP; dropout, mixup, EMA, warm-up, early stopping, clipping by norm; Adam, cosine.
-module:   tensors, an own module with nn.Dropout and BatchNorm; label smoothing, EMA, warm-up, early stopping, clipping by
+module:   tensors, an own module with a dropout and BatchNorm; label smoothing, EMA, warm-up, early stopping, clipping by
           quantile; SGD with momentum. Batches of 15 rows of 13 numbers begin at odd addresses.
 loader:   a shuffling DataLoader whose rows get noise as they are read, an own module and an own RMSprop;
           gradient accumulation, warm-up, early stopping.
@@ -68,6 +68,10 @@ def rows(count: int, seed: int) -> Rows:
     return x, (x[:, 0] + noise[:, 0] > 0).long() + (x[:, 1] + noise[:, 1] > 0).long()
 
 
+class OwnDropout(nn.Dropout):
+    """Draws from torch's global stream, as a module of the user's may; `nn.Dropout` itself gets a named stream."""
+
+
 def network() -> nn.Module:
     """Return a network that draws from torch's global stream and keeps running statistics."""
     torch.manual_seed(5)
@@ -75,7 +79,7 @@ def network() -> nn.Module:
         nn.Linear(13, 10),
         nn.BatchNorm1d(10),
         nn.ReLU(),
-        nn.Dropout(0.3),
+        OwnDropout(0.3),
         nn.Linear(10, 8),
         nn.Tanh(),
         nn.Linear(8, 3),

@@ -18,6 +18,7 @@ from trainwell.engine.parts import Build, HardwarePlan
 from trainwell.engine.step import Step, forward_of
 from trainwell.engine.streams import Streams
 from trainwell.engine.training import Evaluation, Training, Watcher
+from trainwell.models.layers import adopt_dropout
 from trainwell.values.errors import UsageError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
@@ -112,9 +113,7 @@ def prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams) 
         rows = feed.sample(int(getattr(model, "initialization_rows", INITIALIZATION_ROWS)))
         initialize(rows, streams.generator("initialize"))
     dropout = streams.generator("dropout")
-    for module in model.modules():
-        if hasattr(module, "generator"):
-            setattr(module, "generator", dropout)  # noqa: B010
+    adopt_dropout(model, dropout)
     return sites.build_model(model, lambda name: Build(streams.generator(name), sample, dropout))
 
 

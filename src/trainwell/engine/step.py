@@ -48,7 +48,8 @@ class Step:
         self.plan = plan
         self._batch = [(m.batch, generator(m.name)) for m in sites.at("batch")]
         self._row_axis = params.flat.ndim - 1
-        self._loss = _loss_function(sites, objective, task, members=members)
+        mixes = self._row_axis > 0 and bool(self._batch)  # each lane in a proportion of its own
+        self._loss = _loss_function(sites, objective, task, per_row=mixes, members=members)
         self._penalty = [m.penalty for m in sites.at("penalty")]
         self._grads = [(m.grads, self.states.get(m.name)) for m in sites.at("grads")]
         self._update = [m.update for m in (*sites.members, sites.optimizer) if hasattr(m, "update")]
@@ -165,11 +166,11 @@ def _subtract(weights: Tensor, direction: Tensor, lr: Any) -> None:
 
 
 def _loss_function(
-    sites: Sites, objective: Objective, task: Task, *, members: int
+    sites: Sites, objective: Objective, task: Task, *, per_row: bool, members: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the mean loss where nothing needs more, else the loss per row with the techniques around it."""
     wrapping = sites.at("loss")
-    if not wrapping and members == 1:
+    if not wrapping and not per_row and members == 1:
         return objective.mean
     if objective.each is None:
         names = ", ".join(m.name for m in wrapping) or "a model of several members"

@@ -51,3 +51,17 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"
+
+
+def adopt_dropout(model: nn.Module, generator: torch.Generator) -> None:
+    """Put our layer in place of every `nn.Dropout`, and let all draw from the stream.
+
+    A module that draws from torch's global stream could not be resumed, nor trained beside others.
+    """
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Dropout and child.p < 1:
+                parent.add_module(name, Dropout(child.p, generator))
+    for module in model.modules():
+        if hasattr(module, "generator"):
+            setattr(module, "generator", generator)  # noqa: B010

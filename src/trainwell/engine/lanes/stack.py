@@ -1,0 +1,371 @@
+"""K networks of one structure that are trained together: one step moves them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwell.engine.feed import XY
+from trainwell.engine.flat import Flat, flatten
+from trainwell.engine.lanes.bits import DropoutBits, Place
+from trainwell.engine.lanes.evaluation import evaluate
+from trainwell.engine.lanes.lane import Lane
+from trainwell.engine.lanes.members import align, stack_sites
+from trainwell.engine.losses import Objective
+from trainwell.engine.step import Step, forward_of
+from trainwell.engine.training import Row
+from trainwell.values.task import Task
+
+BLOCK_BYTES = 1 << 20
+"""Batches of about this size are gathered at once; more would only wash the cache."""
+
+
+class Network(Protocol):
+    """The forward pass of K networks; see `VmappedNetwork`."""
+
+    def __call__(
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: tuple[Tensor, ...],
+        bits: DropoutBits | None = None,
+        *,
+        training: bool,
+    ) -> Tensor: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all lanes of a stack share.
+
+    Args:
+        train, val: the parts on the device; `val` may be None.
+        on_epoch: told of every row of every lane; what it returns ends the lane, as the reason.
+        network: the forward pass.
+        places: the calls of dropout layers in a forward pass.
+    """
+
+    train: XY
+    val: XY | None
+    task: Task | None
+    objective: Objective
+    network: Network
+    places: Sequence[Place]
+    on_epoch: Callable[[Lane, Row], str | None] = lambda lane, row: None
+
+
+class Stack:
+    """Lanes in training. All stand at the same step of their epoch, each in its own epoch.
+
+    Args:
+        lanes: of one structure.
+        old: the stack that some of the lanes stood in before; they go on as if nothing had happened.
+
+    Attributes:
+        at: finished steps of the epoch in hand.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], setting: Setting, old: Stack | None = None) -> None:
+        self.lanes, self.setting, self.at = list(lanes), setting, 0
+        count, first = len(lanes), lanes[0]
+        self.params, self.grads = flatten(first.groups, (count,))
+        self.device = self.params.flat.device
+        moved = _Move(self, old)
+        self._fill(moved)
+        self.step = self._make_step()
+        self.step.count = torch.zeros(count, 1, dtype=self.params.flat.dtype, device=self.device)
+        self.best = self.params.flat.clone()
+        self.best_buffers = {k: v.clone() for k, v in self.buffers.items()}
+        self.bits = self._dropout_bits()
+        self._losses: list[Tensor] = []
+        self._clock = time.perf_counter()
+        if old is not None:
+            moved.carry_over(old)
+
+    @torch.no_grad()
+    def _fill(self, moved: _Move) -> None:
+        """Take the first weights, the constants and the buffers from the modules of the new lanes."""
+        first = self.lanes[0]
+        trained = {g.name for g in first.groups}
+        fixed = [n for n, _ in first.model.named_parameters() if n not in trained]
+        self.buffers: dict[str, Tensor] = {}
+        self.fixed: dict[str, Tensor] = {}
+        for name, like in first.model.named_buffers():
+            self.buffers[name] = like.new_empty((len(self.lanes), *like.shape))
+        for name in fixed:
+            like = first.model.get_parameter(name).detach()
+            self.fixed[name] = like.new_empty((len(self.lanes), *like.shape))
+        views = {**self.params.named(), **self.buffers, **self.fixed}
+        for k in moved.new:
+            own = dict(self.lanes[k].model.named_parameters()) | dict(self.lanes[k].model.named_buffers())
+            for name, view in views.items():
+                view[k].copy_(own[name])
+        if moved.old is not None:
+            moved.copy(self.params.flat, moved.old.params.flat)
+            for name in self.buffers:
+                moved.copy(self.buffers[name], moved.old.buffers[name])
+            for name in self.fixed:
+                moved.copy(self.fixed[name], moved.old.fixed[name])
+        _hush_layout_warning()
+        self.weights = {n: v.detach().requires_grad_() for n, v in self.params.named().items()} | self.fixed
+        for name, grad in self.grads.named().items():
+            self.weights[name].grad = grad
+
+    def _make_step(self) -> Step:
+        lanes = self.lanes
+        columns = align([lane.techniques for lane in lanes])
+        assert columns is not None
+        flat = self.params.flat
+        sites = stack_sites(columns, [lane.sites.optimizer for lane in lanes], flat.dtype, flat.device)
+        generators: Any = lambda name: [lane.streams.generator(name) for lane in lanes]  # noqa: E731
+        return Step(
+            forward_of(self._forward, lanes[0].plan), self.params, self.grads, sites, self.setting.objective,
+            self.setting.task or Task("regression"), lanes[0].plan, generators,
+            getattr(lanes[0].model, "num_members", 1),
+        )  # fmt: skip
+
+    def _dropout_bits(self) -> DropoutBits | None:
+        places = self.setting.places
+        layers = 1 + max((p.layer for p in places), default=-1)
+        rates = [lane.dropouts or (0.0,) * layers for lane in self.lanes]
+        if not any(map(any, rates)):
+            return None
+        generators = [lane.streams.generator("dropout") for lane in self.lanes]
+        return DropoutBits(places, rates, generators, self.params.flat.dtype, self.device)
+
+    def _forward(self, *x: Tensor) -> Tensor:
+        return self.setting.network(self.weights, self.buffers, x, self.bits, training=True)
+
+    def advance(self) -> list[Lane]:
+        """Train to the end of the epoch, or to where the first lane's budget ends; return the lanes that ended.
+
+        They must be taken out before the stack goes on, see `Stack(..., old)`.
+        """
+        if self.at == 0:
+            self._begin_epoch()
+        ends = [lane.end_of_epoch(self.at) for lane in self.lanes]
+        stop = min(ends)
+        self._take_steps(self.at, stop)
+        for lane in self.lanes:
+            lane.state.step += stop - self.at
+        self.at = stop
+        full = stop == self.lanes[0].feed.steps_per_epoch
+        ended = self._finish([k for k, end in enumerate(ends) if full or end == stop])
+        if full:
+            self.at, self._losses = 0, []
+        return ended
+
+    def _begin_epoch(self) -> None:
+        self._clock = time.perf_counter()
+        orders: dict[tuple[int, int, int], Tensor] = {}
+        for lane in self.lanes:
+            key = lane.spec.seed, id(lane.spec.train_rows), lane.state.epoch
+            if key not in orders:
+                orders[key] = lane.feed.order(lane.state.epoch)
+            lane.rows = orders[key]
+
+    def _take_steps(self, first: int, stop: int) -> None:
+        last = self.lanes[0].feed.steps_per_epoch - 1
+        flat = self.params.flat
+        rates = np.stack([lane.state.rates(lane.recipe, lane.sites, stop - first) for lane in self.lanes], 1)
+        lr = torch.from_numpy(rates).to(flat.device, flat.dtype).unsqueeze(-1)
+        size = self.lanes[0].feed.batch_size
+        for begin, end in self._blocks(first, min(stop, last), size):
+            self._draw([size] * (end - begin))
+            x, y = self._gather(begin * size, end * size, end - begin)
+            for i in range(end - begin):
+                self._losses.append(self.step(tuple(t[i] for t in x), y[i], lr[begin - first + i]))
+        if stop > last:
+            self._last_step(last * size, lr[-1])
+
+    def _blocks(self, first: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+        """Yield where blocks of steps begin and end."""
+        x, y = self.setting.train
+        row_bytes = sum(t[:1].numel() * t.element_size() for t in (*x, y))
+        row_bytes += 2 * sum(p.features for p in self.setting.places)
+        steps = max(1, BLOCK_BYTES // max(1, row_bytes * size * len(self.lanes)))
+        for begin in range(first, stop, steps):
+            yield begin, min(stop, begin + steps)
+
+    def _draw(self, batch_sizes: Sequence[int], lanes: Sequence[int] | None = None) -> None:
+        """Draw the dropout bits of the next steps."""
+        if self.bits is None:
+            return
+        rows = list[int]()
+        for size in batch_sizes:
+            part = -(-size // self.lanes[0].plan.micro_batches)
+            rows += [min(part, size - start) for start in range(0, size, part)]
+        self.bits.draw(rows, lanes)
+
+    def _gather(self, start: int, stop: int, steps: int) -> tuple[list[Tensor], Tensor]:
+        """Return rows `start` to `stop` of every lane's order as (steps, K, B, ...)."""
+        rows = torch.stack([lane.rows[start:stop] for lane in self.lanes]).to(self.device)
+        rows = rows.view(len(self.lanes), steps, -1).transpose(0, 1)
+        shape, rows = rows.shape, rows.reshape(-1)
+        x, y = self.setting.train
+        return [t.index_select(0, rows).view(*shape, *t.shape[1:]) for t in x], y.index_select(0, rows).view(
+            *shape, *y.shape[1:]
+        )
+
+    def _last_step(self, start: int, lr: Tensor) -> None:
+        """Take the last step of an epoch, whose batches may be of several sizes: folds differ by a row."""
+        sizes = [lane.feed.last_batch_size for lane in self.lanes]
+        if len(set(sizes)) == 1:
+            self._draw([sizes[0]])
+            x, y = self._gather(start, start + sizes[0], 1)
+            self._losses.append(self.step(tuple(t[0] for t in x), y[0], lr))
+            return
+        total = torch.zeros(len(sizes), dtype=self.params.flat.dtype, device=self.device)
+        for size in sorted(set(sizes)):
+            meant = [k for k, own in enumerate(sizes) if own == size]
+            loss = self._step_of_some(meant, start, size, lr)
+            total[meant] = loss[meant]
+        self._losses.append(total)
+
+    def _step_of_some(self, meant: Sequence[int], start: int, size: int, lr: Tensor) -> Tensor:
+        """Take a step with all lanes and put back those that were not meant, with their streams."""
+        others = [k for k in range(len(self.lanes)) if k not in meant]
+        live = [self.params.flat, self.step.count, *self.buffers.values(), *self._state_tensors()]
+        before = [t[others].clone() for t in live]
+        names = [m.name for m in self.step.sites.at("batch")]
+        streams = [self.lanes[k].streams.generator(name) for k in others for name in names]
+        drawn = [g.get_state() for g in streams]
+        self._draw([size], meant)
+        rows = [lane.rows[start : start + size] for lane in self.lanes]
+        rows = [r if len(r) == size else lane.rows[:size] for r, lane in zip(rows, self.lanes, strict=True)]
+        index = torch.cat(rows).to(self.device)
+        (x, y), shape = self.setting.train, (len(rows), size)
+        batch = tuple(t.index_select(0, index).view(*shape, *t.shape[1:]) for t in x)
+        loss = self.step(batch, y.index_select(0, index).view(*shape, *y.shape[1:]), lr)
+        with torch.no_grad():
+            for tensor, saved in zip(live, before, strict=True):
+                tensor[others] = saved
+        for generator, state in zip(streams, drawn, strict=True):
+            generator.set_state(state)
+        return loss
+
+    def _state_tensors(self) -> list[Tensor]:
+        """Return what the techniques keep, without their scratch space."""
+        return [t for state in self.step.states.values() for k, t in state.items() if not k.startswith("_")]
+
+    def _finish(self, lanes: Sequence[int]) -> list[Lane]:
+        """Close the epoch of these lanes: validation, best weights, stopping. Return those that ended."""
+        losses = torch.stack(self._losses).double()
+        finite = torch.isfinite(losses).cpu()
+        ended = []
+        for k in lanes:
+            if not bool(finite[:, k].all()):
+                lane = self.lanes[k]
+                lane.state.step -= len(finite) - int((~finite[:, k]).int().argmax())
+                lane.state.stop_reason = "non-finite"
+                ended.append(lane)
+        alive = [k for k in lanes if not self.lanes[k].state.stop_reason]
+        if alive:
+            with self.step.evaluated_weights():
+                ended += self._close_epochs(alive, self._train_losses(losses, alive))
+        return ended
+
+    def _train_losses(self, losses: Tensor, lanes: Sequence[int]) -> list[float]:
+        sizes = torch.full(losses.shape, float(self.lanes[0].feed.batch_size), dtype=torch.float64)
+        if len(losses) == self.lanes[0].feed.steps_per_epoch:
+            sizes[-1] = torch.tensor([float(lane.feed.last_batch_size) for lane in self.lanes])
+        sizes = sizes.to(self.device)
+        means: list[float] = ((losses * sizes).sum(0) / sizes.sum(0))[list(lanes)].tolist()
+        return means
+
+    def _close_epochs(self, lanes: Sequence[int], train_losses: Sequence[float]) -> list[Lane]:
+        start, better, ended = time.perf_counter(), list[int](), list[Lane]()
+        validation = evaluate(self, lanes)
+        now = time.perf_counter()
+        shares = (now - self._clock) / len(self.lanes), (now - start) / len(lanes)
+        for k, loss, (val_loss, val_metric) in zip(lanes, train_losses, validation, strict=True):
+            lane, state = self.lanes[k], self.lanes[k].state
+            state.epoch += 1
+            state.seconds += shares[0]
+            row = {
+                "epoch": state.epoch, "step": state.step, "train_loss": loss, "val_loss": val_loss,
+                "val_metric": val_metric, "epoch_s": shares[0], "validation_s": shares[1],
+            }  # fmt: skip
+            if state.close_epoch(row, lane.recipe, self.setting.task):
+                better.append(k)
+            asked = self.setting.on_epoch(lane, row)
+            if state.step >= state.total_steps:
+                state.stop_reason = "budget of epochs"
+            else:
+                early = state.early_reason(lane.recipe, self.setting.task, lane.sites)
+                state.stop_reason = early or asked or ""
+            if state.stop_reason:
+                ended.append(lane)
+        self._keep_best(better)
+        return ended
+
+    @torch.no_grad()
+    def _keep_best(self, lanes: Sequence[int]) -> None:
+        if len(lanes) == len(self.lanes):
+            self.best.copy_(self.params.flat)
+            for name, buffer in self.buffers.items():
+                self.best_buffers[name].copy_(buffer)
+        elif lanes:
+            index = torch.tensor(lanes, device=self.device)
+            self.best.index_copy_(0, index, self.params.flat.index_select(0, index))
+            for name, buffer in self.buffers.items():
+                self.best_buffers[name].index_copy_(0, index, buffer.index_select(0, index))
+
+    def weights_of(self, lane: Lane) -> dict[str, Tensor]:
+        """Return the best weights and buffers of a lane; the present ones where no epoch was best."""
+        k = self.lanes.index(lane)
+        best = lane.state.best_epoch > 0
+        flat, buffers = (self.best, self.best_buffers) if best else (self.params.flat, self.buffers)
+        views = Flat(flat[k], self.params.slots, self.params.num_decayed).named()
+        return views | {n: t[k] for n, t in buffers.items()}
+
+
+@functools.cache
+def _hush_layout_warning() -> None:
+    """Let torch give its one warning of gradients that lie in strides now, unheard: here they are meant to."""
+    leaf, grad = torch.zeros(2, 4)[:, :2], torch.zeros(2, 4)[:, :2]
+    leaf = leaf.detach().requires_grad_()
+    leaf.grad = grad
+    with torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        leaf.sum().backward()
+
+
+class _Move:
+    """Which lanes of a new stack stood where in the old one."""
+
+    def __init__(self, stack: Stack, old: Stack | None) -> None:
+        self.stack, self.old = stack, old
+        places = {id(lane): j for j, lane in enumerate(old.lanes)} if old is not None else {}
+        kept = [(k, places[id(lane)]) for k, lane in enumerate(stack.lanes) if id(lane) in places]
+        self.new = [k for k, lane in enumerate(stack.lanes) if id(lane) not in places]
+        self.to, self.source = (torch.tensor([p[i] for p in kept], dtype=torch.int64) for i in (0, 1))
+
+    def copy(self, target: Tensor, source: Tensor) -> None:
+        target.index_copy_(
+            0, self.to.to(target.device), source.index_select(0, self.source.to(source.device))
+        )
+
+    @torch.no_grad()
+    def carry_over(self, old: Stack) -> None:
+        """Put the states of the lanes that were there before into the new stack."""
+        stack = self.stack
+        for name, state in stack.step.states.items():
+            before = old.step.states.get(name, {})
+            for key in state.keys() & before.keys():
+                self.copy(state[key], before[key])
+        self.copy(stack.step.count, old.step.count)
+        self.copy(stack.best, old.best)
+        for name in stack.buffers:
+            self.copy(stack.best_buffers[name], old.best_buffers[name])
+        stack.at, stack._clock = old.at, old._clock
+        assert not old._losses or not self.new
+        stack._losses = [loss.index_select(0, self.source.to(loss.device)) for loss in old._losses]

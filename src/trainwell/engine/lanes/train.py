@@ -1,0 +1,278 @@
+"""Trains many recipes and seeds: those of one structure together in a stack, the others one after the other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainwell.engine.assemble import Source, assemble
+from trainwell.engine.feed import XY
+from trainwell.engine.lanes.bits import places_of
+from trainwell.engine.lanes.lane import Lane
+from trainwell.engine.lanes.members import align
+from trainwell.engine.lanes.objective import stack_objective
+from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
+from trainwell.engine.lanes.stack import Network, Setting, Stack
+from trainwell.engine.lanes.vmapped import VmappedNetwork
+from trainwell.engine.streams import derive
+from trainwell.engine.training import Row, Training, Watcher
+from trainwell.values.errors import NonFiniteError, TrainingError, UsageError
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import Task
+
+MAX_LANES = 64
+"""Lanes of a stack. Source: benchmarks/lanes.py: the cost of a lane is least between 16 and 64."""
+
+Tell = Callable[[LaneResult], None]
+OnEpoch = Callable[[LaneSpec, Row], str | None]
+
+
+def train_lanes(
+    runs: Iterable[LaneSpec | None],
+    data: Source,
+    task: Task | None,
+    *,
+    model: nn.Module | Build,
+    loss: Any = None,
+    device: torch.device | None = None,
+    max_lanes: int = MAX_LANES,
+    tell: Tell = lambda result: None,
+    on_epoch: OnEpoch = lambda spec, row: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[LaneResult]:
+    """Train every run; return their results in the order of the runs.
+
+    Each result equals that of the run trained alone with its seed, to rounding. Runs that share their modules and
+    optimizer stand in one stack, whatever their doses, seeds, rows and schedules; a run that ends gives its place to
+    the next one of its kind.
+
+    Args:
+        runs: the runs, or an iterator that is asked for the next one when there is room: a search. What it yields may
+            depend on what `tell` has heard; None means that there is nothing to start before the next `tell`.
+        data: the parts of the data as tensors.
+        task: what is learned; None for a user's own loss.
+        model: a module that every run copies, or a function (recipe, generator) -> module.
+        loss: a user's own loss (outputs, target) -> scalar.
+        max_lanes: networks in one stack, at most.
+        tell: told of every result as soon as it is there.
+        on_epoch: told of every epoch's row; what it returns, if anything, ends the run, as the reason.
+        say: told what was chosen and why.
+
+    Raises:
+        UsageError: the data are not tensors, or a recipe does not fit.
+    """
+    if not isinstance(data.train, tuple) or not (data.val is None or isinstance(data.val, tuple)):
+        raise UsageError("lanes need data in memory, tensors (x, y); a loader can only feed one network.")
+    device = device or torch.device("cpu")
+    build = model if not isinstance(model, nn.Module) else _copies_of(model)
+    return _Work(runs, data, task, build, loss, device, max_lanes, tell, on_epoch, say).run()
+
+
+def _copies_of(model: nn.Module) -> Build:
+    return lambda recipe, generator: copy.deepcopy(model)
+
+
+class _Work:
+    """The runs that wait, and what they are trained with."""
+
+    def __init__(
+        self, runs: Iterable[LaneSpec | None], data: Source, task: Task | None, build: Build, loss: Any,
+        device: torch.device, max_lanes: int, tell: Tell, on_epoch: OnEpoch, say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._asks: Iterator[LaneSpec | None] = iter(runs)
+        self._data, self._task, self._build, self._loss, self._device = data, task, build, loss, device
+        self._train, self._val = _on(data.train, device), _on(data.val, device)
+        self._max_lanes, self._tell, self._on_epoch, self._say = max_lanes, tell, on_epoch, say
+        self._waiting: list[Lane] = []
+        self._order: list[LaneSpec] = []
+        self._results: dict[int, LaneResult] = {}
+
+    def run(self) -> list[LaneResult]:
+        """Train until nothing waits and nothing more is asked for."""
+        while self._pull(self._max_lanes) or self._waiting:
+            group = self._take_fitting([], self._max_lanes)
+            if len(group) == 1:
+                self._train_alone(group[0].spec, "no other run shares its structure")
+            elif group:
+                self._train_stack(group)
+        return [self._results[id(spec)] for spec in self._order]
+
+    def _pull(self, count: int) -> bool:
+        """Ask for runs until so many wait; say whether one came."""
+        came = False
+        while len(self._waiting) < count:
+            spec = next(self._asks, None)
+            if spec is None:
+                break
+            came = True
+            self._order.append(spec)
+            reason = obstacle(spec.recipe)
+            if reason:
+                self._train_alone(spec, reason)
+            else:
+                self._waiting.append(Lane(spec, self._build, self._train, self._device))
+        return came
+
+    def _take_fitting(self, lanes: list[Lane], count: int) -> list[Lane]:
+        """Take up to `count` waiting lanes that can stand in one stack with these."""
+        taken = list[Lane]()
+        for lane in list(self._waiting):
+            if len(taken) < count and fits([*lanes, *taken], lane):
+                self._waiting.remove(lane)
+                taken.append(lane)
+        return taken
+
+    def _train_stack(self, group: list[Lane]) -> None:
+        made = self._setting(group)
+        if isinstance(made, str):
+            for lane in group:
+                self._train_alone(lane.spec, made)
+            return
+        self._say(f"{len(group)} networks in one stack")
+        stack: Stack | None = Stack(group, made)
+        while stack is not None:
+            ended = stack.advance()
+            for lane in ended:
+                self._report(lane.result(stack.weights_of(lane), "lanes"))
+            stack = self._restacked(stack, ended)
+
+    def _restacked(self, stack: Stack, ended: list[Lane]) -> Stack | None:
+        """Take out the lanes that ended and let others in, which begin with an epoch."""
+        left = [lane for lane in stack.lanes if lane not in ended]
+        room = self._max_lanes - len(left) if stack.at == 0 and ended else 0
+        if room:
+            self._pull(room)
+            left += self._take_fitting(left or stack.lanes, room)
+        if not left:
+            return None
+        if not ended and not room:
+            return stack
+        return Stack(left, self._new_setting(stack, left), stack)
+
+    def _new_setting(self, stack: Stack, lanes: list[Lane]) -> Setting:
+        made = stack.setting
+        if not made.places and any(lane.dropouts for lane in lanes):
+            fresh = self._setting(lanes)
+            assert isinstance(fresh, Setting)
+            return fresh
+        return made
+
+    def _setting(self, lanes: list[Lane]) -> Setting | str:
+        """Return what the lanes share, or why they cannot be a stack."""
+        like = next((lane for lane in lanes if lane.dropouts), lanes[0])
+        sample = like.feed.sample(2)
+        network = VmappedNetwork(like.model)
+        setting = Setting(
+            self._train, self._val, self._task, stack_objective(self._task, self._loss), network,
+            places_of(like.model, sample), lambda lane, row: self._on_epoch(lane.spec, row),
+        )  # fmt: skip
+        return why_not_stack(lanes, setting, network) or setting
+
+    def _train_alone(self, spec: LaneSpec, reason: str) -> None:
+        self._say(f"plain engine: {reason}")
+        outer = torch.get_rng_state()
+        torch.manual_seed(derive(spec.seed, "torch"))
+        try:
+            result = self._plain(spec, reason)
+        finally:
+            torch.set_rng_state(outer)
+        self._report(result)
+
+    def _plain(self, spec: LaneSpec, reason: str) -> LaneResult:
+        from trainwell.engine.streams import Streams
+
+        train, val = self._train, self._val
+        if spec.val_rows is not None:
+            val = _rows_of(self._train, spec.val_rows)
+        if spec.train_rows is not None:
+            train = _rows_of(self._train, spec.train_rows)
+        module = self._build(spec.recipe, Streams(spec.seed, self._device).generator("init"))
+        training = assemble(
+            module, spec.recipe, Source(train, val, self._data.columns), task=self._task, loss=self._loss,
+            seed=spec.seed, device=self._device, watcher=_Teller(spec, self._on_epoch),
+        )  # fmt: skip
+        try:
+            training.run()
+        except NonFiniteError as error:
+            self._say(f"a run ended: {error}")
+        except TrainingError:  # the validation loss was never finite: best_epoch 0 says so
+            pass
+        state = training.state
+        return LaneResult(
+            spec, training.model.eval(), state.history, state.best_epoch, state.best_value, state.stop_reason,
+            state.step, f"plain: {reason}",
+        )  # fmt: skip
+
+    def _report(self, result: LaneResult) -> None:
+        self._results[id(result.spec)] = result
+        self._tell(result)
+
+
+class _Teller(Watcher):
+    """Passes the rows of a plain run on, and ends it where it is asked to."""
+
+    def __init__(self, spec: LaneSpec, on_epoch: OnEpoch) -> None:
+        self._spec, self._on_epoch = spec, on_epoch
+
+    def on_epoch(self, training: Training, row: Row) -> None:
+        asked = self._on_epoch(self._spec, row)
+        if asked and not training.state.stop_reason:
+            training.state.stop_reason = asked
+
+
+def fits(lanes: list[Lane], lane: Lane) -> bool:
+    """Whether a lane can stand in one stack with these."""
+    if not lanes:
+        return True
+    if lane.structure != lanes[0].structure:
+        return False
+    layers = {len(other.dropouts) for other in [*lanes, lane] if other.dropouts}
+    return len(layers) <= 1 and align([other.techniques for other in [*lanes, lane]]) is not None
+
+
+def obstacle(recipe: Recipe) -> str:
+    """Return why a recipe cannot be trained in a stack; empty if nothing is in the way."""
+    if recipe.seconds is not None:
+        return "a budget of time is shared by all lanes of a stack"
+    if not hasattr(recipe.optimizer, "direction"):
+        return "the optimizer is the user's own"
+    if any(hasattr(t, "hardware") and t.name == "compile" for t in recipe.active()):
+        return "it is compiled"
+    return ""
+
+
+def why_not_stack(lanes: list[Lane], setting: Setting, network: Network) -> str:
+    """Try the network on two rows; return why it cannot be used, or an empty string.
+
+    The outputs of every lane must be those of its own module: a module may hold something that is no parameter.
+    """
+    stack = Stack(lanes, setting)
+    x = tuple(t.unsqueeze(0).expand(len(lanes), *t.shape) for t in lanes[0].feed.sample(4))
+    buffers = {n: t.clone() for n, t in stack.buffers.items()}
+    try:
+        with torch.no_grad():
+            if stack.bits is not None:
+                stack.bits.draw([4], lanes=[])
+            network(stack.weights, buffers, x, stack.bits, training=True)
+            outputs = network(stack.weights, stack.buffers, x, training=False)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+        return f"torch.func cannot batch it: {str(error).splitlines()[0]}"
+    for lane, output in zip(lanes, outputs, strict=True):
+        lane.model.eval()
+        with torch.no_grad():
+            own = lane.model(*(t[0] for t in x))
+        if not torch.allclose(output, own, rtol=1e-3, atol=1e-5, equal_nan=True):
+            return "batched, the modules give other outputs than one by one"
+    return ""
+
+
+def _on(part: Any, device: torch.device) -> Any:
+    return None if part is None else (tuple(t.to(device) for t in part[0]), part[1].to(device))
+
+
+def _rows_of(part: XY, rows: Tensor) -> XY:
+    return tuple(t[rows] for t in part[0]), part[1][rows]

@@ -1,0 +1,32 @@
+"""Lane k equals the lone run k over a whole training, for every technique."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import trainwell.techniques  # noqa: F401
+from tests.lanes.common import check
+from trainwell.engine.lanes import LaneSpec
+from trainwell.testing.lanes import samples
+from trainwell.testing.runs import recipe_with
+from trainwell.values.technique import REGISTRY, Technique
+
+ALONE = {"given": "the optimizer is the user's own", "compile": "it is compiled"}
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - set(ALONE)))
+def test_lanes_equal_lone_runs_with_every_technique(name: str) -> None:
+    kind = REGISTRY[name]
+    doses: list[Technique] = samples(kind, 3, off=True)
+    if "hardware" in kind.sites() or name == "batch_norm":  # decides how a step is computed: one for a stack
+        doses = doses[-1:] * 3
+    fields: dict[str, Any] = {"batch_size": 16, "epochs": 3.5}
+    if kind.role != "optimizer":
+        fields["optimizer"] = "adam"
+    specs = [
+        LaneSpec(recipe_with(dose, **{**fields, "lr": 0.003 * (i + 1)}), seed=i)
+        for i, dose in enumerate(doses)
+    ]
+    check(specs, bound=1e-6 if name == "bf16" else 1e-9)  # its losses are float32
