@@ -52,17 +52,17 @@ def align(sequences: Sequence[Sequence[Technique]]) -> Columns | None:
     Returns None where that cannot be: the lanes disagree on the order or on a choice among words, or a technique
     that not all of them have cannot be turned off by a dose.
     """
-    kinds: list[type[Technique]] = []
-    for sequence in sequences:
-        place = 0
-        for kind in map(type, sequence):
-            if kind not in kinds:
-                kinds.insert(place, kind)
-            elif kinds.index(kind) < place:
-                return None
-            place = kinds.index(kind) + 1
-    columns = [_column(kind, sequences) for kind in kinds]
-    return None if None in columns else [c for c in columns if c is not None]
+    left = [[type(t) for t in sequence] for sequence in sequences]
+    columns: Columns = []
+    while any(left):
+        behind = {kind for sequence in left for kind in sequence[1:]}
+        kind = next((s[0] for s in left if s and s[0] not in behind), None)
+        column = None if kind is None else _column(kind, sequences)
+        if column is None:
+            return None
+        columns.append(column)
+        left = [sequence[1:] if sequence and sequence[0] is kind else sequence for sequence in left]
+    return columns
 
 
 def _column(kind: type[Technique], sequences: Sequence[Sequence[Technique]]) -> list[Technique] | None:
