@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from trainwell.app.outcome import load_run, rebuild
+from trainwell.app.outcome import load_run, read_transform, rebuild
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.engine.tensorfile import fill, read_tensors, write_tensors
@@ -89,11 +89,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> Run:
     about = _read_about(folder / MODEL)
     recipe = Recipe.from_dict(about["recipe"], f"{folder / MODEL}, recipe")
     task = Task.from_dict(about["task"]) if about["task"] else None
-    transform = None
-    if about["transform"] is not None:
-        from trainwell.data import TableTransform
-
-        transform = TableTransform.from_dict(about["transform"], f"{folder / MODEL}, transform")
+    transform = read_transform(about["transform"], f"{folder / MODEL}, transform")
     network = rebuild(recipe, {"spec": about["inputs"]}, task, model, RunFolder(folder))
     network.load_state_dict(
         {n: t for n, t in read_tensors(folder / WEIGHTS, about["weights"], fill) if t is not None}

@@ -15,6 +15,7 @@ from trainwell.app.run import Run
 from trainwell.app.scoring import scores
 from trainwell.engine.checkpoint import Checkpoint, newest_valid
 from trainwell.engine.compose import restore_structure
+from trainwell.engine.feed import from_numpy
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Training
 from trainwell.models import build_model
@@ -99,11 +100,7 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
     data = folder.read_json("data")
     recipe = Recipe.from_dict(folder.read_json("recipe"), str(folder.path / "recipe.json"))
     task = Task.from_dict(data["task"]) if data["task"] else None
-    transform = None
-    if data["transform"] is not None:
-        from trainwell.data import TableTransform
-
-        transform = TableTransform.from_dict(data["transform"])
+    transform = read_transform(data["transform"], "transform.json")
     best, problems = newest_valid(folder.path / "best")
     last, more = newest_valid(folder.path / "last")
     weights, epoch = _best_weights(folder, best, last, [*problems, *more])
@@ -116,6 +113,19 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
         results.get("scores", {}), epoch, results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
         results.get("baseline", {}), 0, (), folder.path, data["fingerprint"],
     )  # fmt: skip
+
+
+def read_transform(data: dict[str, Any] | None, where: str) -> Any:
+    """Return the transform that was written, of a table or of a kind of `data/samples`; None where there was none."""
+    if data is None:
+        return None
+    if "kind" in data:
+        from trainwell.data.samples import transform_of
+
+        return transform_of(data)
+    from trainwell.data import TableTransform
+
+    return TableTransform.from_dict(data, where)
 
 
 def _best_weights(
@@ -159,15 +169,16 @@ def rebuild(
 
 
 def evaluate_run(run: Run, data: Any) -> dict[str, float]:
-    """Return all metrics of a run on a labelled table (a path or a frame)."""
-    from trainwell.data import load_part
-    from trainwell.engine.feed import from_numpy
-
-    if run.predictor.transform is None or run.task is None:
-        raise RunError("evaluate is for runs on tables; score a module of yours with run.predict.")
-    part = load_part(data, run.predictor.transform, run.task)
-    x, y = from_numpy(part.x, part.y)
-    return scores(run.task, _in_unit(run.task, y.numpy()), Predictor(run.model, run.task).scored(x))
+    """Return all metrics of a run on labelled data of its kind: a path, a frame, a folder."""
+    transform, task = run.predictor.transform, run.task
+    if transform is None or task is None:
+        raise RunError("evaluate is for runs on data of ours; score a module of yours with run.predict.")
+    bare = Predictor(run.model, task)
+    targets, outputs = [], []
+    for arrays, y in transform.labelled(data, task):
+        outputs.append(bare.scored(from_numpy(arrays, y)[0]))
+        targets.append(y)
+    return scores(task, _in_unit(task, np.concatenate(targets)), np.concatenate(outputs))
 
 
 def predictions(run: Run, data: Any, *, proba: bool = False) -> pd.DataFrame:

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from trainwell.engine.assemble import EVALUATION_ROWS
+from trainwell.engine.assemble import evaluation_rows
 from trainwell.engine.feed import evaluation_batches, from_numpy, split_batch
 from trainwell.values.errors import UsageError
 from trainwell.values.task import Task
 
 if TYPE_CHECKING:
     from trainwell.data import TableTransform
+    from trainwell.data.samples import Transform
 
 Array = npt.NDArray[Any]
 
@@ -29,18 +30,19 @@ class Predictor:
     Args:
         model: the network with its best weights.
         task: what was learned; `None` for a user's own loss.
-        transform: brings a frame into the form of the inputs; `None` for tensors and loaders.
+        transform: brings a source into the form of the inputs; `None` for tensors and loaders.
     """
 
     model: nn.Module
     task: Task | None
-    transform: TableTransform | None = None
+    transform: TableTransform | Transform | None = None
 
     def outputs(self, data: Any) -> Array:
         """Return the raw outputs, (N, C).
 
         Args:
-            data: a path or frame of a table; else a tensor, an array, a tuple of inputs, or a loader of (x, y).
+            data: a source of the kind that was trained on (a path, a frame); else a tensor, an array, a tuple of
+                inputs, or a loader of (x, y).
         """
         self.model.eval()
         parts = [self._forward(x) for x in self._inputs(data)]
@@ -76,7 +78,8 @@ class Predictor:
 
     def _inputs(self, data: Any) -> Iterable[tuple[Tensor, ...]]:
         if self.transform is not None:
-            return [from_numpy(self.transform.apply(data), np.zeros(0, np.float32))[0]]
+            none = np.zeros(0, np.float32)
+            return (from_numpy(rows, none)[0] for rows in self.transform.batches(data))
         if isinstance(data, np.ndarray):
             data = torch.from_numpy(data)
         if isinstance(data, Tensor):
@@ -91,6 +94,6 @@ class Predictor:
         first = next(self.model.parameters(), torch.empty(0))
         floats = [t.to(first.dtype) if t.is_floating_point() else t for t in x]
         rows = torch.empty(len(floats[0]), 0)
-        batches = evaluation_batches(tuple(floats), rows, EVALUATION_ROWS)
+        batches = evaluation_batches(tuple(floats), rows, evaluation_rows(floats[0]))
         outputs = [self.model(*(t.to(first.device) for t in part)).float().cpu() for part, _ in batches]
         return torch.cat(outputs) if outputs else torch.empty(0, self.task.num_outputs if self.task else 1)

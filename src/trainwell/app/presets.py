@@ -45,6 +45,10 @@ def preset(name: str, task: Task, num_rows: int, inputs: InputSpec) -> Recipe:
     Raises:
         UsageError: there is no such preset.
     """
+    if inputs.kind != "table":
+        from trainwell.data.samples import KINDS
+
+        return KINDS[inputs.kind].recipe(name, task, num_rows, inputs)
     if name not in PRESETS:
         raise UsageError(
             f"--preset {name}: expected one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}"

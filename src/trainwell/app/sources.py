@@ -15,6 +15,7 @@ from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
     from trainwell.data import TableData, TableTransform
+    from trainwell.data.samples import SampleData, Transform
     from trainwell.engine.feed import XY
 
 
@@ -23,10 +24,11 @@ class Prepared:
     """Data that are ready for the engine.
 
     Args:
-        kind: `table`, `tensors` or `loaders`.
+        kind: `table`, `tensors`, `loaders`, or the name of a kind in `data/samples`.
         task: what is learned; `None` for a user's own loss on outputs of any shape.
         parts: train, val, test: tensors (x tuple, y) or loaders; a part may be missing.
         table: the prepared table, with transform, notes and raw frames; `None` for other kinds.
+        samples: what a kind of `data/samples` made ready, with its transform; `None` for others.
         source: how to have the data again, plain data for the run folder.
         fingerprint: hash of the content and the split.
     """
@@ -39,12 +41,15 @@ class Prepared:
     fingerprint: str = ""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[Any, ...] = ()
+    samples: SampleData | None = None
 
     @property
     def inputs(self) -> InputSpec | None:
         """The shape of a row, from which a family of ours can build a model."""
         if self.table is not None:
             return self.table.spec
+        if self.samples is not None:
+            return self.samples.spec
         if self.kind == "tensors":
             x = self.parts["train"][0]
             if len(x) == 1 and x[0].ndim == 2 and x[0].is_floating_point():
@@ -68,8 +73,9 @@ class Prepared:
         return (*numbers, *onehot)
 
     @property
-    def transform(self) -> TableTransform | None:
-        return self.table.transform if self.table is not None else None
+    def transform(self) -> TableTransform | Transform | None:
+        made = self.table or self.samples
+        return made.transform if made is not None else None
 
 
 def is_table(data: Any) -> bool:
@@ -95,9 +101,51 @@ def prepare(
         loss: the user's own loss.
         options: `val`, `test`, `task`, `metric`, `split_seed` and the options of tables.
     """
+    from trainwell.data.samples import kind_of
+
+    found = None if own_model else kind_of(data, target, options)
+    if found is not None:
+        return of_samples(found[0].prepare(data, target, options), data, target, options)
+    options = _of_tables(options)
     if is_table(data) and not (own_model and not isinstance(data, str | Path) and target is None):
         return _prepare_table(data, target, options)
     return _prepare_tensors(data, loss, options)
+
+
+def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those of other kinds.
+
+    Raises:
+        UsageError: one of those is given.
+    """
+    from trainwell.data.samples import KINDS
+
+    others = {"max_bad", *(name for kind in KINDS.values() for name in kind.options), "text"}
+    for name in others:
+        if options.get(name) not in (None, (), []):
+            raise UsageError(
+                f"the option '{name}' is for images, texts and sounds; these data are none of them."
+            )
+    return {name: value for name, value in options.items() if name not in others}
+
+
+def of_samples(made: SampleData, data: Any, target: str | None, options: Mapping[str, Any]) -> Prepared:
+    """Return what a kind of `data/samples` made ready, as the engine takes it."""
+    from trainwell.engine.feed import from_numpy
+
+    parts: dict[str, XY] = {name: from_numpy(x, y) for name, (x, y) in made.parts.items()}
+    source = _source(made.kind, data, target, options)
+    return Prepared(
+        made.kind, made.task, parts, None, source, made.fingerprint, made.provenance, made.notes, made
+    )  # fmt: skip
+
+
+def _source(kind: str, data: Any, target: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how to have the data again."""
+    source: dict[str, Any] = {"kind": kind, "target": target, **_kept(options)}
+    if isinstance(data, str | Path):
+        source["data"] = str(Path(data).resolve())
+    return source
 
 
 def _prepare_table(data: Any, target: str | None, options: Mapping[str, Any]) -> Prepared:
@@ -106,9 +154,7 @@ def _prepare_table(data: Any, target: str | None, options: Mapping[str, Any]) ->
 
     table = prepare_table(data, target, **options)
     parts: dict[str, XY] = {name: from_numpy(p.x, p.y) for name, p in table.splits.items()}
-    source: dict[str, Any] = {"kind": "table", "target": target, **_kept(options)}
-    if isinstance(data, str | Path):
-        source["data"] = str(Path(data).resolve())
+    source = _source("table", data, target, options)
     return Prepared(
         "table", table.task, parts, table, source, table.fingerprint, table.provenance, table.notes
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from trainwell.data.columns import ColumnType, typed
 from trainwell.data.encoders import CodeColumn, DateColumn, Encoder, NumericColumn, OneHotColumn
 from trainwell.data.read import Table, read_table
 from trainwell.values.errors import DataError, did_you_mean
-from trainwell.values.task import InputSpec
+from trainwell.values.task import InputSpec, Task
 
 FORMAT = 1
 ENCODERS: dict[str, type[Encoder]] = {
@@ -57,6 +57,17 @@ class TableTransform:
         """
         table = read_table(source)
         return self.encode(self.cells(table))
+
+    def batches(self, source: Any) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield the rows of a source, here in one block."""
+        yield self.apply(source)
+
+    def labelled(self, source: Any, task: Task) -> Iterator[tuple[tuple[np.ndarray, ...], np.ndarray]]:
+        """Yield the rows of a labelled source with their encoded targets, here in one block."""
+        from trainwell.data.table import load_part
+
+        part = load_part(source, self, task)
+        yield part.x, part.y
 
     def cells(self, table: Table) -> dict[str, Cells]:
         """Return the typed cells of every feature of a table."""

@@ -21,10 +21,12 @@ FAMILIES: dict[str, type[Family]] = {}
 class Family:
     """A kind of network, as a value: a frozen dataclass whose fields are doses.
 
-    A subclass gives `name` and `build`. All initial numbers are drawn from the given generator.
+    A subclass gives `name` and `build`, and `takes`: the kinds of data that it can read. All initial numbers are drawn
+    from the given generator. A field without a dose is a word that is not searched, such as the name of a file.
     """
 
     name: ClassVar[str] = ""
+    takes: ClassVar[tuple[str, ...]] = ("table",)
 
     def __init_subclass__(cls) -> None:
         other = FAMILIES.get(cls.name)
@@ -49,7 +51,7 @@ def build_model(
     """Build the network of a recipe.
 
     Raises:
-        RecipeError: there is no such family or it has no such parameter.
+        RecipeError: there is no such family, it has no such parameter, or it cannot read data of this kind.
     """
     if spec.family not in FAMILIES:
         near = did_you_mean(spec.family, FAMILIES)
@@ -57,7 +59,13 @@ def build_model(
             f"there is no model family '{spec.family}' (there are: {', '.join(FAMILIES)}).{near}"
         )
     family = FAMILIES[spec.family]
-    known = doses_of(family)
+    if inputs.kind not in family.takes:
+        fit = ", ".join(n for n, f in FAMILIES.items() if inputs.kind in f.takes)
+        raise RecipeError(
+            f"the family '{spec.family}' reads {' and '.join(family.takes)} data, these are of the kind {inputs.kind}; "
+            f"take one of: {fit}."
+        )
+    known = [f.name for f in dataclasses.fields(family)]
     for key, _ in spec.params:
         if key not in known:
             raise RecipeError(f"model '{spec.family}' has no parameter '{key}'.{did_you_mean(key, known)}")

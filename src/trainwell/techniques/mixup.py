@@ -34,6 +34,8 @@ class Mixup(Technique):
 
     def batch(self, batch: Batch, generator: torch.Generator) -> None:
         y = batch.y
+        if batch.x[0].element_size() == 1:  # pixels as bytes
+            batch.x = tuple(x.float() if x.element_size() == 1 else x for x in batch.x)
         rows = y.ndim - 2 if y.is_floating_point() else y.ndim - 1
         like = batch.x[0] if batch.x[0].is_floating_point() else batch.x[0][:0].float()
         draws = uniform(generator, 2, like)

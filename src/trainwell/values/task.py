@@ -57,21 +57,28 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
-    """The shape of one table row as the model sees it: `x = (floats,)` or `x = (floats, codes)`.
+    """The shape of one row as the model sees it. A table row is `x = (floats,)` or `x = (floats, codes)`.
 
     Args:
         num_numeric: leading columns of `floats` (N, num_numeric + num_onehot) that are scaled numbers.
         num_onehot: the columns of `floats` after them: one-hot categories and missing flags, in {0, 1} or {-1, 1}.
         cardinalities: for each column of `codes` (int64, N x C) the number of codes; code 0 is missing or unseen.
+        kind: `table`, or the kind of data that a row is: `image`, `text`, `audio`.
+        shape: of one row of such a kind: (channels, height, width) of an image, (tokens,) of a text.
+        vocabulary: number of tokens of a text.
     """
 
-    num_numeric: int
+    num_numeric: int = 0
     num_onehot: int = 0
     cardinalities: tuple[int, ...] = ()
+    kind: str = "table"
+    shape: tuple[int, ...] = ()
+    vocabulary: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> InputSpec:
-        return cls(data["num_numeric"], data["num_onehot"], tuple(data["cardinalities"]))
+        held: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in data.items()}
+        return cls(**held)

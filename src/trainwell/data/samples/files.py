@@ -1,0 +1,381 @@
+"""Where encoded items come from: a folder per class, a folder or archive with a table, a table with bytes or names."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainwell.data.notes import Note, info, named
+from trainwell.data.read import SUFFIXES, read_table
+from trainwell.values.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_FILE_BYTES = 256 << 20
+"""A larger file is no single item; it is named and skipped."""
+PART_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+PART_COLUMNS = ("split", "part", "subset", "set")
+PEEK_ROWS = 64
+
+
+class BadItem(Exception):
+    """An item that cannot be used; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """The encoded items of one source.
+
+    Args:
+        names: of each item, for messages.
+        read: index -> the bytes of an item; raises BadItem.
+        labels: (N,) array or Series, or None where there are none.
+        target: name of what the labels are.
+        parts: (N,) of `train`, `val`, `test`; None where the source does not say.
+        columns: further columns by name.
+        where: the source, in words.
+    """
+
+    names: Sequence[str]
+    read: Callable[[int], bytes]
+    where: str
+    labels: Any = None
+    target: str = "class"
+    parts: np.ndarray | None = None
+    columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Tree:
+    """The files of a folder or a .zip archive, by their names in it; nothing is unpacked to the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.is_dir():
+            self._zip = None
+            names = list(_walk(path))
+        else:
+            try:
+                self._zip = zipfile.ZipFile(path)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise DataError(f"{path} cannot be read as a zip archive: {error}.") from None
+            names = [n for n in self._zip.namelist() if not n.endswith("/") and not _is_hidden(n)]
+        self.root = _common_root(names) if self._zip is not None else ""
+        self.names = sorted(n[len(self.root) :] for n in names)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            BadItem: it is too large, no regular file, or cannot be read.
+        """
+        try:
+            if self._zip is not None:
+                entry = self._zip.getinfo(self.root + name)
+                _check_size(entry.file_size)
+                return self._zip.read(entry)
+            return read_file(self.path / name)
+        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, NotImplementedError) as error:
+            raise BadItem(f"cannot be read: {error}") from None
+
+
+def _walk(path: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
+        inner = Path(folder).relative_to(path)
+        yield from ((inner / f).as_posix() for f in sorted(files) if not f.startswith("."))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(p.startswith((".", "__MACOSX")) for p in name.split("/"))
+
+
+def _common_root(names: Sequence[str]) -> str:
+    """Return the folder that holds everything, with its slash, or nothing."""
+    firsts = {n.split("/", 1)[0] + "/" for n in names}
+    return firsts.pop() if len(firsts) == 1 and all("/" in n for n in names) else ""
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise BadItem(f"holds {size >> 20} MiB, more than {MAX_FILE_BYTES >> 20} MiB")
+    if size == 0:
+        raise BadItem("is empty")
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        BadItem: it is too large, empty or no regular file. OSError: it cannot be read.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BadItem("is no regular file")
+    _check_size(found.st_size)
+    return path.read_bytes()
+
+
+def is_tree(source: Any) -> bool:
+    """Whether the source is a folder or a .zip archive."""
+    if not isinstance(source, str | Path):
+        return False
+    path = Path(source)
+    return path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file())
+
+
+def peek(source: Any) -> pd.DataFrame | None:
+    """Return the first rows of a table, or None if it is none or cannot be read; the reader then says why."""
+    if hasattr(source, "columns"):
+        return source.head(PEEK_ROWS).to_pandas() if hasattr(source, "to_pandas") else source.head(PEEK_ROWS)
+    if not isinstance(source, str | Path) or not str(source).lower().endswith(SUFFIXES):
+        return None
+    try:
+        return _head(Path(source))
+    except Exception:
+        return None
+
+
+def _head(path: Path) -> pd.DataFrame | None:
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        batch = next(pq.ParquetFile(path).iter_batches(PEEK_ROWS), None)
+        return None if batch is None else batch.to_pandas()
+    import pandas as pd
+
+    return pd.read_csv(path, nrows=PEEK_ROWS, sep=None, engine="python")
+
+
+def encoded(cell: Any) -> bytes | None:
+    """Return the bytes of a cell that holds some, also in the form {"bytes": ..., "path": ...}."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("bytes")
+    return bytes(cell) if isinstance(cell, bytes | bytearray | memoryview) else None
+
+
+def bytes_column(frame: pd.DataFrame | None, is_ours: Callable[[bytes], bool]) -> str:
+    """Return the name of the column whose cells hold encoded items; empty if there is none."""
+    if frame is None:
+        return ""
+    for name in frame.columns:
+        cells = [encoded(c) for c in frame[name].tolist()] if frame[name].dtype == object else []
+        held = [c for c in cells if c]
+        if held and 2 * sum(is_ours(c) for c in held) > len(held):
+            return str(name)
+    return ""
+
+
+def names_column(frame: pd.DataFrame | None, exists: Callable[[str], bool], suffixes: Sequence[str]) -> str:
+    """Return the name of the column whose cells name files of ours that exist; empty if there is none."""
+    if frame is None:
+        return ""
+    for name in frame.columns:
+        cells = [c for c in frame[name].tolist() if isinstance(c, str)]
+        ours = [c for c in cells if c.lower().endswith(tuple(suffixes))]
+        if 2 * len(ours) > len(frame) and any(exists(c) for c in ours):
+            return str(name)
+    return ""
+
+
+def items_of_tree(
+    tree: Tree, target: str | None, suffixes: Sequence[str], wanted: Sequence[str] = ()
+) -> Items | None:
+    """Return the items of a folder or archive: by a table in it, else by the folder that each file lies in.
+
+    Args:
+        wanted: names of further columns to keep of a table.
+    """
+    for name in tree.names:
+        if name.count("/") <= 1 and name.lower().endswith(SUFFIXES):
+            found = _by_table(tree, name, target, suffixes, wanted)
+            if found is not None:
+                return found
+    files = [n for n in tree.names if n.lower().endswith(tuple(suffixes))]
+    return _by_folder(tree, files) if files else None
+
+
+def _by_table(
+    tree: Tree, name: str, target: str | None, suffixes: Sequence[str], wanted: Sequence[str]
+) -> Items | None:
+    """Return the items that a table in the tree names, or None if it names none."""
+    known = set(tree.names)
+    frame, place = _frame_in(tree, name), _place_of(name.rpartition("/")[0], known)
+    column = names_column(frame.head(PEEK_ROWS), lambda c: place(c) in known, suffixes)
+    if not column:
+        return None
+    return items_of_frame(
+        frame, column, target, f"{tree.path}/{name}", lambda cell: tree.read(place(cell)), wanted
+    )
+
+
+def _frame_in(tree: Tree, name: str) -> pd.DataFrame:
+    import io
+
+    import pandas as pd
+
+    data = io.BytesIO(tree.read(name))
+    return (
+        pd.read_parquet(data)
+        if name.endswith(".parquet")
+        else pd.read_csv(data, sep=None, engine="python", dtype_backend="numpy_nullable")
+    )
+
+
+def _place_of(base: str, known: set[str]) -> Callable[[str], str]:
+    """Return what makes the name in the tree from a cell: relative to the table, or to the top."""
+
+    def place(cell: str) -> str:
+        beside = f"{base}/{cell}" if base else cell
+        return beside.removeprefix("./") if beside in known else cell.removeprefix("./")
+
+    return place
+
+
+def _by_folder(tree: Tree, files: Sequence[str]) -> Items:
+    paths = [f.split("/")[:-1] for f in files]
+    firsts = {p[0] for p in paths if p}
+    parts: np.ndarray | None = None
+    if (
+        firsts
+        and all(f.lower() in PART_WORDS for f in firsts)
+        and any(PART_WORDS[f.lower()] == "train" for f in firsts)
+    ):
+        parts = np.array([PART_WORDS[p[0].lower()] if p else "train" for p in paths])
+        paths = [p[1:] for p in paths]
+    labels: Any = np.array([p[0] if p else "" for p in paths], object)
+    other = len(tree.names) - len(files)
+    notes = [info("passed_over", f"{other} other files in {tree.path} are passed over")] if other else []
+    bare = int((labels == "").sum())
+    if bare == len(files):
+        labels = None  # no folders: rows to predict
+    elif bare:
+        first = files[int(np.argmax(labels == ""))]
+        raise DataError(
+            f"{tree.path}: {bare} files lie in no class folder, e.g. {first}; put each into the folder of its "
+            "class, or give a table with the columns file and label."
+        )
+    return Items(
+        files, lambda i: tree.read(files[i]), str(tree.path), labels, "class", parts, {}, tuple(notes)
+    )
+
+
+def items_of_frame(
+    frame: pd.DataFrame,
+    column: str,
+    target: str | None,
+    where: str,
+    read: Callable[[Any], bytes],
+    wanted: Sequence[str] = (),
+) -> Items:
+    """Return the items of a table.
+
+    Args:
+        column: what holds the items or their names.
+        target: the column of the labels; None takes the only one that is left.
+        read: cell -> bytes.
+        wanted: names of further columns to keep.
+    """
+    parts, part_column = _parts_of(frame)
+    rest = [str(c) for c in frame.columns if str(c) not in (column, part_column, *wanted)]
+    if target is None and len(rest) == 1:
+        target = rest[0]
+    if target is not None and target not in frame.columns:
+        hint = did_you_mean(target, rest)
+        raise UsageError(f"--target: {where} has no column '{target}' (it has: {', '.join(rest)}).{hint}")
+    cells = frame[column].tolist()
+    names = [c if isinstance(c, str) else f"row {i} (from 0)" for i, c in enumerate(cells)]
+
+    def read_cell(i: int) -> bytes:
+        cell = cells[i]
+        if cell is None or cell != cell:
+            raise BadItem("is missing")
+        return read(cell)
+
+    notes = []
+    left = [c for c in rest if c != target]
+    if left:
+        notes.append(info("dropped", f"columns passed over: {named(left)}"))
+    if parts is not None:
+        counts = ", ".join(
+            f"{n} {int((parts == n).sum())}" for n in ("train", "val", "test") if (parts == n).any()
+        )
+        notes.append(info("parts", f"the parts are those of the column '{part_column}': {counts}"))
+    columns = {c: frame[c] for c in wanted}
+    labels = frame[target] if target is not None else None
+    return Items(names, read_cell, where, labels, target or "", parts, columns, tuple(notes))
+
+
+def _parts_of(frame: pd.DataFrame) -> tuple[np.ndarray | None, str]:
+    """Return the part of every row and the column that says it, where one does."""
+    for name in frame.columns:
+        if str(name).lower() not in PART_COLUMNS:
+            continue
+        words = [str(v).lower() for v in frame[name].tolist()]
+        if set(words) <= set(PART_WORDS) and {PART_WORDS[w] for w in words} > {"train"}:
+            return np.array([PART_WORDS[w] for w in words]), str(name)
+    return None, ""
+
+
+def items_of(
+    source: Any,
+    target: str | None,
+    suffixes: Sequence[str],
+    is_ours: Callable[[bytes], bool],
+    wanted: Sequence[str] = (),
+) -> Items:
+    """Return the items of a source that holds encoded files.
+
+    Raises:
+        UsageError: a column is missing. DataError: there is no item.
+    """
+    if is_tree(source):
+        tree = Tree(Path(source))
+        found = items_of_tree(tree, target, suffixes, wanted)
+        if found is None:
+            few = ", ".join(tree.names[:5]) or "nothing"
+            raise DataError(f"{source} holds no file that ends in {', '.join(suffixes)} (it holds {few}).")
+        return found
+    if isinstance(source, str | Path) and str(source).lower().endswith(tuple(suffixes)):
+        path = Path(source)
+        return Items([str(path)], lambda i: read_file(path), str(path))
+    frame = _frame(source)
+    where = str(source) if isinstance(source, str | Path) else "the data frame"
+    column = bytes_column(frame.head(PEEK_ROWS), is_ours)
+    if column:
+        return items_of_frame(frame, column, target, where, lambda c: encoded(c) or b"", wanted)
+    base = Path(source).parent if isinstance(source, str | Path) else Path()
+    column = names_column(frame.head(PEEK_ROWS), lambda c: (base / c).exists(), suffixes)
+    if not column:
+        raise DataError(f"{where} has no column of files or of encoded bytes.")
+    return items_of_frame(frame, column, target, where, lambda c: _read_named(base / c), wanted)
+
+
+def _read_named(path: Path) -> bytes:
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise BadItem(f"cannot be read: {error.strerror}") from None
+
+
+def _frame(source: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if isinstance(source, str | Path) and str(source).lower().endswith(".parquet"):
+        return pd.read_parquet(source)
+    table = read_table(source)
+    return pd.DataFrame(dict(table.columns))

@@ -1,0 +1,148 @@
+"""What a kind of data is, the registry of kinds, and how the kind of a source is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from trainwell.data.notes import Note
+from trainwell.values.errors import DataError, RecipeError, UsageError, did_you_mean
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import InputSpec, Task
+
+KINDS: dict[str, type[Kind]] = {}
+"""Every kind by name; filled when the classes are made."""
+
+TRANSFORMS: dict[str, type[Transform]] = {}
+"""Every transform by the name of its kind, to read it back; filled by `register_transform`."""
+
+Arrays = tuple[np.ndarray, ...]
+
+
+class Transform(Protocol):
+    """What turns a source into the arrays of a model; plain data on disk."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """The shape of a row."""
+        ...
+
+    def batches(self, source: Any) -> Iterator[Arrays]:
+        """Yield the rows of a source in order, in blocks that fit into memory."""
+        ...
+
+    def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
+        """Yield the rows of a labelled source in order with their encoded targets."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Transform: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleData:
+    """Data of a kind that are ready to be trained on.
+
+    Args:
+        kind: the name of the kind.
+        task, transform: what is learned, and what turns other sources into rows.
+        parts: train, val and, unless there is none, test: the inputs, a tuple of (N, ...), and the target.
+        provenance: how each part was made; plain data.
+        fingerprint: a hash of contents, labels and the rows of each part.
+        notes: everything that was inferred, skipped or suspected.
+    """
+
+    kind: str
+    task: Task
+    transform: Transform
+    parts: dict[str, tuple[Arrays, np.ndarray]]
+    provenance: dict[str, Any]
+    fingerprint: str
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def spec(self) -> InputSpec:
+        return self.transform.spec
+
+
+class Kind:
+    """A kind of data. A subclass is one file in this package.
+
+    Class attributes:
+        name: what the user reads.
+        options: options of the data that it takes beside those of every kind.
+    """
+
+    name: ClassVar[str] = ""
+    options: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        other = KINDS.get(cls.name)
+        if other is not None and other.__module__ != cls.__module__:
+            raise RecipeError(f"two kinds are called '{cls.name}': {other.__module__} and {cls.__module__}.")
+        KINDS[cls.name] = cls
+
+    @classmethod
+    def claims(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> str:
+        """Say why the source is of this kind, in words; empty if it is not. Looks, and reads little."""
+        raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> SampleData:
+        """Read, check, split and decode a source that this kind claims."""
+        raise NotImplementedError
+
+    @classmethod
+    def recipe(cls, preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:
+        """Return the default recipe: a model family of this kind and how to train it."""
+        raise NotImplementedError
+
+
+COMMON = ("val", "test", "task", "metric", "split_seed", "val_fraction", "test_fraction", "group", "max_bad")
+"""Options that every kind takes."""
+
+
+def kind_of(source: Any, target: str | None, options: Mapping[str, Any]) -> tuple[type[Kind], str] | None:
+    """Return the kind that claims a source and why, or None for tables and tensors.
+
+    Raises:
+        UsageError: an option is given that the kind does not take.
+    """
+    for kind in KINDS.values():
+        reason = kind.claims(source, target, options)
+        if reason:
+            _check_options(kind, options)
+            return kind, reason
+    return None
+
+
+def _check_options(kind: type[Kind], options: Mapping[str, Any]) -> None:
+    known = (*COMMON, *kind.options)
+    for key, value in options.items():
+        if key not in known and value not in (None, (), [], "warn"):
+            raise UsageError(
+                f"the option '{key}' does not apply to data of the kind {kind.name} (it takes: "
+                f"{', '.join(known)}).{did_you_mean(key, known)}"
+            )
+
+
+def register_transform(name: str, kind: type[Any]) -> None:
+    """Let `transform_of` read transforms of this name."""
+    TRANSFORMS[name] = kind
+
+
+def transform_of(data: Mapping[str, Any]) -> Transform:
+    """Make the transform that `to_dict` described; its `kind` says which.
+
+    Raises:
+        DataError: the kind is unknown.
+    """
+    name = str(data.get("kind"))
+    if name not in TRANSFORMS:
+        raise DataError(f"a transform of the kind '{name}' is unknown here; update trainwell to read it.")
+    return TRANSFORMS[name].from_dict(data)

@@ -1,0 +1,81 @@
+"""Images from the folder to the prediction."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trainwell as tw
+from tests.conftest import shared_data
+from tests.images.samples import class_folders, picture
+from trainwell.app.cli import run_command
+from trainwell.values.errors import DataError, RecipeError
+
+QUICK = {
+    "settings_": {"model.width": 4, "batch_size": 16},
+    "without": ("flip",),
+    "budget": "6ep",
+    "watch": False,
+}
+
+
+def test_fit_predict_evaluate_and_resume_a_folder(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 40)
+    run = tw.fit(root, out=tmp_path / "run", **QUICK)
+    assert run.task is not None and run.task.classes == ("left", "right")
+    assert run.score > 0.9
+    read = tw.load(tmp_path / "run")
+    assert read.predict(root / "left").tolist() == run.predict(root / "left").tolist()
+    assert tw.evaluate(read, root)["accuracy"] > 0.9
+    longer = tw.resume(tmp_path / "run", budget="8ep", watch=False)
+    assert len(longer.history) == 8
+    files = tw.export(longer, tmp_path / "served")
+    assert any(f.name == "model.json" for f in files)
+    served = tw.load(tmp_path / "served")
+    assert np.array_equal(served.predict_proba(root), longer.predict_proba(root))
+
+
+def test_arrays_of_bytes_are_images() -> None:
+    y = np.arange(80) % 2
+    x = np.stack([picture(int(label), i) for i, label in enumerate(y)])
+    run = tw.fit((x, y), out=False, **QUICK)
+    assert run.recipe.model.family == "cnn"
+    assert (run.predict(x) == y).mean() > 0.9
+
+
+def test_a_broken_file_in_a_prediction_is_an_error(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    run = tw.fit(root, out=False, **QUICK)
+    (root / "left" / "zz.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"left/zz\.png is no image"):
+        run.predict(root)
+
+
+def test_a_family_of_tables_is_refused(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    with pytest.raises(
+        RecipeError, match="'tabm' reads table data, these are of the kind image; take one of: cnn"
+    ):
+        tw.fit(root, out=False, settings_={"model": "tabm"}, watch=False)
+
+
+def test_the_command_fits_a_zip_of_real_photographs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = shared_data("clothing10_small.zip")
+    words = ["fit", str(archive), "--size", "16", "--budget", "1ep", "--set", "model.width=4", "--no-watch"]
+    assert run_command([*words, "--out", str(tmp_path / "run"), "--quiet", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["scores"].keys() == {"val", "test"}
+
+
+def test_cifar_files_have_the_parts_of_their_column() -> None:
+    run = tw.fit(
+        shared_data("cifar10_jpeg_10k.parquet"), "label", out=False, budget="0.05ep", watch=False,
+        settings_={"model.width": 2, "batch_size": 256},
+    )  # fmt: skip
+    told = next(n.message for n in run.notes if n.code == "parts")
+    assert "train 10000, test 2000" in told
