@@ -22,6 +22,7 @@ from trainwell.values.errors import RunError
 
 EVENTS = (
     "started", "epoch", "checkpoint", "warning", "interrupted", "resumed", "stopped", "finished", "failed",
+    "study", "asked", "told",
 )  # fmt: skip
 """Everything that a journal may tell."""
 
