@@ -29,6 +29,7 @@ def main() -> None:
         "--root", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "faultbench"
     )
     parser.add_argument("--own", action="store_true", help="our own cases in place of faultbench's")
+    parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
     parser.add_argument("--prove", action="store_true", help="only show by how much each repair helps")
     parser.add_argument("--dump", type=Path, help="a folder for the traces of every run")
     parser.add_argument("--out", type=Path)
@@ -37,7 +38,11 @@ def main() -> None:
     from faultbench import core, runner  # type: ignore[import-not-found]
 
     core.one_thread()
-    cases = _own_cases(args.names) if args.own else core.load_cases(args.names or runner.names_of(args.split))
+    cases = (
+        _ours(args)
+        if args.own or args.mutations
+        else core.load_cases(args.names or runner.names_of(args.split))
+    )
     if args.prove:
         _prove(cases, args.seeds)
         return
@@ -53,11 +58,13 @@ def main() -> None:
         args.out.write_text(json.dumps(rows, indent=1))
 
 
-def _own_cases(names: list[str]) -> list[Any]:
-    from benchmarks import own_faults, own_healthy
+def _ours(args: argparse.Namespace) -> list[Any]:
+    from benchmarks import mutations, own_faults, own_healthy
 
     assert own_healthy.healthy
-    return [case for case in own_faults.OWN if not names or case.name in names]
+    if args.mutations:
+        return mutations.cases(args.names)
+    return [case for case in own_faults.OWN if not args.names or case.name in args.names]
 
 
 def _prove(cases: list[Any], seeds: int) -> None:

@@ -1,1 +1,5 @@
-"""Room: see docs/architecture.md."""
+"""One file per ailment: traces -> finding or None; numpy only."""
+
+from trainwell.rules.diagnosis import diagnose
+
+__all__ = ["diagnose"]

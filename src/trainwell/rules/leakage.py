@@ -26,7 +26,11 @@ class Leakage(Rule):
                 f"{100 * near:.0f} % of the validation rows are almost copies of a training row. ",
                 "keep all rows of one origin (person, document, augmentation) in one part of the split")  # fmt: skip
         lone, without = view.number("lone_score", 0.0), view.number("learnable_without", 1.0)
-        if lone > 0.97 and without < 0.7 * view.number("learnable", 0.0) and view.number("x_columns", 0) > 2:
+        if (
+            lone > 0.97
+            and without < 0.7 * view.number("learnable_with", 0.0)
+            and view.number("x_columns", 0) > 2
+        ):
             return self._finding("S", 0.8, Reading("lone_score", lone, 0.97),
                 "One column alone nearly gives the answer, and without it all others together say far less. ",
                 "check whether that column is known at the time of prediction; drop it if not")  # fmt: skip

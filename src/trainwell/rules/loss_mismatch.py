@@ -82,7 +82,7 @@ class LossMismatch(Rule):
         """Outputs that cannot reach their targets, or scores that are squeezed before they are squeezed again."""
         low, high = view.get("out_min").values, view.get("out_max").values
         name, last = str(view.fact("loss_name")), _last_kind(view)
-        if low.size < 3:
+        if min(low.size, high.size) < 3:
             return None
         bottom, top = float(np.nanmin(low)), float(np.nanmax(high))
         squeezed = last in BOUNDED or (bottom >= 0 and top <= 1 and low.size >= 8)
@@ -100,7 +100,7 @@ class LossMismatch(Rule):
         ):
             return (f"The scores pass through {last} before the softmax, so that they cannot move freely.",
                     "drop the last activation", Reading("out_min", bottom, BOUNDED[last][0], ">="), 0.85)  # fmt: skip
-        if name == "binary_cross_entropy" and np.nanmax(high - low) <= 1e-6:
+        if name == "binary_cross_entropy" and np.nanmax(high[-low.size :] - low[-high.size :]) <= 1e-6:
             return ("All outputs are equal: a softmax over one output is always 1.",
                     "use a sigmoid for one output", Reading("out_max - out_min", 0.0, 1e-6, "<"), 0.97)  # fmt: skip
         if view.kind == "regression":
@@ -159,7 +159,7 @@ class LossMismatch(Rule):
         descent = view.get("descent").values
         descent = descent[np.isfinite(descent)]
         losses = view.get("train_loss").values
-        if descent.size < 8 or losses.size < 20 or view.get("stale_grad").values.mean() > 0.5:
+        if descent.size < 8 or losses.size < 20 or view.share("stale_grad") > 0.5:
             return None
         up = float((descent < -0.02).mean())
         n = max(4, losses.size // 10)

@@ -32,6 +32,12 @@ class View:
     def fact(self, name: str, default: Any = None) -> Any:
         return self.traces.fact(name, default)
 
+    def share(self, signal: str) -> float:
+        """Return the mean of a series over what is finite in it; 0 where nothing is."""
+        values = self.get(signal).values
+        values = values[np.isfinite(values)]
+        return float(values.mean()) if values.size else 0.0
+
     def number(self, name: str, default: float = math.nan) -> float:
         return self.traces.number(name, default)
 

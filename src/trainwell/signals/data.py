@@ -26,6 +26,8 @@ class DataFacts(Family):
         Signal("data", "facts of the rows seen", cadence="once", cost="one pass over 700 rows"),
     )
 
+    is_late = True
+
     def close(self, scene: Scene, record: Record) -> None:
         facts = scene.facts
         batches = scene.train
@@ -47,7 +49,10 @@ class DataFacts(Family):
             facts |= rows.scale_facts(x) | rows.odd_facts(x[keep])
         if y is not None and y.ndim == 1 and len(y) == len(x) and len(keep) >= 60 and y.std() > 0:
             some = np.random.default_rng(0).permutation(len(keep))  # rows may come sorted
-            facts |= witness.label_facts(x[keep][some], y[keep][some], tokens, classes)
+            rows_, labels = x[keep][some], y[keep][some]
+            facts |= witness.column_facts(rows_, labels, tokens, classes)
+            if not scene.is_sound:
+                facts |= witness.label_facts(rows_, labels, tokens, classes)
         if scene.val:
             self._versus_validation(scene, x[keep], y, tokens)
 

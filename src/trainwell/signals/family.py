@@ -28,9 +28,11 @@ class Family:
 
     Class attributes:
         signals: what it can measure.
+        is_late: whether it closes after the others, for it depends on how well the run went.
     """
 
     signals: ClassVar[tuple[Signal, ...]] = ()
+    is_late: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -65,4 +67,4 @@ def families(needed: Iterable[str]) -> list[Family]:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     kinds: dict[type[Family], Any] = {REGISTRY[name]: None for name in sorted(needed) if name in REGISTRY}
-    return [kind() for kind in kinds]
+    return sorted((kind() for kind in kinds), key=lambda family: family.is_late)

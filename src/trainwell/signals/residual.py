@@ -21,8 +21,12 @@ class Residual(Family):
         Signal("residual", "explained variance", cadence="once", cost="a kernel ridge regression"),
     )
 
+    is_late = True
+
     def close(self, scene: Scene, record: Record) -> None:
         facts = scene.facts
+        if scene.is_sound:
+            return
         if scene.val and scene.last_val:
             batches = [b for b in scene.val if b.step < len(scene.last_val)]
             results = [scene.last_val[b.step] for b in batches]

@@ -54,6 +54,8 @@ class Scene:
     evaluate: Callable[[Batch], dict[str, Any]] | None = None
     loss_of: Callable[[Batch], Tensor] | None = None
     train_modes: list[bool] = dataclasses.field(default_factory=list)
+    is_sound: bool = False
+    """At the end: whether the run is solved in training and validation, so that costly questions can be left out."""
 
     @property
     def facts(self) -> dict[str, Any]:

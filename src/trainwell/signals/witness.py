@@ -14,10 +14,13 @@ from trainwell.signals import rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MAX_ROWS, TRIAL_ROWS = 600, 200
+MAX_ROWS, TRIAL_ROWS = 400, 160
 """Rows that are judged, and rows on which the kernel is chosen."""
 
 RIDGES = (0.03, 0.3, 3.0)
+TELLING = 0.95
+"""A single column that tells the labels so well is looked into."""
+
 BANDS = (1.0, 4.0)
 """Squared distances are counted in medians; 4 is a kernel half as wide."""
 
@@ -85,8 +88,20 @@ def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, fl
     facts = {"learnable": learnable, "label_rows": float(len(y))}
     if classes and targets.shape[1] > 1:
         facts |= _errors(guess, targets)
-    if not tokens and x.shape[1] > 2:
-        facts |= _lone_column(x, targets, learnable)
+    return facts
+
+
+def column_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, float]:
+    """Return how well the best single column tells the labels, and what is learnable with and without it."""
+    x, y = x[:MAX_ROWS], y[:MAX_ROWS]
+    if tokens or x.shape[1] < 3:
+        return {}
+    targets = _hot(y) if classes else y.reshape(-1, 1)
+    score, column = _lone_column(x, targets)
+    facts = {"lone_score": score}
+    if score > TELLING:
+        facts["learnable_with"], _ = testify(views(x, False), targets)
+        facts["learnable_without"], _ = testify(views(np.delete(x, column, 1), False), targets)
     return facts
 
 
@@ -106,31 +121,28 @@ def _errors(guess: Array, targets: Array) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _lone_column(x: Array, targets: Array, learnable: float) -> dict[str, float]:
-    """Return how well the best single column tells the targets, and what is learnable without it."""
-    centred = np.argsort(np.argsort(x, 0, kind="stable"), 0, kind="stable").astype(float)
-    centred -= centred.mean(0)
+def _lone_column(x: Array, targets: Array) -> tuple[float, int]:
+    """Return the best column and how well it tells the targets: the AUC of a class, or the rank correlation."""
+    ranks = _ranks(x)
     best, column = 0.0, 0
     for k in range(targets.shape[1]):
-        t = targets[:, k] - targets[:, k].mean()
-        if not t.any():
-            continue
-        if targets.shape[1] > 1:  # area under the curve of one class against the rest
+        if targets.shape[1] > 1:
             inside = targets[:, k] > 0
             if min(inside.sum(), (~inside).sum()) < 10:
                 continue
-            gap = np.abs(centred[inside].mean(0) - centred[~inside].mean(0)) / len(x)
-            score = 0.5 + gap
+            score = 0.5 + np.abs(ranks[inside].mean(0) - ranks[~inside].mean(0)) / len(x)
         else:
-            ranks = np.argsort(np.argsort(t, kind="stable"), kind="stable").astype(float)
-            ranks -= ranks.mean()
-            score = np.abs(centred.T @ ranks) / np.sqrt((centred**2).sum(0) * (ranks**2).sum() + 1e-300)
+            t = _ranks(targets[:, k])
+            score = np.abs(ranks.T @ t) / np.sqrt((ranks**2).sum(0) * (t**2).sum() + 1e-300)
         if float(score.max()) > best:
             best, column = float(score.max()), int(score.argmax())
-    facts = {"lone_score": best, "learnable_without": learnable}
-    if best > 0.95:
-        facts["learnable_without"], _ = testify(views(np.delete(x, column, 1), False), targets)
-    return facts
+    return best, column
+
+
+def _ranks(x: Array) -> Array:
+    """Return the ranks of each column about their mean."""
+    ranks = np.argsort(np.argsort(x, 0, kind="stable"), 0, kind="stable").astype(float)
+    return ranks - ranks.mean(0)
 
 
 def residual_facts(x: Array, residual: Array, tokens: bool) -> dict[str, float]:

@@ -59,7 +59,7 @@ class Ledger:
     def _add_losses(self, steps: list[int], values: list[Any]) -> None:
         """Average the losses of one window: with accumulation a step has several."""
         marks = np.asarray(steps)
-        numbers = np.asarray([float(np.mean(v)) for v in values])
+        numbers = np.asarray(values, np.float64)
         unique, place = np.unique(marks, return_inverse=True)
         means = np.bincount(place, numbers) / np.bincount(place)
         self.traces.extend("train_loss", unique.tolist(), means.tolist())
@@ -69,6 +69,8 @@ def _fetch(tensors: list[Tensor]) -> list[Any]:
     if not tensors:
         return []
     flat = torch.cat([t.reshape(-1).float() for t in tensors]).cpu().numpy()
+    if len(flat) == len(tensors) and all(t.dim() == 0 for t in tensors):
+        return flat.tolist()  # type: ignore[no-any-return]
     ends = np.cumsum([t.numel() for t in tensors])
     parts = np.split(flat, ends[:-1])
     return [

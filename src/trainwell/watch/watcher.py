@@ -80,8 +80,9 @@ class Watch:
         self._val: list[dict[str, Any]] = []
         self._val_rows, self._val_capturing, self._val_training = 0, True, False
         self._val_phases = 0
-        self._rows_seen = 0
+        self._kept_rows = self._kept_values = 0
         self._lr: Any = None
+        self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
         self._t_step = self._t_forward = 0.0
         self._findings: tuple[int, list[Finding]] | None = None
         self._started = time.perf_counter()
@@ -152,11 +153,13 @@ class Watch:
             where = error.__traceback__
             while where is not None and where.tb_next is not None:
                 where = where.tb_next
+            told = "watch_error" in self.traces.facts
             line = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
             self.traces.facts["watch_error"] = f"{type(error).__name__}: {error} ({line})"[:300]
-            self.say(
-                f"trainwell: the watcher stopped, the training goes on ({type(error).__name__}: {error}, {line})"
-            )
+            if not told:
+                self.say(
+                    f"trainwell: the watcher stopped, the training goes on ({type(error).__name__}: {error}, {line})"
+                )
             return None
 
     def _on_step_guarded(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -250,15 +253,14 @@ class Watch:
             self._stale = (torch.stack(norms).max() > 0).float() if norms else torch.zeros(())
 
     def _capture(self, forward: Forward, call: LossCall) -> None:
-        scene = self.scene
-        kept = sum(b.forward.rows for b in scene.train)
-        if forward.rows and forward.tensors and (not scene.train or forward is not scene.train[-1].forward):
-            scene.train.append(Batch(_kept(forward, call), [], self._step))
-            scene.train[-1].calls = scene.train[-1].forward.calls
-            kept += forward.rows
-        values = sum(b.x.numel() for b in scene.train)
+        rows = forward.rows
+        if rows:
+            kept = _kept(forward, call)
+            self.scene.train.append(Batch(kept, kept.calls, self._step))
+            self._kept_rows += rows
+            self._kept_values += self.scene.train[-1].x.numel()
         limit = int(self.traces.facts.get("rows_per_epoch") or MAX_ROWS)
-        if kept >= min(MAX_ROWS, limit) or values > MAX_VALUES:
+        if self._kept_rows >= min(MAX_ROWS, limit) or self._kept_values > MAX_VALUES:
             self._capturing = False
 
     def _on_val_loss(self, call: LossCall, forward: Forward | None) -> None:
@@ -331,9 +333,9 @@ class Watch:
             self._ledger.at(self._step)("lr", float(lr))
         self._open = None
         self._looking = self._step >= self._schedule.next
-        if self._looking or looked or self._capturing:
+        if self._looking or looked or self._capturing or self._validation_may_come():
             self._arm()
-        elif self._root_handles and not (self._val_phases == 0 and self._epoch_is_over()):
+        elif self._root_handles:
             self._disarm()
         self._ledger.flush_if_full()
         self._t_forward = 0.0
@@ -437,10 +439,9 @@ class Watch:
         """The loss of a kept batch with the copy as it stands, in its modes as they are."""
         return self.scene.replica.run(batch.forward, self._heard)  # type: ignore[no-any-return]
 
-    def _epoch_is_over(self) -> bool:
-        """Whether all rows were seen, so that a validation is to be expected next."""
-        rows = int(self.traces.facts.get("rows_per_epoch") or 0)
-        return 0 < rows <= sum(b.forward.rows for b in self.scene.train)
+    def _validation_may_come(self) -> bool:
+        """Whether an epoch has just ended whose validation is the first to be seen."""
+        return self._val_capturing and self._per_epoch > 0 and self._step % self._per_epoch == 0
 
     def _prepare_targets(self) -> None:
         """Measure the targets seen so far, and the loss of the best constant answer."""
@@ -464,6 +465,9 @@ class Watch:
         record = self._ledger.at(self._step)
         with same_streams():
             for family in self._families:
+                if family.is_late and not self.scene.is_sound:
+                    self._ledger.flush()
+                    self.scene.is_sound = View(self.traces).is_sound
                 self._close_family(family, record)
         self._ledger.flush()
         if self._closed and self._is_suspicious():
