@@ -11,6 +11,7 @@ from torch import nn
 
 from trainwell.app.predictor import Array, Predictor
 from trainwell.values.errors import UsageError
+from trainwell.values.finding import Finding
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
@@ -29,6 +30,7 @@ class Run:
         stop_reason: why the training ended.
         interrupted: the number of the signal that broke it off, 0 for none.
         notes: what was found in the data before the first step.
+        findings: what ails the training, the gravest first; empty where it was not watched.
         path: the run folder, None if the run was not written.
         unsaved: why the end of the run does not stand in its folder (a full disk); empty where all of it does.
     """
@@ -48,6 +50,7 @@ class Run:
     path: Path | None = None
     fingerprint: str = ""
     unsaved: str = ""
+    findings: Sequence[Finding] = ()
 
     @property
     def model(self) -> nn.Module:
@@ -68,6 +71,12 @@ class Run:
     def predict_proba(self, data: Any) -> Array:
         """Return the probability of each class, (N, C)."""
         return self.predictor.predict_proba(data)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the report as one HTML file and return its path; `report.html` in the run folder without `out`."""
+        from trainwell.app.reporting import report_of
+
+        return report_of(self, out)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the results as plain data, as `--json` prints them."""

@@ -1,1 +1,1 @@
-"""Room: see docs/architecture.md."""
+"""What a person sees of a run: the report, comparisons, the terminal. Reads saved folders only, never torch."""

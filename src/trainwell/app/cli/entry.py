@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from trainwell.app.cli import telling, training, using, watching
+from trainwell.app.cli import reporting, telling, training, tuning, using, watching
 from trainwell.app.cli.output import complain, emit_error
 from trainwell.values.errors import Interrupted, TrainwellError, UsageError
 
@@ -42,7 +42,14 @@ def cli() -> None:
     """Train neural networks well."""
 
 
-for _command in (*training.COMMANDS, *watching.COMMANDS, *using.COMMANDS, *telling.COMMANDS):
+for _command in (
+    *training.COMMANDS,
+    *tuning.COMMANDS,
+    *watching.COMMANDS,
+    *using.COMMANDS,
+    *reporting.COMMANDS,
+    *telling.COMMANDS,
+):
     cli.add_command(_command)
 
 

@@ -1,0 +1,286 @@
+"""The errors of a trained run, row by row: what the report draws of them, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainwell.app.outcome import load_run
+from trainwell.app.predictor import Predictor
+from trainwell.app.sources import Prepared, prepare
+from trainwell.values.errors import RunError
+from trainwell.values.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SEED, RESAMPLES, MAX_ROWS = 20260131, 400, 200_000
+SHOWN_CLASSES, BINS, DRAWN, WORST, SHOWN_FEATURES = 20, 10, 1500, 12, 6
+SMALLEST_SLICE, SHOWN_SLICES, ALPHA = 30, 12, 0.05
+Z95 = 1.959964
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """The rows of a part with their predictions.
+
+    Shapes: truth: (N,) classes or numbers in the unit of the target; outputs: (N, C) probabilities or (N,) numbers.
+    """
+
+    task: Task
+    truth: Array
+    outputs: Array
+
+    @property
+    def called(self) -> Array:
+        """The class that was given, or the number, (N,)."""
+        return self.outputs.argmax(1) if self.task.is_classification else self.outputs
+
+    @property
+    def right(self) -> Array:
+        return np.asarray(self.called == self.truth)
+
+    @property
+    def error(self) -> Array:
+        """How far each row is off: the negative log probability of the truth, or the absolute residual."""
+        if self.task.is_classification:
+            return -np.log(np.maximum(self.outputs[np.arange(len(self.truth)), self.truth], 1e-12))
+        return np.abs(self.truth - self.outputs)
+
+
+def mistakes(folder: Path, part: str) -> dict[str, Any]:
+    """Score a part of a run again and return its errors.
+
+    Raises:
+        TrainwellError: the data are no longer those of the run, or it trained a module of the user's.
+    """
+    run = load_run(folder)
+    assert run.task is not None
+    prepared = _again(folder, run.fingerprint)
+    data = prepared.parts.get(part)
+    if not isinstance(data, tuple):
+        raise RunError(f"{folder}: the rows of the {part} part come from a loader and are not scored again.")
+    x, y = data
+    outputs = Predictor(run.model, run.task).scored(x)
+    truth = y.numpy()
+    if not run.task.is_classification:
+        truth = (truth.astype(np.float64) * run.task.scale + run.task.mean).reshape(-1)
+    scored = Scored(run.task, truth, np.asarray(outputs))
+    frame = prepared.table.raw[part][0] if prepared.table is not None else None
+    places = prepared.table.splits[part].index if prepared.table is not None else np.arange(len(truth))
+    return {
+        "part": part,
+        "rows": len(truth),
+        **_whole(scored),
+        **_parts(scored, frame),
+        "worst": worst(scored, frame, places),
+    }
+
+
+def _again(folder: Path, fingerprint: str) -> Prepared:
+    """Prepare the data of a run again."""
+    from trainwell.values.runfolder import RunFolder
+
+    source = RunFolder(folder).read_json("data")["source"]
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
+    prepared = prepare(source["data"], source.get("target"), own_model=False, loss=None, options=options)
+    if prepared.fingerprint != fingerprint:
+        raise RunError(f"{source['data']} is no longer the data of this run (its fingerprint differs).")
+    return prepared
+
+
+def _whole(scored: Scored) -> dict[str, Any]:
+    low, high = interval(scored)
+    found: dict[str, Any] = {"interval": [low, high] if math.isfinite(low) else None}
+    if scored.task.is_classification:
+        return found | {"confusion": confusion(scored), "calibration": calibration(scored)}
+    return found | {"residuals": residuals(scored)}
+
+
+def interval(scored: Scored) -> tuple[float, float]:
+    """Return the 95 % interval of the primary metric, by resampling rows (percentiles, seeded)."""
+    from trainwell.app.scoring import scores
+
+    n, metric = len(scored.truth), scored.task.metric
+    if metric == "accuracy":
+        return wilson(int(scored.right.sum()), n)
+    if n > MAX_ROWS:
+        return math.nan, math.nan
+    if metric == "rmse":
+        squares = (scored.truth - scored.outputs) ** 2
+        return _resampled(n, lambda rows: math.sqrt(float(squares[rows].mean())))
+    times = max(60, min(RESAMPLES, 2_000_000 // max(1, n)))
+    return _resampled(
+        n,
+        lambda rows: scores(scored.task, scored.truth[rows], scored.outputs[rows]).get(metric, math.nan),
+        times,
+    )
+
+
+def _resampled(n: int, measure: Any, times: int = RESAMPLES) -> tuple[float, float]:
+    draws = np.random.default_rng(SEED)
+    found = [measure(draws.integers(0, n, n)) for _ in range(times)]
+    kept = [v for v in found if math.isfinite(v)]
+    if len(kept) < times // 2:
+        return math.nan, math.nan
+    low, high = np.quantile(kept, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share.
+
+    Source: Wilson 1927; Brown, Cai, DasGupta 2001, section 3.1.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    share, z = hits / n, Z95
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def confusion(scored: Scored) -> dict[str, Any]:
+    """Return the counts of truth against what was called, of the classes with most errors where there are many."""
+    number = len(scored.task.classes)
+    counts = np.zeros((number, number), np.int64)
+    np.add.at(counts, (scored.truth, scored.called), 1)
+    kept = np.arange(number)
+    if number > SHOWN_CLASSES:
+        wrong = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
+        kept = np.sort(np.argsort(-wrong, kind="stable")[:SHOWN_CLASSES])
+    names = [str(scored.task.classes[i]) for i in kept]
+    return {"classes": names, "counts": counts[np.ix_(kept, kept)].tolist(), "left_out": number - len(kept)}
+
+
+def calibration(scored: Scored) -> list[dict[str, float]]:
+    """Return bins of equal size: how sure the network was, and how often it was right."""
+    sure, right = scored.outputs.max(1), scored.right
+    order = np.argsort(sure, kind="stable")
+    bins = []
+    for rows in np.array_split(order, min(BINS, max(1, len(order) // 20))):
+        if len(rows):
+            low, high = wilson(int(right[rows].sum()), len(rows))
+            about = {"confidence": float(sure[rows].mean()), "right": float(right[rows].mean())}
+            bins.append({**about, "low": low, "high": high, "rows": len(rows)})
+    return bins
+
+
+def residuals(scored: Scored) -> dict[str, Any]:
+    """Return predictions and residuals of rows drawn at random, and the quantiles over all rows."""
+    rest = scored.truth - scored.outputs
+    rows = np.random.default_rng(SEED).permutation(len(rest))[:DRAWN]
+    shares = {"1 %": 0.01, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "99 %": 0.99}
+    told = {name: float(np.quantile(rest, share)) for name, share in shares.items()}
+    predicted, residual = ([float(f"{v:.5g}") for v in values[rows]] for values in (scored.outputs, rest))
+    return {"predicted": predicted, "residual": residual, "quantiles": told}
+
+
+# ---------------------------------------------------------------------- parts of the table
+
+
+def _parts(scored: Scored, frame: pd.DataFrame | None) -> dict[str, Any]:
+    if frame is None:
+        return {}
+    good = (
+        scored.right.astype(float) if scored.task.is_classification else np.abs(scored.truth - scored.outputs)
+    )
+    measure = "accuracy" if scored.task.is_classification else "mae"
+    return {
+        "slice_measure": measure,
+        "slice_whole": float(good.mean()),
+        "slices": worse_slices(good, frame, measure),
+    }
+
+
+def worse_slices(values: Array, frame: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
+    """Return the values of single columns whose rows do worse than the rest, beyond noise.
+
+    Welch's z of each part against the rest; those that Holm's correction keeps at 5 % are returned, the worst first.
+
+    Source: Holm 1979 for the correction.
+    """
+    sign = -1.0 if measure == "accuracy" else 1.0
+    found: list[tuple[float, dict[str, Any]]] = []
+    looked = 0
+    for name, inside in _slices(frame):
+        n = int(inside.sum())
+        if n < SMALLEST_SLICE or len(values) - n < SMALLEST_SLICE:
+            continue
+        looked += 1
+        here, rest = values[inside], values[~inside]
+        error = math.sqrt(here.var() / n + rest.var() / len(rest)) or 1e-12
+        z = sign * (here.mean() - rest.mean()) / error
+        half = Z95 * float(here.std()) / math.sqrt(n)
+        mean = float(here.mean())
+        low, high = wilson(int(here.sum()), n) if measure == "accuracy" else (mean - half, mean + half)
+        found.append((math.erfc(z / math.sqrt(2)) / 2, {
+            "slice": name, "rows": n, "value": mean, "rest": float(rest.mean()), "low": low, "high": high,
+        }))  # fmt: skip
+    found.sort(key=lambda item: item[0])
+    kept = []
+    for rank, (p, part) in enumerate(found):
+        if p > ALPHA / (looked - rank):
+            break
+        kept.append(part)
+    return sorted(kept, key=lambda part: sign * (part["rest"] - part["value"]))[:SHOWN_SLICES]
+
+
+def _slices(frame: pd.DataFrame) -> Iterator[tuple[str, Array]]:
+    """Yield the parts of a table that one column makes: each category, each fifth of a number, what is missing."""
+    for column in frame.columns:
+        cells = frame[column]
+        missing = cells.isna().to_numpy()
+        if missing.any():
+            yield f"{column} is missing", missing
+        if hasattr(cells.dtype, "categories"):
+            codes = cells.cat.codes.to_numpy()
+            for code, label in enumerate(cells.cat.categories[:200]):
+                yield f"{column} = {label}", codes == code
+            continue
+        numbers = cells.to_numpy(dtype=float, na_value=np.nan)
+        if not (~missing).any():
+            continue
+        edges = np.unique(np.nanquantile(numbers, np.linspace(0, 1, 6)))
+        for low, high in itertools.pairwise(edges):
+            last = high == edges[-1]
+            inside = (numbers >= low) & ((numbers <= high) if last else (numbers < high))
+            yield f"{column} {low:.4g} to {high:.4g}", inside
+
+
+def worst(scored: Scored, frame: pd.DataFrame | None, places: Array) -> list[dict[str, Any]]:
+    """Return the rows with the largest errors, with their place in the source and a few features."""
+    order = np.argsort(-scored.error, kind="stable")[:WORST]
+    task, rows = scored.task, []
+    for i in order:
+        truth, called = scored.truth[i], scored.called[i]
+        if task.is_classification:
+            shown = {"truth": str(task.classes[int(truth)]), "prediction": str(task.classes[int(called)])}
+            measure, error = "probability of the truth", float(scored.outputs[i, int(truth)])
+        else:
+            shown = {"truth": float(truth), "prediction": float(called)}  # type: ignore[dict-item]
+            measure, error = "error", float(scored.error[i])
+        features = {} if frame is None else _features(frame, int(i))
+        rows.append(
+            {"row": int(places[i]), **shown, "error": error, "measure": measure, "features": features}
+        )
+    return rows
+
+
+def _features(frame: pd.DataFrame, row: int) -> dict[str, Any]:
+    cells = {str(name): frame[name].iloc[row] for name in frame.columns[:SHOWN_FEATURES]}
+    return {k: _plain(v) for k, v in cells.items()}
+
+
+def _plain(value: Any) -> float | str:
+    if not isinstance(value, int | float | np.number):
+        return str(value) if isinstance(value, str) else "missing"
+    return float(value) if math.isfinite(value) else "missing"

@@ -1,0 +1,56 @@
+"""The scores beside those of gradient boosting on the same split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trainwell.report import words
+from trainwell.report.blocks import Block, Chart, Grid, Text
+from trainwell.report.saved import Saved
+from trainwell.report.section import Section
+from trainwell.report.sections.summary import against_baseline, interval
+
+
+class Baseline(Section):
+    name, title, place = "baseline", "Scores, and the baseline", 50
+
+    def blocks(self, saved: Saved) -> Sequence[Block]:
+        results = saved.part("results")
+        scores, base = results.get("scores") or {}, results.get("baseline") or {}
+        rows = []
+        for part, values in scores.items():
+            for metric, value in values.items():
+                theirs = (base.get(part) or {}).get(metric)
+                rows.append(
+                    (part, words.metric_name(metric), words.score(value, metric), words.score(theirs, metric))
+                )
+        if not rows:
+            return []
+        told = against_baseline(saved)
+        head = ("part", "metric", "this run", "boosting")
+        whose = "Boosting is scikit-learn's HistGradientBoosting with its defaults, fitted on the same rows."
+        return [
+            *([Text(told)] if told else []),
+            *_picture(saved),
+            Grid(head, rows),
+            *([Text(whose)] if base else []),
+        ]
+
+
+def _picture(saved: Saved) -> Iterator[Block]:
+    bounds, score = interval(saved), saved.score
+    if bounds is None or score is None:
+        return
+    items = [{"name": "this run", "low": bounds[0], "mid": score, "high": bounds[1]}]
+    if saved.baseline is not None:
+        items.append(
+            {"name": "boosting", "low": saved.baseline, "mid": saved.baseline, "high": saved.baseline}
+        )
+    label = f"{words.metric_name(saved.metric)}, {saved.scored_part} part"
+    data = {"items": items, "label": label, "percent": saved.metric in words.SHARES}
+    yield Chart(
+        "intervals",
+        f"{words.capital(label)} with its 95 % interval",
+        data,
+        "The interval is of the run's score alone, from the spread over the rows.",
+    )

@@ -1,0 +1,43 @@
+"""How to have the run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from trainwell.report import words
+from trainwell.report.blocks import Block, Code, Grid, Text
+from trainwell.report.saved import Saved
+from trainwell.report.section import Section
+from trainwell.report.sections.summary import command
+
+
+class Reproduce(Section):
+    name, title, place = "reproduce", "How to reproduce it", 95
+
+    def blocks(self, saved: Saved) -> Sequence[Block]:
+        data, recipe, script = saved.part("data"), saved.part("recipe"), saved.part("script")
+        found: list[Block] = []
+        if recipe:
+            told = command(saved, f"--seed {data.get('seed', 0)}")
+            if "data" not in (data.get("source") or {}):
+                found.append(
+                    Text("The data were passed from Python; pass the same again with this recipe and seed.")
+                )
+            found += [Code(told), Code(json.dumps(recipe, indent=1), "The recipe")]
+        elif script:
+            arguments = " ".join(map(str, script.get("arguments") or ()))
+            found.append(Code(f"trainwell watch {script.get('script')} {arguments}".rstrip()))
+        facts = [
+            (k.replace("_", " "), words.number(v) if v is not None else "-")
+            for k, v in saved.part("environment").items()
+        ]
+        if data:
+            facts += [
+                ("seed", str(data.get("seed"))),
+                ("fingerprint of the data", str(data.get("fingerprint"))),
+            ]
+        results = saved.part("results")
+        if results.get("recipe_hash"):
+            facts.append(("hash of the recipe", str(results["recipe_hash"])))
+        return [*found, Grid(("", ""), facts)] if facts else found

@@ -1,0 +1,178 @@
+"""What came of the run, in plain language, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trainwell.report import words
+from trainwell.report.blocks import Block, Items, Text, Tile, Tiles
+from trainwell.report.saved import Saved
+from trainwell.report.section import Section
+
+SHOWN = 3
+"""So many findings are named in the summary."""
+
+
+class Summary(Section):
+    name, title, place = "summary", "Summary", 0
+
+    def blocks(self, saved: Saved) -> Sequence[Block]:
+        return [
+            *(Text(words.capital(line)) for line in _sentences(saved)),
+            Tiles([*_tiles(saved)]),
+            Items([*next_steps(saved)]),
+            *(Text(problem, "warning") for problem in saved.problems),
+        ]
+
+
+def interval(saved: Saved) -> tuple[float, float] | None:
+    """Return the 95 % interval of the score from the spread over the rows, where the rows could be scored."""
+    found = saved.part("errors").get("interval")
+    if found and saved.part("errors").get("part") == saved.scored_part:
+        return float(found[0]), float(found[1])
+    return None
+
+
+def rows_scored(saved: Saved) -> int:
+    """Return the rows of the scored part; 0 where it is not known."""
+    made = saved.part("data").get("provenance") or {}
+    part = (made.get("parts") or {}).get(saved.scored_part) or {}
+    return int(part.get("rows", 0))
+
+
+def _sentences(saved: Saved) -> Iterator[str]:
+    score, bounds, metric = saved.score, interval(saved), saved.metric
+    if score is not None:
+        which = {"test": "on rows that no decision has seen", "val": "on the rows that chose the best epoch"}
+        between = (
+            f" (95 % interval {words.score(bounds[0], metric)} to {words.score(bounds[1], metric)})"
+            if bounds
+            else ""
+        )
+        of = f" {rows_scored(saved):,} rows," if rows_scored(saved) else ""
+        yield (
+            f"{words.metric_name(metric)} {words.score(score, metric)}{between}, measured{' on' if of else ''}{of} "
+            f"{which[saved.scored_part]}. {against_baseline(saved)}"
+        )
+    elif not saved.findings and not saved.rows:
+        yield "this folder holds no epoch yet."
+    yield from _how_it_went(saved)
+
+
+def against_baseline(saved: Saved) -> str:
+    """Return how the score stands against boosting, and whether the rows can tell them apart."""
+    score, theirs, bounds = saved.score, saved.baseline, interval(saved)
+    if score is None or theirs is None:
+        return ""
+    told = words.score(theirs, saved.metric)
+    if bounds is not None and bounds[0] <= theirs <= bounds[1]:
+        return f"Gradient boosting reaches {told} on the same rows, which lies inside that interval: a tie."
+    ahead = (score - theirs) * saved.sign
+    if ahead > 0:
+        return f"Gradient boosting reaches {told} on the same rows, so the network is ahead."
+    return f"Gradient boosting reaches {told} on the same rows: it is ahead, consider it for these data."
+
+
+def _how_it_went(saved: Saved) -> Iterator[str]:
+    alarms = [f for f in saved.findings if f.get("severity") != "information"]
+    results, rows = saved.part("results"), saved.rows
+    if results.get("stop_reason"):
+        yield (
+            f"training ended after {len(rows) or results.get('epochs', 0)} epochs "
+            f"({words.seconds(results.get('seconds'))}): {results['stop_reason']}. "
+            f"The weights are those of epoch {saved.best_epoch}."
+        )
+    elif rows:
+        yield f"the training has not ended: {len(rows)} epochs so far, the best is epoch {saved.best_epoch}."
+    if alarms:
+        named = words.joined([words.ailment(f["ailment"]) for f in alarms], SHOWN)
+        number = "one finding asks" if len(alarms) == 1 else f"{len(alarms)} findings ask"
+        yield f"{number} for a change: {named}."
+    elif saved.trainings:
+        yield "the training was watched, and nothing that was found asks for a change."
+    elif saved.rows:
+        yield "the training was not watched, so nothing is known of what may ail it."
+
+
+def _tiles(saved: Saved) -> Iterator[Tile]:
+    score, bounds, metric = saved.score, interval(saved), saved.metric
+    if score is not None:
+        note = f"{words.score(bounds[0], metric)} to {words.score(bounds[1], metric)}" if bounds else ""
+        label = f"{words.metric_name(metric)}, {saved.scored_part} part"
+        yield Tile(words.capital(label), words.score(score, metric), note)
+    if saved.baseline is not None:
+        yield Tile("Boosting, same rows", words.score(saved.baseline, metric), "scikit-learn's defaults")
+    if saved.rows:
+        yield Tile(
+            "Best epoch",
+            f"{saved.best_epoch} of {len(saved.rows)}",
+            str(saved.part("results").get("stop_reason", "")),
+        )
+        spent = saved.part("results").get("seconds") or words.total(r.get("epoch_s") for r in saved.rows)
+        yield Tile("Training time", words.seconds(spent), str(saved.part("data").get("device", "")))
+    if saved.trainings:
+        alarms = [f for f in saved.findings if f.get("severity") != "information"]
+        tone = "good" if not alarms else "critical" if _has_critical(alarms) else "warning"
+        yield Tile("Findings", str(len(alarms)), "that ask for a change", tone)
+
+
+def _has_critical(alarms: Sequence[object]) -> bool:
+    return any(isinstance(f, dict) and f.get("severity") == "critical" for f in alarms)
+
+
+def next_steps(saved: Saved) -> Iterator[tuple[str, str]]:
+    """Yield what to do next, each with its command where there is one."""
+    alarms = [f for f in saved.findings if f.get("severity") != "information"]
+    for finding in alarms[:SHOWN]:
+        told = words.capital(words.ailment(finding["ailment"]))
+        fix = finding.get("fix") or ""
+        cures = [p for p in finding.get("prescriptions", ()) if p.get("options")]
+        if cures and saved.part("recipe"):
+            yield f"{told}: {fix or 'try this change of the recipe'}", command(saved, cures[0]["options"])
+        else:
+            code = next((p["code"] for p in finding.get("prescriptions", ()) if p.get("code")), "")
+            yield f"{told}: {fix or 'change the code'}", code
+    if not saved.part("recipe"):
+        return
+    if saved.rows and saved.best_epoch == len(saved.rows) and len(saved.rows) > 1 and not alarms:
+        more = f"--budget {2 * len(saved.rows)}ep"
+        yield (
+            "The last epoch is the best: a longer training may still gain.",
+            f"trainwell resume {quoted(saved)} {more}",
+        )
+    if not alarms and saved.score is not None:
+        yield "Use it on new rows.", f"trainwell predict {quoted(saved)} NEW_ROWS.csv --out predictions.csv"
+
+
+def command(saved: Saved, options: str) -> str:
+    """Return the command that trains the run again with other options."""
+    source = saved.part("data").get("source") or {}
+    if "data" not in source:
+        return options
+    target = f" --target {shell(str(source['target']))}" if source.get("target") else ""
+    recipe = f" --recipe {shell(str(saved.path / 'recipe.json'))}"
+    return f"trainwell fit {shell(str(source['data']))}{target}{_options(source)}{recipe} {options}".rstrip()
+
+
+def _options(source: object) -> str:
+    """Return the options of the data that differ from none, in the words of the command line."""
+    assert isinstance(source, dict)
+    told = ""
+    for name, value in (source.get("options") or {}).items():
+        if value in (None, [], (), False, 0, "warn"):
+            continue
+        for each in value if isinstance(value, list | tuple) else [value]:
+            told += f" --{name.replace('_', '-')} {shell(words.number(each) if not isinstance(each, str) else each)}"
+    return told
+
+
+def shell(text: str) -> str:
+    """Return the text as one word of a shell."""
+    import shlex
+
+    return shlex.quote(text)
+
+
+def quoted(saved: Saved) -> str:
+    """Return the folder of the run as one word of a shell."""
+    return shell(str(saved.path))

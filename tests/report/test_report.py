@@ -1,0 +1,146 @@
+"""The report of a run: what stands in it, what it survives, what it may never do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainwell.app.reporting import write_report
+from trainwell.report.blocks import Chart
+from trainwell.report.build import html_of, report_html
+from trainwell.report.page import charts_in
+from trainwell.report.saved import find_folder, read_saved
+from trainwell.report.section import REGISTRY, load_sections
+from trainwell.report.sections.curves import overfitting_began
+from trainwell.report.thin import means, plain, thin
+from trainwell.values.errors import RunError, UsageError
+
+FORMS = {"lines", "heat", "bars", "intervals", "matrix", "points", "parallel"}
+
+
+def test_report_of_a_run_has_every_part(trained: Path) -> None:
+    html = write_report(trained).read_text()
+    for anchor in (
+        "summary",
+        "findings",
+        "curves",
+        "data",
+        "errors",
+        "baseline",
+        "techniques",
+        "layers",
+        "time",
+        "reproduce",
+    ):
+        assert f'<section id="{anchor}"' in html, anchor
+    assert "95 % interval" in html
+    assert "Confusion matrix" in html
+    assert "Calibration" in html
+
+
+def test_report_asks_no_address(trained: Path) -> None:
+    html = report_html(trained)
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)
+    assert policy is not None
+    assert "default-src &#39;none&#39;" in policy[1]
+    assert "unsafe-eval" not in policy[1]
+    body = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', body)
+
+
+def test_report_needs_no_torch(trained: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from trainwell.report.build import report_html\n"
+        f"report_html(Path({str(trained)!r})); assert not {{'torch', 'pandas', 'sklearn'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["recipe", "data", "environment", "results", "findings", "journal", "watch"])
+def test_report_survives_what_is_missing_or_damaged(run_folder: Path, name: str) -> None:
+    if name == "watch":
+        (run_folder / "watch" / "traces.json").write_text("{")
+    elif name == "journal":
+        (run_folder / "journal.jsonl").write_bytes(b"\x00\xff torn")
+    else:
+        (run_folder / f"{name}.json").write_text("{ not JSON")
+    assert "</html>" in report_html(run_folder)
+    if name not in ("watch", "journal"):
+        (run_folder / f"{name}.json").unlink()
+        assert "</html>" in report_html(run_folder)
+
+
+def test_empty_folder_and_missing_run_are_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run"):
+        find_folder(tmp_path)
+    with pytest.raises(RunError, match="there is no run"):
+        find_folder(tmp_path / "absent")
+
+
+def test_out_may_be_a_file_and_no_folder(trained: Path, tmp_path: Path) -> None:
+    assert write_report(trained, tmp_path / "r.html", errors=False) == tmp_path / "r.html"
+    with pytest.raises(UsageError, match="is a folder"):
+        write_report(trained, tmp_path)
+
+
+def test_run_writes_its_report(run_folder: Path) -> None:
+    import trainwell as tw
+
+    assert tw.load(run_folder).report().name == "report.html"
+
+
+def test_every_section_holds_its_contract(trained: Path) -> None:
+    saved = read_saved(trained)
+    for kind in load_sections():
+        assert re.fullmatch(r"[a-z]+", kind.name), kind
+        for chart in charts_in(kind().blocks(saved)):
+            assert isinstance(chart, Chart) and chart.form in FORMS, kind
+            json.dumps(chart.data, allow_nan=False)
+    assert {kind.name for kind in load_sections()} == set(REGISTRY)
+
+
+def test_overfitting_is_told_from_noise() -> None:
+    from trainwell.report.saved import Saved
+    from trainwell.values.signal import Traces
+
+    draws = np.random.default_rng(0)
+    hard, traces, rows = draws.normal(size=500), Traces(), []
+    for epoch in range(1, 11):
+        losses = 1 + 0.3 * hard + 0.05 * draws.normal(size=500) + 0.1 * max(0, epoch - 5)
+        traces.add("val_losses", 10 * epoch, losses)
+        rows.append({"event": "epoch", "epoch": epoch, "step": 10 * epoch, "val_loss": float(losses.mean())})
+    assert overfitting_began(Saved(Path("x"), {}, rows, {"watch": traces})) == 6
+    flat = [{**row, "val_loss": 1.0 + 1e-4 * i} for i, row in enumerate(rows)]
+    assert overfitting_began(Saved(Path("x"), {}, flat, {"watch": traces})) == 0
+
+
+def test_thinned_series_keep_their_extremes() -> None:
+    y = np.random.default_rng(0).normal(size=100_000)
+    y[[5000, 70_000]] = 99.0, -99.0
+    x, kept = thin(np.arange(100_000), y, 1000)
+    assert len(kept) <= 1002
+    assert kept.max() == 99.0 and kept.min() == -99.0
+    assert (np.diff(x) > 0).all()
+    _, smooth = means(np.arange(100_000), y, 100)
+    assert len(smooth) == 100 and np.isclose(smooth.mean(), y.mean())
+    assert plain([np.nan, np.inf, 1.0, 0.123456789]) == [None, None, 1, 0.12346]
+
+
+def test_command_line_writes_and_says_the_path(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trainwell.app.cli.entry import run_command
+
+    assert run_command(["report", str(trained), "--out", str(tmp_path / "a.html"), "--no-errors"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "a.html")
+    assert run_command(["report", str(tmp_path / "none")]) == 2
+
+
+def test_page_of_nothing_is_still_a_page(tmp_path: Path) -> None:
+    assert "</html>" in html_of(read_saved(tmp_path))
