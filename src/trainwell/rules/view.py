@@ -225,8 +225,8 @@ class View:
     @cached_property
     def q(self) -> Array:
         """Prediction ratios of the sampled steps over the last three quarters of the run, and of its continuation."""
-        values = self.get("q")
-        values = values.values[values.steps >= 0.25 * self.steps]
+        trace = self.get("q")
+        values = trace.values[trace.steps >= 0.25 * self.steps]
         if self.has_branch:
             values = np.concatenate([values, np.asarray(self.fact("branch_q", []), float)])
         return values[np.isfinite(values)]

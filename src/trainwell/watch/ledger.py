@@ -70,7 +70,7 @@ def _fetch(tensors: list[Tensor]) -> list[Any]:
         return []
     flat = torch.cat([t.reshape(-1).float() for t in tensors]).cpu().numpy()
     if len(flat) == len(tensors) and all(t.dim() == 0 for t in tensors):
-        return flat.tolist()  # type: ignore[no-any-return]
+        return flat.tolist()
     ends = np.cumsum([t.numel() for t in tensors])
     parts = np.split(flat, ends[:-1])
     return [

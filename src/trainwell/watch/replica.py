@@ -212,7 +212,7 @@ def relation(input: Tensor, output: Tree) -> Relation:
     for i, old in enumerate(olds):
         same = old.untyped_storage().data_ptr() == input.untyped_storage().data_ptr()
         if same and old.dtype == input.dtype:
-            offset = input.storage_offset() - old.storage_offset()
+            offset = int(input.storage_offset() - old.storage_offset())
             return Relation(i, shape, (input.stride(), offset, old.stride()), False)
     for i, old in enumerate(olds):
         if old.numel() == input.numel():

@@ -75,7 +75,8 @@ class Watch:
         self._root_handles: list[Any] = []
         self._window: list[Forward] = []
         self._open: Forward | None = None
-        self._looking, self._stale, self._stale_armed = False, None, False  # type: ignore[var-annotated]
+        self._looking, self._stale_armed = False, False
+        self._stale: Tensor | None = None
         self._capturing = True
         self._val: list[dict[str, Any]] = []
         self._val_rows, self._val_capturing, self._val_training = 0, True, False
@@ -437,7 +438,7 @@ class Watch:
 
     def _loss_of(self, batch: Batch) -> Tensor:
         """The loss of a kept batch with the copy as it stands, in its modes as they are."""
-        return self.scene.replica.run(batch.forward, self._heard)  # type: ignore[no-any-return]
+        return self.scene.replica.run(batch.forward, self._heard)
 
     def _validation_may_come(self) -> bool:
         """Whether an epoch has just ended whose validation is the first to be seen."""
