@@ -1,1 +1,1 @@
-"""Room: see docs/architecture.md."""
+"""Statistics of paired trials: design, looks, intervals, corrections, verdicts. numpy and scipy only."""

@@ -1,0 +1,102 @@
+"""The plan of a trial: how many seeds, when the results are looked at, and what error each look may spend."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from scipy.stats import norm, t
+
+from trainwell.trials.spending import SPENDING, bounds
+from trainwell.values.errors import UsageError, did_you_mean
+
+GROUP = 8
+"""Seeds that are added at a time. Source: benchmarks/trials.py: a stack of 16 lanes costs about as much as one of 8,
+and looking at 4 and 6 of 8 seeds costs power (0.67 in place of 0.68 at an effect of one spread) for little time."""
+
+MIN_SEEDS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """The plan of a trial.
+
+    Args:
+        seeds: pairs at most, >= 2.
+        group: pairs that are added before each look.
+        alpha: probability that a change without effect is declared proved or refuted, over all looks and changes.
+        spending: how alpha is shared out among the looks: `obrien_fleming` or `pocock`. Both keep alpha;
+            O'Brien-Fleming keeps the power of the last look (benchmarks/trials.py).
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+
+    seeds: int = GROUP
+    group: int = GROUP
+    alpha: float = 0.05
+    spending: str = "obrien_fleming"
+
+    def __post_init__(self) -> None:
+        if self.seeds < MIN_SEEDS:
+            raise UsageError(
+                f"seeds must be >= {MIN_SEEDS}, got {self.seeds}: one pair says nothing of chance."
+            )
+        if self.group < 1:
+            raise UsageError(f"group must be >= 1, got {self.group}.")
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"alpha must lie in (0, 1), got {self.alpha!r}.")
+        if self.spending not in SPENDING:
+            hint = did_you_mean(self.spending, SPENDING)
+            raise UsageError(f"spending must be one of {', '.join(SPENDING)}, got '{self.spending}'.{hint}")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of pairs after which the results are looked at."""
+        first = max(MIN_SEEDS, self.group)
+        return (*range(first, self.seeds, self.group), self.seeds) if first < self.seeds else (self.seeds,)
+
+    def levels(
+        self, sizes: Sequence[int], *, final: bool, alpha: float | None = None, shares: int = 1
+    ) -> list[float]:
+        """Return the two-sided level that each of these looks may use, (looks,).
+
+        Args:
+            sizes: pairs at the looks so far, ascending.
+            final: the last of them ends the trial, and spends what is left of alpha.
+            alpha: another total error than the design's.
+            shares: changes among which alpha is divided evenly.
+        """
+        fractions = [size / self.seeds for size in sizes]
+        if final:
+            fractions[-1] = 1.0
+        limits = bounds(tuple(fractions), (self.alpha if alpha is None else alpha) / shares, self.spending)
+        return [float(2 * norm.sf(limit)) for limit in limits]
+
+    def power(self, effect: float, changes: int = 1) -> float:
+        """Return the least probability of proving an effect of this size with all seeds.
+
+        It is that of one look at the level of the last one: earlier looks only add to it.
+
+        Args:
+            effect: the mean difference over the standard deviation of the differences.
+            changes: compared at once; each then has a part of the error.
+        """
+        from scipy.stats import nct
+
+        level = self.levels(self.looks, final=True, shares=changes)[-1]
+        freedom = self.seeds - 1
+        return float(nct.sf(t.isf(level / 2, freedom), freedom, effect * math.sqrt(self.seeds)))
+
+    def detectable(self, power: float = 0.8, changes: int = 1) -> float:
+        """Return the smallest effect, in standard deviations of the differences, that is proved so often."""
+        from scipy.optimize import brentq
+
+        def lacking(effect: float) -> float:
+            return self.power(effect, changes) - power
+
+        top = 1.0
+        while lacking(top) < 0 and top < 512:
+            top *= 2
+        return float(brentq(lacking, 0.0, top, xtol=1e-4)) if lacking(top) > 0 else math.inf

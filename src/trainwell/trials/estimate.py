@@ -1,0 +1,140 @@
+"""What paired differences say of an effect: its size, an interval, a p-value and the probability of benefit.
+
+The t-test is used where all differences are finite and vary; else signed ranks (Wilcoxon 1945, Biometrics Bulletin
+1(6):80-83) with the interval of their averages (Hodges & Lehmann 1963, Annals of Mathematical Statistics 34:598-611),
+in which a run that diverged is the worst and no pair is dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
+
+Array = npt.NDArray[np.float64]
+
+BEYOND = 1e6
+"""A diverged run is this many times farther off than the largest finite difference."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """The effect that differences show.
+
+    Args:
+        effect: the mean, or the pseudomedian where ranks are used.
+        p_value: two-sided, of no effect beyond the margin, for one look.
+        benefit: probability that the effect is positive, given these differences and nothing else known before.
+        method: `t` or `ranks`.
+        pairs: differences.
+    """
+
+    effect: float
+    p_value: float
+    benefit: float
+    method: str
+    pairs: int
+
+
+def differences_of(base: Sequence[float], change: Sequence[float], sign: int = 1) -> Array:
+    """Return how much better the change did on each seed, (n,).
+
+    A run without a finite score is worse than any other: the difference is infinite, and 0 where both have none.
+
+    Args:
+        base, change: scores of the pairs, (n,).
+        sign: 1 where more is better, -1 where less is.
+    """
+    worst = -math.inf
+    a, b = (np.where(np.isfinite(s), sign * s, worst) for s in map(_array, (base, change)))
+    assert a.shape == b.shape, "the arms must have the same seeds"
+    same = a == b  # two infinities have no difference of their own
+    return np.where(same, 0.0, np.where(same, 0.0, b) - np.where(same, 0.0, a))
+
+
+def estimate(differences: Sequence[float] | Array, margin: float = 0.0) -> Estimate:
+    """Return what the differences say of an effect greater than the margin."""
+    d = _array(differences)
+    n = len(d)
+    if not _varies(d):
+        walsh, _ = _walsh(d)
+        above, below = int((walsh > margin).sum()), int((walsh < margin).sum())
+        null = _null(n)
+        p = min(1.0, 2 * _at_most(null, min(len(walsh) - above, len(walsh) - below)))
+        up = float(null[:above].sum() + null[above] / 2) if n else 0.5
+        down = float(null[:below].sum() + null[below] / 2) if n else 0.5
+        return Estimate(_center(d), p, 0.5 + (up - down) / 2, "ranks", n)
+    mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
+    score = (mean - margin) / error
+    return Estimate(mean, float(2 * t.sf(abs(score), n - 1)), float(t.cdf(mean / error, n - 1)), "t", n)
+
+
+def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple[float, float]:
+    """Return the interval of the effect that a two-sided test at this level does not reject."""
+    d = _array(differences)
+    n = len(d)
+    if _varies(d):
+        mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
+        reach = float(t.isf(level / 2, n - 1)) * error
+        return mean - reach, mean + reach
+    walsh, scale = _walsh(d)
+    cut = int(
+        np.searchsorted(np.cumsum(_null(n)), level / 2, side="right")
+    )  # of so many at an end, all are too far
+    if cut == 0:
+        return -math.inf, math.inf
+    return _unbounded(walsh[cut - 1], scale), _unbounded(walsh[-cut], scale)
+
+
+def _array(values: Any) -> Array:
+    return np.asarray(values, np.float64)
+
+
+def _varies(d: Array) -> bool:
+    """Whether a t-test means something: all numbers are finite and differ by more than rounding."""
+    if len(d) < 2 or not np.isfinite(d).all():
+        return False
+    return bool(np.ptp(d) > 1e-12 * np.abs(d).max())
+
+
+def _walsh(d: Array) -> tuple[Array, float]:
+    """Return the averages of all pairs of differences, sorted, and the number that stands for infinity."""
+    finite = np.abs(d[np.isfinite(d)])
+    scale = BEYOND * float(finite.max(initial=1e-12))
+    held = np.clip(d, -scale, scale)
+    i, j = np.triu_indices(len(held))
+    return np.sort((held[i] + held[j]) / 2), scale
+
+
+def _center(d: Array) -> float:
+    if not len(d):
+        return math.nan
+    walsh, scale = _walsh(d)
+    return _unbounded(float(np.median(walsh)), scale)
+
+
+def _unbounded(value: float, scale: float) -> float:
+    """Return infinity for an average in which a diverged run has a part."""
+    return math.copysign(math.inf, value) if abs(value) > scale / 4 else float(value)
+
+
+def _at_most(null: Array, count: int) -> float:
+    return float(null[: count + 1].sum())
+
+
+@functools.lru_cache(maxsize=256)
+def _null(n: int) -> Array:
+    """Return the distribution of the sum of positive signed ranks where there is no effect, (n (n + 1) / 2 + 1,)."""
+    shares = np.ones(1)
+    for rank in range(1, n + 1):
+        grown = np.zeros(len(shares) + rank)
+        grown[: len(shares)] += shares / 2
+        grown[rank:] += shares / 2
+        shares = grown
+    return shares
