@@ -5,6 +5,7 @@ import numpy as np
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
+from trainwell.values.signal import Array
 
 
 class ModeMisuse(Rule):
@@ -23,15 +24,15 @@ class ModeMisuse(Rule):
                 "The validation numbers are noisy and worse than the network is.",
                 "call model.eval() before validation and model.train() after it",
                 "val_in_train_mode", float(np.mean(val)))  # fmt: skip
-        dropouts = view.get("dropouts_in_eval").values
-        if dropouts.size >= 3 and float(np.mean(dropouts[len(dropouts) // 3 :])) > 0.9:
+        dropouts, late = _values(view, "dropouts_in_eval")
+        if dropouts.size >= 3 and late > 0.9:
             return self._finding(
                 "The network trains in evaluation mode, so that its dropout never acts. "
                 "The protection against learning by heart that was asked for is not there.",
                 "call model.train() at the start of every epoch",
                 "dropouts_in_eval", float(np.mean(dropouts)))  # fmt: skip
-        norms = view.get("norms_in_eval").values
-        if norms.size >= 3 and float(np.mean(norms[len(norms) // 3 :])) > 0.9:
+        norms, late = _values(view, "norms_in_eval")
+        if norms.size >= 3 and late > 0.9:
             layers = [m for m in view.fact("layers", ()) if m.get("norm") == "batch"]
             # statistics that were once filled belong to a pre-trained network: then it is meant so
             early = float(norms[0]) < 0.5
@@ -54,3 +55,10 @@ class ModeMisuse(Rule):
             fix=fix,
             source=self.source,
         )
+
+
+def _values(view: View, signal: str) -> tuple[Array, float]:
+    """Return a series, and its mean over the last two thirds of the steps: looks are denser at the start."""
+    trace = view.get(signal)
+    late = trace.after(1 / 3).values
+    return trace.values, float(late.mean()) if late.size else 0.0
