@@ -63,7 +63,8 @@ def fit(
     """Train a network on data and return the run, with the weights of the best epoch.
 
     Args:
-        data: a path (.csv, .tsv, .parquet), a data frame (pandas or polars), (X, y) arrays or tensors, a pair
+        data: a path (.csv, .tsv, .parquet; a folder or .zip of images or sounds),
+            a data frame (pandas or polars), (X, y) arrays or tensors, a pair
             ((X, y), (X_val, y_val)), or a loader or pair of loaders of (x, y).
         target: the column to predict, for a path or a frame.
         model: the user's own network; its parameters are trained in place. None builds the family of the recipe.
@@ -81,7 +82,8 @@ def fit(
         checkpoint_every: `"10s"`, `"5m"` or seconds between two checkpoints, whatever they cost; None for every ten
             seconds, or rarer where saving would take more than 2 % of the time.
         console: where to tell what happens; None is silent.
-        data_options: `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
+        data_options: `backbone`: a pre-trained network whose features are trained on (`tw.transfer` goes further);
+            `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
             `drop`, `categorical`, `numeric`, `na`, `on_duplicates`; see `trainwell.data.prepare_table`.
 
     Raises:
@@ -187,7 +189,7 @@ def _recipe(
         if model is not None:
             recipe = Recipe()
         elif prepared.task is None or prepared.inputs is None:
-            raise UsageError("these data need a model: give model=your_module (only tables have a default).")
+            raise UsageError("these data need a model: give model=your_module (tensors have no default).")
         else:
             recipe = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
     elif recipe.model.family == "module" and model is None:

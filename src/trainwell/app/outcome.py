@@ -122,6 +122,8 @@ def read_transform(data: dict[str, Any] | None, where: str) -> Any:
     if "kind" in data:
         from trainwell.data.samples import transform_of
 
+        if data["kind"] == "features":
+            import trainwell.app.feature_cache  # noqa: F401  (registers the transform)
         return transform_of(data)
     from trainwell.data import TableTransform
 

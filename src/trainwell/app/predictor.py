@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,6 @@ from trainwell.engine.assemble import evaluation_rows
 from trainwell.engine.feed import evaluation_batches, from_numpy, split_batch
 from trainwell.values.errors import UsageError
 from trainwell.values.task import Task
-
-if TYPE_CHECKING:
-    from trainwell.data import TableTransform
-    from trainwell.data.samples import Transform
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +31,7 @@ class Predictor:
 
     model: nn.Module
     task: Task | None
-    transform: TableTransform | Transform | None = None
+    transform: Any = None
 
     def outputs(self, data: Any) -> Array:
         """Return the raw outputs, (N, C).

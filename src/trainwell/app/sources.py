@@ -14,8 +14,8 @@ from trainwell.values.journal import to_plain
 from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
-    from trainwell.data import TableData, TableTransform
-    from trainwell.data.samples import SampleData, Transform
+    from trainwell.data import TableData
+    from trainwell.data.samples import SampleData
     from trainwell.engine.feed import XY
 
 
@@ -73,7 +73,7 @@ class Prepared:
         return (*numbers, *onehot)
 
     @property
-    def transform(self) -> TableTransform | Transform | None:
+    def transform(self) -> Any:
         made = self.table or self.samples
         return made.transform if made is not None else None
 
@@ -95,14 +95,20 @@ def prepare(
     """Prepare data of any kind.
 
     Args:
-        data: path, frame, (X, y), tensors, a pair (train, val) of those, or loaders.
+        data: path, frame, (X, y), tensors, a pair (train, val) of those, or loaders; what is prepared stays as it is.
         target: name of the target column of a table.
         own_model: the user brings a module, so arrays are taken as they are.
         loss: the user's own loss.
         options: `val`, `test`, `task`, `metric`, `split_seed` and the options of tables.
     """
+    if isinstance(data, Prepared):
+        return data
     from trainwell.data.samples import kind_of
 
+    if options.get("backbone") is not None and not own_model:
+        from trainwell.app.transfer import prepare_features
+
+        return prepare_features(data, target, options)
     found = None if own_model else kind_of(data, target, options)
     if found is not None:
         return of_samples(found[0].prepare(data, target, options), data, target, options)
@@ -120,7 +126,14 @@ def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     from trainwell.data.samples import KINDS
 
-    others = {"max_bad", *(name for kind in KINDS.values() for name in kind.options), "text"}
+    others = {
+        "max_bad",
+        "backbone",
+        "weights",
+        "allow_pickle",
+        *(name for kind in KINDS.values() for name in kind.options),
+        "text",
+    }
     for name in others:
         if options.get(name) not in (None, (), []):
             raise UsageError(

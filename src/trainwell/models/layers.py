@@ -53,6 +53,27 @@ class Dropout(nn.Module):
         return f"rate={self.rate}"
 
 
+class DropBranch(nn.Module):
+    """Set whole rows of a residual branch to zero with probability `rate` while training, and scale the rest up.
+
+    Source: Huang et al. 2016, arXiv:1603.09382.
+    """
+
+    def __init__(self, rate: float, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.rate, self.generator = rate, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        drawn = torch.rand(len(x), generator=self.generator, device=x.device, dtype=x.dtype)
+        kept = (drawn >= self.rate).to(x.dtype).div_(1 - self.rate)
+        return x * kept.view(-1, *(1,) * (x.ndim - 1))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
 def adopt_dropout(model: nn.Module, generator: torch.Generator) -> None:
     """Put our layer in place of every `nn.Dropout`, and let all draw from the stream.
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from trainwell.app.cli import reporting, telling, training, using, watching
+from trainwell.app.cli import reporting, telling, training, tuning, using, watching
 from trainwell.app.cli.output import complain, emit_error
 from trainwell.values.errors import Interrupted, TrainwellError, UsageError
 
@@ -44,6 +44,7 @@ def cli() -> None:
 
 for _command in (
     *training.COMMANDS,
+    *tuning.COMMANDS,
     *watching.COMMANDS,
     *using.COMMANDS,
     *reporting.COMMANDS,

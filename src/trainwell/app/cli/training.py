@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TABLE_OPTIONS = (
     "val", "test", "task", "metric", "group", "time", "split_seed", "drop", "na", "categorical", "numeric",
-    "on_duplicates",
+    "on_duplicates", "text", "max_bad", "size",
 )  # fmt: skip
 """Options that are passed on to the data as they are."""
 
@@ -36,7 +36,7 @@ device_option = click.option(
 
 @click.command()
 @click.argument("data")
-@click.option("--target", metavar="COLUMN", help="Column to predict; needed.")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed for a table.")
 @click.option("--val", metavar="FILE", help="Validation part; without it one is split off.")
 @click.option("--test", metavar="FILE", help="Test part; without it one is split off, unless --val is given.")
 @click.option("--task", metavar="KIND", help="binary, multiclass or regression; inferred without it.")
@@ -65,25 +65,36 @@ device_option = click.option(
 @several("--na", "WORD", "Word that stands for a missing value.")
 @several("--categorical", "COLUMN", "Column to read as categories.")
 @several("--numeric", "COLUMN", "Column to read as numbers.")
+@several("--text", "COLUMN", "Column to read as text; with it the row is that text.")
+@click.option("--size", type=int, metavar="PIXELS", help="Side that images are scaled to.")
+@click.option("--max-bad", metavar="SHARE", help="Share of broken files that is left out, e.g. 1% [1%].")
+@click.option(
+    "--backbone", metavar="NAME", help="Pre-trained network to start from, e.g. efficientnet_lite0, minilm."
+)
+@click.option("--weights", metavar="FILE", help="Weights of the backbone: a .safetensors file of yours.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Let --weights be a .pt file; read in a process of its own."
+)
 @click.option("--on-duplicates", default="warn", show_default=True, metavar="WORD", help="warn or remove.")
 @baseline_option
 @checkpoint_option
 @quiet_option
 @json_option
 def fit(**options: Any) -> int:
-    """Train a network on the table DATA.
+    """Train a network on DATA.
 
-    DATA is a .csv, .tsv or .parquet file. Prints the scores and the folder of the run.
+    DATA is a table (.csv, .tsv, .parquet), or a folder or .zip of images or sounds: a folder per class, or with a
+    table of files and labels. Prints the scores and the folder of the run.
     """
     recipe, added = _check_before_torch(options)
-    from trainwell.app.fit import fit as train
+    train = _trainer(options["backbone"])
 
     fractions = {k: options[k] for k in ("val_fraction", "test_fraction") if options[k] is not None}
     run = train(
         options["data"], options["target"], recipe=recipe, preset=options["preset"],
         settings_=_settings(options["set"]), with_=added, without=options["without"], budget=options["budget"],
-        seed=options["seed"], device=options["device"], out=options["out"], baseline=options["baseline"],
-        checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]), **fractions,
+        seed=options["seed"], device=options["device"], out=options["out"],
+        checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]), **_backbone(options, baseline=options["baseline"]), **fractions,
         **{key: options[key] for key in TABLE_OPTIONS},
     )  # fmt: skip
     return _report(run, options["as_json"])
@@ -140,10 +151,12 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     from trainwell.app.settings import parse_budget, parse_seconds
     from trainwell.values.technique import Technique, technique
 
+    from trainwell.data.samples.files import is_tree
+
     for file in filter(None, (options["data"], options["val"], options["test"])):
-        if not Path(file).is_file():
+        if not Path(file).is_file() and not is_tree(file):
             _read(file)
-    if options["target"] is None:
+    if options["target"] is None and not is_tree(options["data"]) and not options["data"].endswith(".npz"):
         columns = ", ".join(list(_read(options["data"]).columns)[:40])
         raise UsageError(
             f"--target is needed: which column of {options['data']} is to be learned? It has: {columns}."
@@ -155,6 +168,29 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
         technique(name, "--without")
     _settings(options["set"])
     return _recipe(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
+
+
+def _trainer(backbone: str | None) -> Any:
+    """Return what trains: with a backbone the transfer, else the plain fit."""
+    if backbone is None:
+        from trainwell.app.fit import fit
+
+        return fit
+    from trainwell.app.transfer import transfer
+
+    return transfer
+
+
+def _backbone(options: dict[str, Any], *, baseline: bool) -> dict[str, Any]:
+    """Return the options of a backbone; without one, whether boosting is fitted beside.
+
+    Raises:
+        UsageError: weights without a backbone.
+    """
+    names = ("backbone", "weights", "allow_pickle")
+    if options["backbone"] is None and (options["weights"] or options["allow_pickle"]):
+        raise UsageError("--weights and --allow-pickle are for a --backbone; name one.")
+    return {"baseline": baseline} if options["backbone"] is None else {name: options[name] for name in names}
 
 
 def _read(file: str) -> Any:

@@ -1,0 +1,274 @@
+"""What a frozen network computes, computed once: fast, checked, and kept on the disk by a hash of all it came from."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from trainwell.data.samples import store
+from trainwell.data.samples.kind import Arrays, Transform, register_transform, transform_of
+from trainwell.engine.feed import from_numpy
+from trainwell.models import build_model
+from trainwell.models.backbones.base import BackboneNet
+from trainwell.values.journal import dumps
+from trainwell.values.recipe import ModelSpec
+from trainwell.values.task import InputSpec, Task
+
+FORMAT = 1
+PROBE_S = 1.0
+"""Seconds that the search for the fastest batch may take."""
+BATCHES = (4, 8, 16, 32, 64)
+FOLD_TOLERANCE, DRIFT_TOLERANCE = 1e-3, 0.08
+"""Largest relative change of the features by folded batch norms, and by bfloat16. docs/decisions/0010 has the figures."""
+CHECK_ROWS = 16
+
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How features are computed: rows at once, in bfloat16 or float32, with batch norms folded or not."""
+
+    batch: int = 8
+    bfloat16: bool = False
+    folds: bool = False
+
+
+class Extractor:
+    """A frozen network, made fast for this machine: inputs -> features.
+
+    Batch norms are folded into the convolutions before them, the batch size is found by a short probe, and bfloat16 is
+    used if it is faster and the features hardly change; each only after a check on real rows.
+
+    Args:
+        net: with its pre-trained weights; a copy is changed.
+        rows: some inputs of the kind that will come.
+        say: told what was chosen.
+        plan: what was chosen before; nothing is searched then, and the features are the same.
+    """
+
+    def __init__(
+        self, net: BackboneNet, rows: tuple[Tensor, ...], say: Say = silent, plan: Plan | None = None
+    ) -> None:
+        rows = tuple(t[:CHECK_ROWS] for t in rows)
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.dtype: torch.dtype | None = None
+        if plan is not None:
+            if plan.folds:
+                fold_batch_norms(self.net)
+            self.batch, self.plan = plan.batch, plan
+            self.dtype = torch.bfloat16 if plan.bfloat16 else None
+            return
+        with torch.inference_mode():
+            exact = self.net.features(*rows)
+            folded = self._folded(rows, exact)
+            self.batch, seconds = self._fastest(rows)
+            drift = self._try_bfloat16(rows, exact, seconds)
+        self.plan = Plan(self.batch, self.dtype is not None, folded > 0)
+        words = [f"{folded} batch norms folded"] * bool(folded) + [f"batches of {self.batch}"]
+        words.append(f"bfloat16 (features change by {drift:.1%})" if self.dtype is not None else "float32")
+        say(f"features  {', '.join(words)}")
+
+    def __call__(self, x: tuple[Tensor, ...]) -> Tensor:
+        """Return the features of rows, (N, F) float32."""
+        with torch.inference_mode():
+            parts = zip(*(t.split(self.batch) for t in x), strict=True)
+            return torch.cat([self._one(part) for part in parts]).clone()
+
+    def _one(self, x: Sequence[Tensor]) -> Tensor:
+        if self.dtype is None:
+            return self.net.features(*x).float()
+        with torch.autocast(x[0].device.type, dtype=self.dtype):
+            return self.net.features(*x).float()
+
+    def _folded(self, rows: tuple[Tensor, ...], exact: Tensor) -> int:
+        """Fold batch norms where that changes nothing but rounding; return how many."""
+        trial = copy.deepcopy(self.net)
+        count = fold_batch_norms(trial)
+        if not count or _relative(trial.features(*rows), exact) > FOLD_TOLERANCE:
+            return 0
+        self.net = trial
+        return count
+
+    def _fastest(self, rows: tuple[Tensor, ...]) -> tuple[int, float]:
+        """Return the fastest batch size and its seconds per row."""
+        best, least, start = BATCHES[0], float("inf"), time.perf_counter()
+        for size in BATCHES:
+            batch = tuple(t[torch.arange(size) % len(t)] for t in rows)
+            self._one(batch)
+            taken = min(_seconds(lambda batch=batch: self._one(batch)) for _ in range(2)) / size  # type: ignore[misc]
+            if taken < 0.97 * least:
+                best, least = size, taken
+            if time.perf_counter() - start > PROBE_S:
+                break
+        return best, least
+
+    def _try_bfloat16(self, rows: tuple[Tensor, ...], exact: Tensor, seconds: float) -> float:
+        """Use bfloat16 if it is faster and the features hardly change; return by how much they do."""
+        self.dtype = torch.bfloat16
+        try:
+            drift = _relative(self._one(rows), exact)
+            batch = tuple(t[torch.arange(self.batch) % len(t)] for t in rows)
+            taken = min(_seconds(lambda: self._one(batch)) for _ in range(2)) / self.batch
+        except RuntimeError:
+            drift, taken = float("inf"), float("inf")
+        if drift > DRIFT_TOLERANCE or taken > 0.95 * seconds:
+            self.dtype = None
+        return drift
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _relative(found: Tensor, exact: Tensor) -> float:
+    return float((found - exact).norm() / exact.norm().clamp_min(1e-12))
+
+
+def fold_batch_norms(net: nn.Module) -> int:
+    """Fold every batch norm that follows a convolution in its module into it; return how many."""
+    count = 0
+    for parent in list(net.modules()):
+        children = list(parent.named_children())
+        for (name, first), (after, second) in itertools.pairwise(children):
+            if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
+                setattr(parent, name, fuse_conv_bn_eval(first, second))
+                setattr(parent, after, nn.Identity())
+                count += 1
+    return count
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureTransform:
+    """What turns a source into features: the transform of its kind, then a frozen network.
+
+    Args:
+        inner: of the kind of data.
+        model: the backbone, with where its weights come from.
+        digest: hash of those weights; other weights are refused.
+        num_features: of a row.
+        plan: how the features of the training were computed; those of a prediction are computed alike.
+    """
+
+    inner: Transform
+    model: ModelSpec
+    digest: str
+    num_features: int
+    plan: Plan = Plan()
+
+    @property
+    def spec(self) -> InputSpec:
+        return InputSpec(kind="features", shape=(self.num_features,))
+
+    def network(self) -> BackboneNet:
+        """Return the backbone with its weights.
+
+        Raises:
+            UsageError: they cannot be had, or are others than those of the training.
+        """
+        net, digest = load_backbone(self.model, self.inner.spec)
+        if digest != self.digest:
+            from trainwell.values.errors import RunError
+
+            raise RunError(
+                f"the weights of {self.model.family} here are others than those of the training (hash {digest}, "
+                f"expected {self.digest}); give back the file that was used."
+            )
+        return net
+
+    def batches(self, source: Any) -> Iterator[Arrays]:
+        """Yield the features of a source in order."""
+        extract = None
+        for arrays in self.inner.batches(source):
+            rows = from_numpy(arrays, np.zeros(0))[0]
+            extract = extract or Extractor(self.network(), rows, plan=self.plan)
+            yield (extract(rows).numpy(),)
+
+    def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
+        """Yield the features of a labelled source in order with their targets."""
+        extract = None
+        for arrays, y in self.inner.labelled(source, task):
+            rows = from_numpy(arrays, y)[0]
+            extract = extract or Extractor(self.network(), rows, plan=self.plan)
+            yield (extract(rows).numpy(),), y
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "features", "inner": self.inner.to_dict(), "family": self.model.family,
+            "params": dict(self.model.params), "digest": self.digest, "num_features": self.num_features,
+            "plan": dataclasses.asdict(self.plan),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FeatureTransform:
+        model = ModelSpec.of(data["family"], **data["params"])
+        return cls(
+            transform_of(data["inner"]), model, data["digest"], data["num_features"], Plan(**data["plan"])
+        )
+
+
+register_transform("features", FeatureTransform)
+
+
+def load_backbone(model: ModelSpec, inputs: InputSpec) -> tuple[BackboneNet, str]:
+    """Return a backbone with its pre-trained weights, and their hash."""
+    net = build_model(model, inputs, 2, torch.Generator().manual_seed(0))
+    assert isinstance(net, BackboneNet)
+    digest = "drawn" if net.family.weights == "none" else net.load()
+    return net.eval(), digest
+
+
+def features_of(
+    net: BackboneNet,
+    digest: str,
+    parts: Mapping[str, tuple[Arrays, np.ndarray]],
+    content: str,
+    settings: Any,
+    say: Say,
+) -> tuple[dict[str, np.ndarray], Plan]:
+    """Return the features of every part and how they were computed, from the disk where they were computed before.
+
+    Args:
+        digest, content, settings: hashes of weights and rows, and the preprocessing: the key.
+    """
+    key = hashlib.sha256(dumps([FORMAT, digest, content, settings, net.family.name]).encode()).hexdigest()[
+        :32
+    ]
+    found, missing, plan = {}, [], Plan()
+    for name in parts:
+        held = store.find("features", f"{key}-{name}")
+        if held is None:
+            missing.append(name)
+        else:
+            found[name], plan = held[0], Plan(**held[1]["plan"])
+    if missing:
+        known = plan if found else None
+        extract = Extractor(net, from_numpy(parts["train"][0], np.zeros(0))[0], say, known)
+        plan = extract.plan
+        for name in missing:
+            start, rows = time.perf_counter(), from_numpy(parts[name][0], np.zeros(0))[0]
+            found[name] = extract(rows).numpy()
+            store.keep(
+                "features", f"{key}-{name}", found[name], {"digest": digest, "plan": dataclasses.asdict(plan)}
+            )
+            taken = time.perf_counter() - start
+            say(f"features  {name}: {len(rows[0]):,} rows in {taken:.1f} s, kept")
+    else:
+        say("features  found on the disk: nothing is computed again")
+    return {name: found[name] for name in parts}, plan

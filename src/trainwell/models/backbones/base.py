@@ -1,0 +1,139 @@
+"""What a pre-trained network is: a family that knows where its weights are and what its inputs must look like."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trainwell.models.backbones import weights as files
+from trainwell.models.family import Family
+from trainwell.models.linear import linear
+from trainwell.values.errors import UsageError, did_you_mean
+from trainwell.values.recipe import ModelSpec
+
+BACKBONES: dict[str, type[Backbone]] = {}
+"""Every backbone by name; filled when the classes are made."""
+
+NONE = "none"
+"""As `weights`: the first numbers are drawn, nothing is loaded. It has to be asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone(Family):
+    """A network with weights that were trained elsewhere.
+
+    A subclass gives `package` and `file` where a package of the registry brings its weights, `make`, and what `inputs`
+    must look like.
+    """
+
+    name: ClassVar[str] = "backbone"
+    takes: ClassVar[tuple[str, ...]] = ("image",)
+    package: ClassVar[str] = ""
+    folder: ClassVar[str] = ""
+    file: ClassVar[str] = ""
+    digest: ClassVar[str] = ""
+
+    weights: str = "package"
+    architecture: str = ""
+    allow_pickle: bool = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        BACKBONES[cls.name] = cls
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the kind of data that bring its inputs into the form that it was trained on."""
+        raise NotImplementedError
+
+    def make(self, inputs: Any, num_outputs: int, generator: torch.Generator) -> BackboneNet:
+        """Return the network with drawn numbers."""
+        raise NotImplementedError
+
+    def build(self, inputs: Any, num_outputs: int, generator: torch.Generator) -> nn.Module:
+        net = self.make(inputs, num_outputs, generator)
+        net.family = self
+        return net
+
+    def tensors(self) -> tuple[dict[str, Tensor], str]:
+        """Return the pre-trained tensors by name, and a hash of them.
+
+        Raises:
+            UsageError: they cannot be had here; the message says how to get them.
+        """
+        if self.weights == "package":
+            return files.from_package(self.package, self.folder, self.file, self.name)
+        return files.from_file(self.weights, self.allow_pickle)
+
+
+BACKBONES.pop("backbone", None)
+
+
+class BackboneNet(nn.Module):
+    """A network whose weights are loaded before the first step: inputs -> features -> outputs.
+
+    A subclass gives `features` and `head`, and `body`, whose tensors are the pre-trained ones.
+    """
+
+    family: Backbone
+    body: nn.Module
+    head: nn.Module
+
+    def initialize(self, rows: tuple[Tensor, ...], generator: torch.Generator) -> None:
+        """Load the pre-trained weights; called before the first step, and not when a run is read back.
+
+        Raises:
+            UsageError: they cannot be had, or are of another network.
+        """
+        if self.family.weights != NONE:
+            self.load()
+
+    def load(self) -> str:
+        """Load the pre-trained weights and return their hash."""
+        tensors, digest = self.family.tensors()
+        files.fill(self, self.named(tensors), self.family.weights)
+        return digest
+
+    def named(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of the file by our names; those of the head may be left out."""
+        return files.by_name_or_order(self.body, tensors, self.family.weights)
+
+    def features(self, *x: Tensor) -> Tensor:
+        """Return what the head sees, (B, F)."""
+        raise NotImplementedError
+
+    def forward(self, *x: Tensor) -> Tensor:
+        return self.head(self.features(*x))
+
+
+def new_head(features: int, num_outputs: int, generator: torch.Generator) -> nn.Linear:
+    """Return the last layer."""
+    return linear(features, num_outputs, generator)
+
+
+def resolve(name: str, weights: str | None = None, *, allow_pickle: bool = False) -> ModelSpec:
+    """Return the model that a name stands for: one of ours, or `timm:NAME` for any of timm's.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    given = {"weights": str(weights)} if weights else {}
+    if allow_pickle:
+        given["allow_pickle"] = True  # type: ignore[assignment]
+    if name in BACKBONES and name not in ("timm",):
+        return ModelSpec.of(name, **given)
+    plain = name.removeprefix("timm:")
+    from trainwell.models.backbones.timm_models import known_names
+
+    names = known_names()
+    if plain in names:
+        return ModelSpec.of("timm", architecture=plain, **given)
+    ours = ", ".join(n for n in BACKBONES if n != "timm")
+    without = "" if names else " timm cannot be imported here, so its names are unknown."
+    raise UsageError(
+        f"--backbone {name}: expected one of {ours}, or the name of a timm model."
+        f"{did_you_mean(plain, [*BACKBONES, *names])}{without}"
+    )

@@ -1,0 +1,116 @@
+"""Any model of timm by its name, with the preprocessing that timm knows for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainwell.models.backbones.base import Backbone, BackboneNet, new_head
+from trainwell.models.pixels import PixelFront
+from trainwell.values.errors import UsageError
+from trainwell.values.task import InputSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Timm(Backbone):
+    """A model of timm.
+
+    Helps wherever one of its thousand networks is known to fit.
+    Harms nothing by itself; its weights have to be had: from the hub, where there is a network, or a file.
+    Args:    architecture: timm's name. weights: `package` (timm fetches them), a file, or `none`. allow_pickle: see
+             `Backbone`.
+    Source:  Wightman 2019, github.com/huggingface/pytorch-image-models.
+    """
+
+    name: ClassVar[str] = "timm"
+
+    def _config(self) -> dict[str, Any]:
+        timm = require_timm()
+        with torch.device("meta"):
+            model = timm.create_model(self.architecture, pretrained=False)
+        return dict(timm.data.resolve_model_data_config(model))
+
+    def options(self) -> dict[str, Any]:
+        config = self._config()
+        bicubic = config["interpolation"] in ("bicubic", "lanczos")
+        size = config["input_size"]
+        return {"size": size[-1], "crop": float(config["crop_pct"]), "bicubic": bicubic, "channels": size[0]}
+
+    def make(self, inputs: InputSpec, num_outputs: int, generator: torch.Generator) -> BackboneNet:
+        return TimmNet(self, inputs, num_outputs, generator)
+
+    def tensors(self) -> tuple[dict[str, Tensor], str]:
+        if self.weights != "package":
+            return super().tensors()
+        import hashlib
+
+        timm = require_timm()
+        try:
+            held = timm.create_model(self.architecture, pretrained=True, num_classes=0).state_dict()
+        except Exception as error:  # whatever the hub's client raises without a network
+            why = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+            raise UsageError(
+                f"the weights of {self.architecture} cannot be fetched here ({why}). Give a file: --weights "
+                "NAME.safetensors. To train it from random numbers on purpose: --weights none"
+            ) from None
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in held.values():
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        return held, digest.hexdigest()
+
+
+def require_timm() -> Any:
+    """Return timm.
+
+    Raises:
+        UsageError: it is not installed, or does not import with this build of torch.
+    """
+    try:
+        import timm
+        import timm.data
+    except Exception as error:  # a torchvision that does not fit raises a RuntimeError
+        raise UsageError(
+            f"this backbone needs timm, which cannot be imported ({str(error).splitlines()[0]}): pip install "
+            "'trainwell[backbones]' with a torch and a torchvision that belong together."
+        ) from None
+    return timm
+
+
+def known_names() -> list[str]:
+    """Return the names of timm's models; none where it cannot be imported."""
+    try:
+        return list(require_timm().list_models())
+    except UsageError:
+        return []
+
+
+class TimmNet(BackboneNet):
+    """A model of timm between our front and our last layer."""
+
+    def __init__(self, family: Timm, inputs: InputSpec, num_outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        timm = require_timm()
+        config = family._config()
+        mean, std = ([255 * v for v in config[k]] for k in ("mean", "std"))
+        self.front = PixelFront(len(mean), mean, std)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            self.body = timm.create_model(family.architecture, pretrained=False, num_classes=0)
+        with torch.no_grad():
+            size = self.body.eval()(torch.zeros(1, *inputs.shape)).shape[-1]
+        self.head = new_head(int(size), num_outputs, generator)
+        self.family = family
+
+    def named(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        own = self.body.state_dict()
+        if set(own) <= set(tensors):
+            return {f"body.{n}": tensors[n] for n in own}
+        return super().named(tensors)
+
+    def features(self, *x: Tensor) -> Tensor:
+        made: Tensor = self.body(self.front(x[0]))
+        return made
