@@ -21,10 +21,11 @@ from trainwell.app.findings import read_diagnoses
 from trainwell.values.errors import UsageError
 from trainwell.watch.attach.attached import Attached
 
-SHARED = {"attached", "hooked", "outcome"}
+SHARED = {"attached", "hooked", "outcome", "standin"}
 ADAPTERS = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in SHARED)
 PACKAGES = {
     "lightning": ("lightning", "lightning.pytorch", "pytorch_lightning"),
+    "fastai": ("fastai", "fastai.callback.core"),
     "fabric": ("lightning", "lightning.fabric", "lightning_fabric"),
 }
 """What a framework is imported as, where that is not the name of its adapter."""
@@ -45,7 +46,7 @@ def adapter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_there_are_adapters() -> None:
-    assert {"accelerate", "fabric", "lightning", "skorch", "transformers"} <= set(ADAPTERS)
+    assert {"accelerate", "fabric", "fastai", "lightning", "skorch", "transformers"} <= set(ADAPTERS)
 
 
 def test_adapter_is_short_and_shows_its_one_line(adapter: ModuleType) -> None:

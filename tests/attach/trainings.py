@@ -211,8 +211,25 @@ def skorch(case: Case, watch: Any) -> Weights:
     return list(model.module_.parameters())
 
 
+def fastai(case: Case, watch: Any) -> Weights:
+    """Train with a Learner of fastai and its own optimizer."""
+    import fastai.callback.progress  # noqa: F401  (gives a Learner its `no_bar`)
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from fastai.optimizer import Adam
+
+    net = network(case)
+    learn = Learner(
+        DataLoaders(*loaders(case), device="cpu"), net, loss_func=nn.CrossEntropyLoss(), opt_func=Adam, lr=case.lr,
+        cbs=[watch] if watch else [], wd=0.0,
+    )  # fmt: skip
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(case.epochs)
+    return list(net.parameters())
+
+
 TRAININGS: dict[str, Callable[..., Weights]] = {
-    f.__name__: f for f in (lightning, fabric, accelerate, transformers, skorch)
+    f.__name__: f for f in (lightning, fabric, accelerate, transformers, skorch, fastai)
 }
 PACKAGES = {"fabric": "lightning"}
 """What is imported, where it is not the name of the training."""

@@ -19,6 +19,7 @@ from trainwell.values.finding import Finding
 from trainwell.values.signal import Traces
 from trainwell.watch.attach.hooked import Ear, HookedWatch
 from trainwell.watch.attach.outcome import TRACES, Watched, lines_of, write_outcome
+from trainwell.watch.attach.standin import StandIn
 from trainwell.watch.models import bare, covers, reason_not_to_copy
 from trainwell.watch.several import Several
 from trainwell.watch.unseen import UnseenWatch, is_compiled
@@ -208,7 +209,7 @@ class Attached:
         model = dress(module) if dress is not None else module
         watch = HookedWatch(module, model, optimizer, say=self._say)
         watch.traces.facts["model_name"] = type(module).__name__
-        if isinstance(optimizer, Several):
+        if isinstance(optimizer, Several | StandIn):
             watch.traces.facts["optimizer"] = optimizer.kind
         self._take(watch)
         return watch
