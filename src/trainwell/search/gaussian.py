@@ -138,6 +138,11 @@ class Process:
         self._alpha = cho_solve(self._factor, values)
         self.seen_mean: Floats = values - (self.noise + JITTER) * self._alpha
 
+    def mean_at(self, features: Floats) -> Floats:
+        """Return the posterior mean at features, (M,)."""
+        found: Floats = self.signal * (matern(features / self._scale, self._seen)[0] @ self._alpha)
+        return found
+
     def at(self, features: Floats) -> Points:
         """Return the posterior at features (M, F)."""
         from scipy.linalg import solve_triangular

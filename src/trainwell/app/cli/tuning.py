@@ -1,0 +1,141 @@
+"""The verb that searches: tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
+from trainwell.app.console import Console
+from trainwell.values.errors import UsageError
+
+TABLE_OPTIONS = (
+    "val",
+    "test",
+    "task",
+    "metric",
+    "group",
+    "time",
+    "split_seed",
+    "drop",
+    "na",
+    "categorical",
+    "numeric",
+)
+"""Options that are passed on to the data as they are."""
+
+
+@click.command()
+@click.argument("data")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed for a table.")
+@click.option(
+    "--budget", default="10m", show_default=True, metavar="TIME", help="Time for all of it: 90s, 10m, 1h."
+)
+@click.option("--trials", type=int, metavar="N", help="Trainings of the search at most.")
+@click.option(
+    "--searcher", default="auto", show_default=True, metavar="NAME",
+    help="auto, grid, random, sobol, gp, optuna:tpe, optuna:gp, optuna:cmaes.",
+)  # fmt: skip
+@several("--space", "FILE|LINE", "A space file, or 'lr=[1e-4, 0.1] log', 'model.depth=1|2|3', '-l1.rate'.")
+@click.option("--fidelity", type=click.Choice(["auto", "full"]), default="auto", show_default=True,
+              help="auto ends trainings early where early results predict the end.")  # fmt: skip
+@click.option(
+    "--preset", default="balanced", show_default=True, metavar="NAME", help="quick, balanced or best."
+)
+@click.option(
+    "--recipe", "recipe_file", metavar="FILE", help="Recipe to search around, e.g. RUN/recipe.json."
+)
+@several("--set", "FIELD=VALUE", "Field of the default recipe: epochs=10, model.width=64.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the search and of the trainings."
+)
+@click.option("--val", metavar="FILE", help="Validation part; without it one is split off.")
+@click.option("--test", metavar="FILE", help="Test part; without it one is split off, unless --val is given.")
+@click.option("--task", metavar="KIND", help="binary, multiclass or regression; inferred without it.")
+@click.option(
+    "--metric", metavar="NAME", help="Primary metric, which is searched for; accuracy or rmse without it."
+)
+@click.option("--group", metavar="COLUMN", help="Rows of one value of it never stand in two parts.")
+@click.option("--time", metavar="COLUMN", help="The latest rows by it are the test part.")
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@several("--drop", "COLUMN", "Column to leave out.")
+@several("--na", "WORD", "Word that stands for a missing value.")
+@several("--categorical", "COLUMN", "Column to read as categories.")
+@several("--numeric", "COLUMN", "Column to read as numbers.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
+@click.option("--honest", type=int, default=0, metavar="FOLDS",
+              help="Repeat the whole study in so many outer folds, and report their test results.")  # fmt: skip
+@click.option("--out", metavar="FOLDER", help="Folder of the study; a new one in runs/ without it.")
+@click.option("--resume", is_flag=True, help="Go on with the study in --out.")
+@quiet_option
+@json_option
+def tune(**options: Any) -> int:
+    """Search for the recipe that learns DATA best, and say how good it truly is.
+
+    Prints the space before it starts; then the best of the search, what fresh seeds and splits confirm of it, the
+    optimism between them, and the test result. Ctrl-C ends the search and confirms the best so far.
+    """
+    recipe = _check_before_torch(options)
+    from trainwell.app.tuning import tune as search
+    from trainwell.app.tuning_honest import tune_honest
+
+    console = Console.silent() if options["quiet"] else Console.stderr()
+    common: dict[str, Any] = {
+        "recipe": recipe, "preset": options["preset"], "settings_": _settings(options["set"]),
+        "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
+        "trials": options["trials"], "fidelity": options["fidelity"], "seed": options["seed"],
+        "device": options["device"], "console": console, **{key: options[key] for key in TABLE_OPTIONS},
+    }  # fmt: skip
+    if options["honest"]:
+        honest = tune_honest(options["data"], options["target"], folds=options["honest"], **common)
+        emit(honest.to_dict(), honest.lines(), options["as_json"])
+        return 0
+    found = search(options["data"], options["target"], out=options["out"], resume=options["resume"], **common)
+    emit(found.to_dict(), found.lines(), options["as_json"])
+    if found.interrupted:
+        complain(f"interrupted; what is told is of the trials so far. Go on with --resume --out {found.path}")
+        return 128 + found.interrupted
+    return 0
+
+
+COMMANDS = (tune,)
+
+
+def _check_before_torch(options: dict[str, Any]) -> Any:
+    """Refuse at once what is wrong without a look at the data; return the recipe to search around."""
+    import trainwell.search.searchers
+    import trainwell.techniques  # noqa: F401  (both fill a registry)
+    from trainwell.search.searcher import SEARCHERS
+    from trainwell.values.errors import did_you_mean
+    from trainwell.values.journal import loads
+    from trainwell.values.recipe import Recipe
+
+    if not Path(options["data"]).exists():
+        raise UsageError(f"{options['data']}: there is no such file.")
+    head = options["searcher"].partition(":")[0]
+    if head != "auto" and head not in SEARCHERS:
+        raise UsageError(
+            f"--searcher {options['searcher']}: expected auto, {', '.join(SEARCHERS)}.{did_you_mean(head, SEARCHERS)}"
+        )
+    if options["recipe_file"] is None:
+        return None
+    try:
+        return Recipe.from_dict(loads(Path(options["recipe_file"]).read_text()), options["recipe_file"])
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--recipe {options['recipe_file']}: {error}.") from error
+
+
+def _space(given: tuple[str, ...]) -> Any:
+    return None if not given else given[0] if len(given) == 1 else list(given)
+
+
+def _settings(given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item}: expected FIELD=VALUE.")
+        found[key.strip()] = value.strip()
+    return found

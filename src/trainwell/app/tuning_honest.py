@@ -1,0 +1,81 @@
+"""The whole study inside an outer cross-validation: what tuning is worth on rows that no part of it saw."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from trainwell.app import settings
+from trainwell.app.console import Console
+from trainwell.app.tuning import tune
+from trainwell.app.tuning_report import Tuning
+from trainwell.values.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Honest:
+    """The test results of the studies of the outer folds."""
+
+    metric: str
+    tests: tuple[float, ...]
+    studies: tuple[Tuning, ...]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean, widened for the overlap of the folds (Nadeau, Bengio 2003)."""
+        from scipy.stats import t
+
+        count = len(self.tests)
+        wide = float(np.std(self.tests, ddof=1)) * (1 / count + 1 / (count - 1)) ** 0.5
+        reach = float(t.ppf(0.975, count - 1)) * wide
+        mean = float(np.mean(self.tests))
+        return mean - reach, mean + reach
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric, "tests": list(self.tests), "mean": float(np.mean(self.tests)),
+            "interval": list(self.interval), "studies": [s.to_dict() for s in self.studies],
+        }  # fmt: skip
+
+    def lines(self) -> Iterator[str]:
+        for i, (test, study) in enumerate(zip(self.tests, self.studies, strict=True), 1):
+            yield f"fold {i:<4d} {self.metric} {test:.4f} (seen {study.shown(study.best_seen):.4f})"
+        low, high = self.interval
+        mean = f"{np.mean(self.tests):.4f} [{low:.4f}, {high:.4f}]"
+        yield f"honest    {self.metric} {mean} over {len(self.tests)} outer folds"
+
+
+def tune_honest(
+    data: Any, target: str | None, *, folds: int, budget: str | float = "10m", console: Console | None = None,
+    split_seed: int = 0, **options: Any,
+) -> Honest:  # fmt: skip
+    """Repeat the whole study on outer splits, each with an equal part of the budget.
+
+    Args:
+        folds: outer splits, 2 or more; each has a test part of 1/folds, drawn with a split seed of its own.
+    """
+    if folds < 2:
+        raise UsageError(f"--honest {folds}: expected 2 or more outer folds.")
+    if options.get("test") is not None:
+        raise UsageError("--honest draws its own test parts; leave --test away.")
+    fields = settings.parse_budget(budget) if isinstance(budget, str) else {"seconds": float(budget)}
+    if "seconds" not in fields:
+        raise UsageError(f"--budget {budget}: tune takes a time, e.g. 90s, 10m or 1h.")
+    share = fields["seconds"] / folds
+    studies = []
+    for fold in range(folds):
+        if console is not None:
+            console.say(f"honest    outer fold {fold + 1} of {folds}")
+        studies.append(
+            tune(
+                data, target, budget=share, console=console, split_seed=split_seed + 1000 * (fold + 1),
+                test_fraction=1 / folds, out=False, **options,
+            )
+        )  # fmt: skip
+        if studies[-1].interrupted:
+            raise UsageError("interrupted before all outer folds had ended; nothing can be said.")
+    assert studies[0].task is not None
+    return Honest(studies[0].task.metric, tuple(s.score for s in studies), tuple(studies))

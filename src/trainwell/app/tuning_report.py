@@ -1,0 +1,162 @@
+"""What `tune` gives back, and how it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from trainwell.app.run import Run
+from trainwell.app.sources import Prepared
+from trainwell.search.importance import Importance
+from trainwell.search.space import Config, Space
+from trainwell.search.study import ENDED, Trial
+from trainwell.search.winner import Winner
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import Task
+
+NEGLIGIBLE = 0.01
+"""Parameters with a smaller share of the variance are not listed."""
+
+
+@dataclasses.dataclass
+class Tuning:
+    """The result of a search.
+
+    Attributes:
+        recipe, config: the winner; the default where nothing beat it is still the one with the best shrunken mean.
+        winner: best seen, confirmed, optimism, gain over the default with intervals, as losses (lower is better).
+        trials: every trial of the study.
+        configs, losses: the default and the finalists, and what they reached on fresh seeds and splits.
+        importance: share of the variance due to each parameter.
+        flags: what to beware of.
+        run: the winner trained on the parts as they are; it alone saw the test part.
+        interrupted: the number of the signal that ended the search, 0 for none.
+    """
+
+    recipe: Recipe
+    config: Config
+    winner: Winner
+    task: Task | None
+    trials: Sequence[Trial]
+    configs: Sequence[Config]
+    losses: np.ndarray[Any, Any]
+    space: Space
+    importance: Sequence[Importance]
+    flags: Sequence[str]
+    seconds: float
+    search_seconds: float
+    best_seen: float
+    run: Run | None = None
+    interrupted: int = 0
+    path: Path | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The winner's network."""
+        assert self.run is not None
+        return self.run.model
+
+    @property
+    def score(self) -> float:
+        """The primary metric of the winner on the test part."""
+        assert self.run is not None
+        return self.run.score
+
+    def shown(self, loss: float) -> float:
+        """Return a loss in the unit of the primary metric."""
+        return loss if self.task is None else -self.task.metric_sign * loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data, metrics in their own unit."""
+        w, states = self.winner, [t.state for t in self.trials]
+        return {
+            "path": str(self.path) if self.path else None,
+            "metric": self.task.metric if self.task else "val_loss",
+            "config": dict(self.config),
+            "recipe": self.recipe.to_dict(),
+            "trials": {"all": len(states), **{s: states.count(s) for s in ENDED}},
+            "best_seen": self.shown(self.best_seen),
+            "confirmed": self.shown(w.confirmed),
+            "confirmed_interval": sorted(map(self.shown, w.interval)),
+            "optimism": w.optimism,
+            "test": dict(self.run.scores.get("test", {})) if self.run else {},
+            "gain_over_default": w.gain,
+            "gain_interval": list(w.gain_interval),
+            "beats_default": w.beats_default,
+            "importance": [dataclasses.asdict(i) for i in self.importance],
+            "flags": list(self.flags),
+            "finalists": [
+                {"config": dict(c), "losses": [float(v) for v in row]}
+                for c, row in zip(self.configs, self.losses, strict=True)
+            ],
+            "seconds": round(self.seconds, 2),
+            "interrupted": self.interrupted,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the result as lines: the four numbers together, the verdict, the recipe, what mattered, the flags."""
+        w = self.winner
+        metric = self.task.metric if self.task else "val_loss"
+        low, high = sorted(map(self.shown, w.interval))
+        done = sum(t.state in ENDED for t in self.trials)
+        yield f"trials    {done} in {self.search_seconds:.1f} s ({done / max(self.search_seconds, 1e-9):.1f}/s)"
+        yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
+        confirmed = f"{self.shown(w.confirmed):.4f} [{low:.4f}, {high:.4f}]"
+        yield f"confirmed {metric} {confirmed} on {self.losses.shape[1]} fresh seeds"
+        yield f"optimism  {w.confirmed - self.best_seen:.4f}, by which the search flattered its best"
+        if self.run is not None and self.task is not None and "test" in self.run.scores:
+            yield f"test      {metric} {self.run.scores['test'][metric]:.4f}, opened once"
+        a, b = w.gain_interval
+        if w.index == 0:
+            yield "verdict   the default is not beaten; keep it"
+        elif w.beats_default:
+            yield f"verdict   better than the default by {w.gain:.4f} [{a:.4f}, {b:.4f}]"
+        else:
+            yield f"verdict   the default is not beaten for certain: {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
+        width = max(map(len, self.config), default=0)
+        for name, value in self.config.items():
+            now = self.space[name].default
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            was = (
+                ""
+                if value == now
+                else f"  (default {now:g})"
+                if isinstance(now, float)
+                else f"  (default {now})"
+            )
+            yield f"          {name:{width}s}  {text}{was}"
+        for i in self.importance:
+            if i.share >= NEGLIGIBLE:
+                yield f"matters   {i.name:{width}s}  {i.share:.0%} [{i.low:.0%}, {i.high:.0%}]"
+        for flag in self.flags:
+            yield f"beware    {flag}"
+        if self.path is not None:
+            yield f"study     {self.path}"
+
+
+def flags(space: Space, best: Config, winner: Winner, prepared: Prepared, complete: int) -> list[str]:
+    """Return what to beware of: an optimum at a bound, finalists that cannot be told apart, few trials."""
+    found = []
+    for name, value in best.items():
+        end = space[name].at_bound(value)
+        if end and winner.index:
+            found.append(
+                f"{name} stands at the {end} end of its range ({value:g}); widen it: --space '{name}=[...]'"
+            )
+    others = [i for i in winner.rivals if i]
+    val = prepared.parts.get("val")
+    rows = len(val[1]) if isinstance(val, tuple) else 0
+    if others and winner.index:
+        size = f"; the validation part has {rows} rows" if rows else ""
+        found.append(f"{len(others)} other finalists cannot be told from the winner{size}")
+    if complete < 2 * len(space):
+        found.append(f"{complete} complete trials are few for {len(space)} parameters; give more budget")
+    if not math.isfinite(winner.interval[0]):
+        found.append("the default or the winner failed on a fresh seed")
+    return found

@@ -1,0 +1,262 @@
+"""Trains the trials of a study: in lanes where the data lie in memory, one after the other where not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from trainwell.app.sources import Prepared
+from trainwell.app.tuning_space import recipe_of
+from trainwell.engine.assemble import Source, assemble
+from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
+from trainwell.engine.streams import Streams, derive
+from trainwell.engine.training import Row, Training, Watcher
+from trainwell.search.halving import Halving, best_until
+from trainwell.search.study import COMPLETE, DIVERGED, ERROR, STOPPED, Study
+from trainwell.values.errors import NonFiniteError, TrainingError, TrainwellError
+from trainwell.values.recipe import Recipe
+
+Build = Callable[[Recipe, torch.Generator], torch.nn.Module]
+
+BEHIND = "behind at a rung"
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """All that trainings are made from.
+
+    Args:
+        base: the recipe that configurations change.
+        stopped: whether the user wants an end.
+    """
+
+    prepared: Prepared
+    base: Recipe
+    build: Build
+    loss: Any
+    device: torch.device
+    stopped: Callable[[], bool] = lambda: False
+
+    @property
+    def source(self) -> Source:
+        parts = self.prepared.parts
+        return Source(parts["train"], parts.get("val"), self.prepared.columns)
+
+    def value(self, row: Mapping[str, Any]) -> float:
+        """Return what is minimised: the primary metric with its sign, or the validation loss where there is no task."""
+        task = self.prepared.task
+        metric = row.get("val_metric")
+        found = row.get("val_loss") if task is None or metric is None else -task.metric_sign * float(metric)
+        return math.nan if found is None else float(found)
+
+
+def train(
+    work: Work,
+    specs: Iterator[LaneSpec | None],
+    tell: Callable[[LaneResult], None],
+    on_epoch: Callable[[LaneSpec, Row], str | None],
+    source: Source | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Train what the iterator yields, as lanes or, where loaders feed, one after the other."""
+    source = source or work.source
+    task = work.prepared.task
+    if isinstance(source.train, tuple) and (source.val is None or isinstance(source.val, tuple)):
+        train_lanes(
+            specs, source, task, model=work.build, loss=work.loss, device=work.device, tell=tell, on_epoch=on_epoch,
+            say=say,
+        )  # fmt: skip
+        return
+    for spec in specs:
+        if spec is None:
+            return
+        tell(_alone(work, spec, source, on_epoch))
+
+
+class _Teller(Watcher):
+    def __init__(self, spec: LaneSpec, on_epoch: Callable[[LaneSpec, Row], str | None]) -> None:
+        self._spec, self._on_epoch = spec, on_epoch
+
+    def on_epoch(self, training: Training, row: Row) -> None:
+        asked = self._on_epoch(self._spec, row)
+        if asked and not training.state.stop_reason:
+            training.state.stop_reason = asked
+
+
+def _alone(
+    work: Work, spec: LaneSpec, source: Source, on_epoch: Callable[[LaneSpec, Row], str | None]
+) -> LaneResult:
+    """Train one network that a loader feeds."""
+    outer = torch.get_rng_state()
+    torch.manual_seed(derive(spec.seed, "torch"))
+    try:
+        module = work.build(spec.recipe, Streams(spec.seed, work.device).generator("init"))
+        training = assemble(
+            module, spec.recipe, source, task=work.prepared.task, loss=work.loss, seed=spec.seed, device=work.device,
+            watcher=_Teller(spec, on_epoch),
+        )  # fmt: skip
+        try:
+            training.run()
+        except (NonFiniteError, TrainingError):
+            training.state.stop_reason = "non-finite"
+    finally:
+        torch.set_rng_state(outer)
+    s = training.state
+    return LaneResult(
+        spec,
+        training.model.eval(),
+        s.history,
+        s.best_epoch,
+        s.best_value,
+        s.stop_reason,
+        s.step,
+        "plain: loaders",
+    )
+
+
+class _Over(Exception):
+    """Ends all trainings at once: the time is up, or the user wants an end."""
+
+
+class Search:
+    """One go at a study, until its trials, its time or the user ends it.
+
+    Args:
+        trials: how many trials the study is to have in all; None for no bound.
+        deadline: `time.monotonic()` at which the search ends; None for no bound.
+        on_tell: told whenever a trial has ended.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        study: Study,
+        *,
+        trials: int | None,
+        deadline: float | None,
+        halving: Halving | None,
+        seed: int,
+        on_tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.work, self.study, self.halving, self.seed = work, study, halving, seed
+        self.trials, self.deadline, self.on_tell = trials, deadline, on_tell
+        self.epochs = 0
+        self._curves: dict[int, list[float]] = {}
+        for t in study.trials if halving else ():
+            if halving and t.state == COMPLETE and t.about.get("curve"):
+                halving.end(t.about["curve"])
+
+    def run(self, say: Callable[[str], None] = lambda text: None) -> None:
+        """Search until the end."""
+        while not self._over() and not self.study.exhausted:
+            before = len(self.study.trials)
+            try:
+                train(self.work, self._specs(), self._tell, self._on_epoch, say=say)
+            except _Over:
+                self._stop_all()
+                return
+            if len(self.study.trials) == before:
+                break
+
+    def _over(self) -> bool:
+        return self._late() or (self.trials is not None and self._begun() >= self.trials)
+
+    def _late(self) -> bool:
+        return self.work.stopped() or (self.deadline is not None and time.monotonic() > self.deadline)
+
+    def _stop_all(self) -> None:
+        """Keep what the running trials have reached; one without an epoch stays to be handed out again."""
+        for number, curve in self._curves.items():
+            if curve:
+                self.study.tell(
+                    number, best_until(curve, len(curve)), STOPPED, curve=_short(curve), reason="the end"
+                )
+
+    def _begun(self) -> int:
+        return len(self.study.trials) - len(self.study._orphans)
+
+    def _specs(self) -> Iterator[LaneSpec | None]:
+        while not self._over():
+            # with rungs places fall free at any time, and the next trial does not wait for the slowest
+            eager = bool(self.halving and self.halving.rungs)
+            asked = self.study.ask(1, eager=eager)
+            if not asked:
+                if self.study.exhausted:
+                    return
+                yield None
+                continue
+            trial = asked[0]
+            try:
+                recipe = recipe_of(self.work.base, trial.config)
+            except TrainwellError as error:
+                self.study.tell(trial.number, math.nan, ERROR, reason=str(error))
+                continue
+            self._curves[trial.number] = []
+            yield LaneSpec(recipe, seed=self.seed, tag=trial.number)
+
+    def _on_epoch(self, spec: LaneSpec, row: Row) -> str | None:
+        curve = self._curves[spec.tag]
+        curve.append(self.work.value(row))
+        self.epochs += 1
+        if self._late():
+            raise _Over
+        if self.halving is not None and not self.halving.goes_on(len(curve), curve):
+            return BEHIND
+        return None
+
+    def _tell(self, result: LaneResult) -> None:
+        number = result.spec.tag
+        curve = self._curves.pop(number)
+        value, state = best_until(curve, len(curve)), COMPLETE
+        if result.stop_reason == BEHIND and len(curve) < result.spec.recipe.epochs:
+            state = STOPPED
+        elif result.stop_reason == "non-finite" and not result.best_epoch:
+            state, value = DIVERGED, math.nan
+        if result.best_epoch and 0 < result.best_epoch <= len(curve):
+            value = curve[result.best_epoch - 1]
+        self.study.tell(number, value, state, curve=_short(curve), reason=result.stop_reason)
+        if self.halving is not None and state == COMPLETE:
+            self.halving.end(curve)
+        self.on_tell()
+
+
+def _short(curve: Sequence[float]) -> list[float]:
+    """Return a learning curve with as many digits as tell anything."""
+    return [round(v, 6) for v in curve]
+
+
+def repeats(
+    work: Work, recipes: Sequence[Recipe], splits: Sequence[tuple[Any, Any] | None], seeds: Sequence[int]
+) -> torch.Tensor:
+    """Train every recipe on every split with its seed; return the losses, (recipes, splits) float64.
+
+    Args:
+        splits: (train rows, validation rows) of training and validation part together; None for the parts as they
+            are, so that only the seed is fresh.
+    """
+    losses = torch.full((len(recipes), len(seeds)), math.nan, dtype=torch.float64)
+    pooled = pool(work) if any(s is not None for s in splits) else work.source
+    specs: list[LaneSpec | None] = []
+    for column, (split, seed) in enumerate(zip(splits, seeds, strict=True)):
+        learns, judges = split or (None, None)
+        specs += [LaneSpec(r, seed, learns, judges, tag=(i, column)) for i, r in enumerate(recipes)]
+
+    def tell(result: LaneResult) -> None:
+        if result.best_epoch:
+            losses[result.spec.tag] = work.value(result.history[result.best_epoch - 1])
+
+    hurry: Callable[[LaneSpec, Row], str | None] = lambda spec, row: None  # noqa: E731
+    train(work, iter(specs), tell, hurry, pooled)
+    return losses
+
+
+def pool(work: Work) -> Source:
+    """Return training and validation part as one training part."""
+    (x, y), (vx, vy) = work.prepared.parts["train"], work.prepared.parts["val"]
+    whole = tuple(torch.cat([a, b]) for a, b in zip(x, vx, strict=True)), torch.cat([y, vy])
+    return Source(whole, None, work.prepared.columns)

@@ -1,0 +1,229 @@
+"""The space around a recipe, and the recipe of a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import trainwell.techniques  # noqa: F401  (fills the registry)
+from trainwell.search.parameter import Parameter
+from trainwell.search.space import Config, Space
+from trainwell.values.dose import Dose, doses_of
+from trainwell.values.errors import UsageError, did_you_mean
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import Task
+from trainwell.values.technique import REGISTRY, Technique
+
+LIKELY = {
+    "dropout.rate": (0.05, 0.5), "weight_decay.rate": (1e-5, 1e-1), "l1.rate": (1e-7, 1e-3), "l2.rate": (1e-6, 1e-2),
+    "label_smoothing.amount": (0.02, 0.2),
+}  # fmt: skip
+"""Where practice finds the best dose. Source: ranges of arXiv:2106.11959 (tables), table 15; arXiv:1512.00567."""
+
+NARROWED = {
+    "dropout.rate": (0.02, 0.7), "weight_decay.rate": (1e-6, 1.0), "l1.rate": (1e-7, 1e-2),
+    "label_smoothing.amount": (0.01, 0.3),
+}  # fmt: skip
+"""Ranges to search, inside those that a dose may have."""
+
+ROLES = ("optimizer", "schedule", "norm")
+
+
+def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_rows: int) -> Space:
+    """Return what is searched around a recipe unless the user says otherwise.
+
+    Sizes have few options, because networks of one size are trained together.
+    """
+    lr = float(recipe.lr or 0.0) or 1e-3
+    found = [
+        Parameter("lr", lr / 30, lr * 30, log=True, default=recipe.lr, likely=(lr / 8, lr * 8)),
+        *(() if own_model else _sizes(recipe)),
+        _around("batch_size", recipe.batch_size, 2, low=8, high=max(8, num_rows // 2)),
+        dose_parameter("dropout.rate", recipe),
+        dose_parameter("weight_decay.rate", recipe),
+        dose_parameter("l1.rate", recipe),
+        Parameter(
+            "schedule", options=_words(recipe.schedule, ("cosine", "constant")), default=str(recipe.schedule)
+        ),
+    ]
+    if task is not None and task.is_classification:
+        found.append(dose_parameter("label_smoothing.amount", recipe))
+    return Space(tuple(found))
+
+
+def _sizes(recipe: Recipe) -> Iterator[Parameter]:
+    from trainwell.models import FAMILIES
+
+    family = FAMILIES.get(recipe.model.family)
+    known = doses_of(family) if family else {}
+    for name in ("width", "depth"):
+        if name in known:
+            now = recipe.model.get(name, known[name].default)
+            options = (now // 2, now, now * 2) if name == "width" else (now - 1, now, now + 1)
+            low, high = known[name].low or 0, known[name].high or options[-1]
+            kept = tuple(o for o in options if low <= o <= high)
+            yield Parameter(f"model.{name}", options=kept, ordered=True, log=name == "width", default=now)
+
+
+def _around(name: str, now: int, factor: int, *, low: int, high: int) -> Parameter:
+    options = tuple(o for o in (now // factor, now, now * factor) if low <= o <= high or o == now)
+    return Parameter(name, options=options, ordered=True, log=True, default=now)
+
+
+def _words(now: Any, others: Iterable[str]) -> tuple[str, ...]:
+    """Return the technique of the recipe and others, as `--set` takes them."""
+    return (str(now), *(o for o in others if o != now.name))
+
+
+def dose_parameter(name: str, recipe: Recipe) -> Parameter:
+    """Return the parameter of one dose: `dropout.rate`, `optimizer.beta1`, `model.width`.
+
+    A technique that the recipe does not have counts as off.
+
+    Raises:
+        UsageError: there is no such dose.
+    """
+    head, _, field = name.partition(".")
+    doses, holder = _holder(head, recipe)
+    if field not in doses:
+        raise UsageError(
+            f"space: {head} has no dose '{field}' (it has: {', '.join(doses)}).{did_you_mean(field, doses)}"
+        )
+    spec = doses[field]
+    if head == "model":
+        now: Any = recipe.model.get(field, spec.default)
+    else:
+        now = spec.off if holder is None else getattr(holder, field)
+    return _of_dose(name, spec, now)
+
+
+def _holder(head: str, recipe: Recipe) -> tuple[Mapping[str, Dose], Technique | None]:
+    """Return the doses of what is called `head`, and the technique that holds them in the recipe."""
+    if head == "model":
+        from trainwell.models import FAMILIES
+
+        return doses_of(FAMILIES[recipe.model.family]) if recipe.model.family in FAMILIES else {}, None
+    if head in ("optimizer", "schedule"):
+        held: Technique = getattr(recipe, head)
+        return held.doses(), held
+    if head not in REGISTRY:
+        raise UsageError(f"space: there is no technique '{head}'.{did_you_mean(head, REGISTRY)}")
+    return REGISTRY[head].doses(), recipe.get(head)
+
+
+def _of_dose(name: str, spec: Dose, now: Any) -> Parameter:
+    if spec.options:
+        return Parameter(name, options=spec.options, default=now)
+    low, high = NARROWED.get(name, (spec.low or 0.0, 1.0 if spec.high is None else spec.high))
+    off = spec.off if spec.off is not None and not low <= spec.off <= high else None
+    if isinstance(now, int | float) and now != off:
+        low, high = min(low, now), max(high, now)
+    return Parameter(
+        name,
+        low,
+        high,
+        log=spec.log and low > 0,
+        integer=spec.integer,
+        off=off,
+        default=now,
+        likely=LIKELY.get(name),
+    )
+
+
+def make_space(
+    recipe: Recipe, given: Space | str | Path | Iterable[str] | None, task: Task | None, *, own_model: bool, num_rows: int
+) -> Space:  # fmt: skip
+    """Return the default space with the user's changes, or the user's own space.
+
+    Args:
+        given: a space; the path of a space file; or lines such as `lr=[1e-4, 0.1] log`, `model.depth=1|2|3`,
+            `-l1.rate`, `clip_grad.max_norm` (the whole range of that dose).
+    """
+    if isinstance(given, Space):
+        return _with_defaults(given, recipe)
+    space = default_space(recipe, task, own_model=own_model, num_rows=num_rows)
+    if given is None:
+        return space
+    if isinstance(given, str | Path) and Path(given).is_file():
+        text = Path(given).read_text()
+        if text.lstrip().startswith("{"):
+            return _with_defaults(Space.read(given), recipe)
+        given = [line.split("#")[0].strip() for line in text.splitlines()]
+    for line in [given] if isinstance(given, str | Path) else given:
+        if str(line).strip():
+            space = _changed(space, str(line).strip(), recipe)
+    return _with_defaults(space, recipe)
+
+
+def _changed(space: Space, line: str, recipe: Recipe) -> Space:
+    name = line.partition("=")[0].strip()
+    known = {p.name for p in space}
+    if "." in name and not name.startswith("-") and name not in known and recipe.model.family != "module":
+        space = space.with_(dose_parameter(name, recipe))
+    return space if "=" not in line and not line.startswith("-") and "." in name else space.changed(line)
+
+
+def _with_defaults(space: Space, recipe: Recipe) -> Space:
+    """Return the space with the recipe's values as defaults, each moved to the nearest value that is searched."""
+    fixed = []
+    for p in space:
+        now = p.default if p.default is not None else value_of(recipe, p.name)
+        fixed.append(dataclasses.replace(p, default=_nearest(p, now)))
+    return Space(tuple(fixed))
+
+
+def _nearest(p: Parameter, now: Any) -> Any:
+    try:
+        return p.check(now)
+    except UsageError:
+        pass
+    if p.options:
+        numbers = [o for o in p.options if isinstance(o, int | float)]
+        if isinstance(now, int | float) and numbers:
+            return min(numbers, key=lambda o: abs(o - now))
+        return p.options[0]
+    if not isinstance(now, int | float) or not p.low < p.high:
+        return p.off if p.off is not None else p.at(0.5)
+    return p.at(p.place(max(p.low, min(p.high, now))))
+
+
+def value_of(recipe: Recipe, name: str) -> Any:
+    """Return what a recipe has of a parameter, None where it has nothing."""
+    head, dot, field = name.partition(".")
+    if head == "model":
+        return recipe.model.get(field)
+    if not dot:
+        if head == "norm":
+            return next((t.name for t in recipe.techniques if t.family == "norm"), "none")
+        held = getattr(recipe, head, None)
+        return str(held) if isinstance(held, Technique) else held
+    technique = getattr(recipe, head) if head in ("optimizer", "schedule") else recipe.get(head)
+    return getattr(technique, field, None)
+
+
+def recipe_of(recipe: Recipe, config: Config) -> Recipe:
+    """Return the recipe with the values of a configuration: whole parts before their doses, the rate last."""
+    order = sorted(config, key=lambda n: (n == "lr", "." in n, n))
+    for name in order:
+        recipe = _set(recipe, name, config[name])
+    return recipe
+
+
+def _set(recipe: Recipe, name: str, value: Any) -> Recipe:
+    head, dot, field = name.partition(".")
+    if head == "model":
+        return recipe.replace(model=recipe.model.replace(**{field: value}))
+    if head == "norm" and not dot:
+        kept = tuple(t for t in recipe.techniques if t.family != "norm")
+        bare = recipe.replace(techniques=kept)
+        return bare if value == "none" else bare.with_(str(value))
+    if not dot:
+        return recipe.replace(**{head: value})
+    if head in ("optimizer", "schedule"):
+        held: Technique = getattr(recipe, head)
+        changes: dict[str, Any] = {head: held.replace(**{field: value})}
+        return recipe.replace(**changes, lr=recipe.lr)
+    now = recipe.get(head) or REGISTRY[head]()
+    return recipe.with_(now.replace(**{field: value}))

@@ -1,0 +1,93 @@
+"""Successive halving without waiting: a training that is behind at a rung is ended, and its place given away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+KEPT = 3
+"""One of so many goes on at a rung. Source: Li et al. 2020, arXiv:1810.05934 (ASHA), section 4 (3 or 4)."""
+
+LEAST_CORRELATION = 0.75
+"""Rank correlation with the end from which an early result counts. Source: docs/log-search.md."""
+
+PILOTS = 16
+"""Trainings that run in full before rungs are laid."""
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Spearman's rank correlation; not finite values are the worst."""
+    from scipy.stats import rankdata
+
+    x, y = (
+        rankdata(np.where(np.isfinite(v), v, np.inf)) for v in (np.asarray(a, float), np.asarray(b, float))
+    )
+    if x.std() == 0 or y.std() == 0:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def first_rung(curves: Sequence[Sequence[float]]) -> tuple[int, str]:
+    """Return the first epoch at which results tell the order at the end, 0 for never, and what was measured.
+
+    Args:
+        curves: the values of trainings in full, one per epoch.
+    """
+    length = min((len(c) for c in curves), default=0)
+    if length < 3 or len(curves) < PILOTS // 2:
+        return 0, "too few full trainings to see whether early results predict"
+    ends = [best_until(c, len(c)) for c in curves]
+    for epoch in range(1, length // 2 + 1):
+        correlation = rank_correlation([best_until(c, epoch) for c in curves], ends)
+        if correlation >= LEAST_CORRELATION:
+            return epoch, f"rank correlation {correlation:.2f} between epoch {epoch} and the end"
+    return 0, f"even at half of the training the rank correlation with the end is below {LEAST_CORRELATION}"
+
+
+def best_until(curve: Sequence[float], epoch: int) -> float:
+    """Return the least finite value of the first epochs; infinite where there is none."""
+    return min((v for v in curve[:epoch] if math.isfinite(v)), default=math.inf)
+
+
+class Halving:
+    """Decides at rungs which trainings go on. A rung is a prefix of the full schedule.
+
+    Args:
+        epochs: of a full training.
+
+    Attributes:
+        rungs: epochs at which is decided; empty before the pilots have ended, and where early results do not predict.
+        why: what the first rung was chosen by.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.rungs, self.why = epochs, list[int](), ""
+        self._at: dict[int, list[float]] = {}
+        self._curves: list[list[float]] = []
+        self._laid = False
+
+    def end(self, curve: Sequence[float]) -> None:
+        """Learn from a training that ran in full; after the pilots the rungs are laid."""
+        if self._laid:
+            return
+        self._curves.append(list(curve))
+        if len(self._curves) < PILOTS:
+            return
+        self._laid = True
+        first, self.why = first_rung(self._curves)
+        rung = first
+        while 0 < rung <= self.epochs / 2:
+            self.rungs.append(rung)
+            self._at[rung] = [best_until(c, rung) for c in self._curves]
+            rung *= KEPT
+
+    def goes_on(self, epoch: int, curve: Sequence[float]) -> bool:
+        """Whether a training that has ended this epoch is among the best third of those that came so far."""
+        if epoch not in self._at:
+            return True
+        value, others = best_until(curve, epoch), self._at[epoch]
+        others.append(value)
+        limit = sorted(others)[max(0, math.ceil(len(others) / KEPT) - 1)]
+        return value <= limit

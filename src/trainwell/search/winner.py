@@ -1,0 +1,105 @@
+"""The winner of a study, judged on trainings that the search did not see."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+LEVEL = 0.05
+"""Probability of a claim that is not true, over all finalists together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Winner:
+    """What the confirmation shows; losses, lower is better.
+
+    Args:
+        index: of the winner among the finalists; 0 is the default.
+        seen: the least loss of the search. confirmed: its mean on fresh seeds and splits, shrunken towards the mean of
+            all finalists. interval: of the confirmed loss, 95 %.
+        gain: how much lower than the default's its loss is, with its 95 % interval.
+        beats_default: whether the gain is more than chance, all finalists allowed for.
+        rivals: finalists that the data cannot tell from the winner, by index.
+    """
+
+    index: int
+    seen: float
+    confirmed: float
+    interval: tuple[float, float]
+    gain: float
+    gain_interval: tuple[float, float]
+    beats_default: bool
+    rivals: tuple[int, ...]
+
+    @property
+    def optimism(self) -> float:
+        """By how much the search saw its best too good."""
+        return self.confirmed - self.seen
+
+
+def choose_winner(losses: Floats, seen: Sequence[float], test_share: float = 0.0) -> Winner:
+    """Choose among finalists by their shrunken means.
+
+    Args:
+        losses: (finalists, repeats); row 0 is the default; a column has one seed and one split. Not finite: failed.
+        seen: the losses of the search, by finalist.
+        test_share: rows that judge over rows that learn, where the splits overlap (0: only the seeds differ). It
+            widens the intervals as the overlap demands.
+
+    Source: shrinkage: James, Stein 1961; overlap: Nadeau, Bengio 2003, Machine Learning 52, equation 9.
+    """
+    worst = losses[np.isfinite(losses)].max(initial=0.0)
+    y = np.where(np.isfinite(losses), losses, 2 * abs(worst) + worst + 1.0)
+    count, repeats = y.shape
+    means = _shrunken(y)
+    index = int(means.argmin())
+    factor = math.sqrt(1 / repeats + test_share)
+    level = LEVEL / max(1, count - 1)
+    half = _quantile(LEVEL, repeats) * _spread(y[index]) * factor
+    differences = y[0] - y[index]
+    gain, deviation = float(differences.mean()), _spread(differences) * factor
+    reach = _quantile(LEVEL, repeats) * deviation
+    beats = index != 0 and repeats > 1 and gain > _quantile(level, repeats) * deviation
+    rivals = tuple(
+        i
+        for i in range(count)
+        if i != index
+        and _mean(y[i] - y[index]) <= _quantile(LEVEL, repeats) * _spread(y[i] - y[index]) * factor
+    )
+    confirmed = float(means[index])
+    return Winner(
+        index, float(seen[index]), confirmed, (confirmed - half, confirmed + half), gain,
+        (gain - reach, gain + reach), bool(beats), rivals,
+    )  # fmt: skip
+
+
+def _shrunken(y: Floats) -> Floats:
+    """Return the means, drawn towards their mean by the share of their variance that is chance."""
+    means = y.mean(1)
+    if y.shape[0] < 3 or y.shape[1] < 2:
+        return np.asarray(means)
+    centred = y - y.mean(0)  # what a seed or split does to all is no difference between them
+    chance = float(centred.var(1, ddof=1).mean()) / y.shape[1]
+    between = float(means.var(ddof=1))
+    kept = max(0.0, 1 - chance / between) if between > 0 else 0.0
+    return np.asarray(means.mean() + max(kept, 1e-6) * (means - means.mean()))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean())
+
+
+def _spread(values: Floats) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else math.inf
+
+
+def _quantile(level: float, repeats: int) -> float:
+    from scipy.stats import t
+
+    return float(t.isf(level / 2, max(1, repeats - 1)))

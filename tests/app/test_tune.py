@@ -1,0 +1,157 @@
+"""`tune` from end to end on small real data."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import trainwell as tw
+from tests.conftest import shared_data
+from trainwell.app.cli import run_command
+from trainwell.app.tuning_search import Search
+from trainwell.search.study import COMPLETE, STOPPED, read_study
+from trainwell.values.errors import UsageError
+
+
+def digits(rows: int = 600) -> tuple[torch.Tensor, torch.Tensor]:
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return torch.tensor(x[:rows] / 16, dtype=torch.float32), torch.tensor(y[:rows])
+
+
+def perceptron(recipe: tw.Recipe) -> nn.Module:
+    width = recipe.model.get("width", 16)
+    return nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+BASE = tw.Recipe(lr=1e-3, epochs=6, batch_size=32, schedule="cosine")
+
+
+def tuned(**options: Any) -> tw.Tuning:
+    given = {"model": perceptron, "recipe": BASE, "out": False, "trials": 24, "budget": "20s", **options}
+    return tw.tune(digits(), **given)
+
+
+def test_a_bad_default_is_beaten_on_the_users_own_model() -> None:
+    found = tuned(space=["model.width=8|32"], finalists=2, repeats=4)
+    assert found.winner.beats_default
+    assert found.winner.gain > 0.05
+    assert found.config["lr"] > BASE.lr
+    assert len([t for t in found.trials if t.state in (COMPLETE, STOPPED)]) == 24
+    text = "\n".join(found.lines())
+    for word in ("seen", "confirmed", "optimism", "better than the default by"):
+        assert word in text
+    assert found.model[0].out_features == found.config["model.width"]
+    assert found.recipe.lr == found.config["lr"]
+
+
+def test_the_seed_decides_all_of_it() -> None:
+    one, other = (tuned(finalists=1, repeats=2, trials=12) for _ in range(2))
+    assert [t.config for t in one.trials] == [t.config for t in other.trials]
+    assert [t.value for t in one.trials] == [t.value for t in other.trials]
+    np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tuned(finalists=1, repeats=2, batch=4)
+    told = 0
+    tell = Search._tell
+
+    def stop_after_ten(self: Search, result: Any) -> None:
+        nonlocal told
+        tell(self, result)
+        told += 1
+        if told == 10:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "_tell", stop_after_ten)
+        with pytest.raises(KeyboardInterrupt):
+            tuned(out=tmp_path / "study", batch=4)
+    found = tuned(out=tmp_path / "study", resume=True, finalists=1, repeats=2, batch=4)
+    assert [t.config for t in found.trials] == [t.config for t in whole.trials]
+    assert json.loads((tmp_path / "study" / "tuning.json").read_text())["trials"]["all"] == 24
+    assert (tmp_path / "study" / "best" / "recipe.json").exists()
+    with read_study(tmp_path / "study" / "study.jsonl") as study:
+        assert len(study.trials) == 24
+
+
+def test_ctrl_c_ends_with_the_confirmed_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainwell.app import tuning
+
+    class Pressed(tuning.Interrupts):
+        def __enter__(self) -> Pressed:
+            self.count = 0
+            return super().__enter__()
+
+        @property
+        def signal(self) -> int:
+            self.count = getattr(self, "count", 0) + 1
+            return 2 if self.count > 900 else 0
+
+        @signal.setter
+        def signal(self, value: int) -> None:
+            pass
+
+    monkeypatch.setattr(tuning, "Interrupts", Pressed)
+    found = tuned(trials=400, budget="60s", fidelity="full")
+    assert found.interrupted == 2
+    assert math.isfinite(found.winner.confirmed)
+    assert found.seconds < 40
+
+
+def test_loaders_feed_one_network_after_the_other() -> None:
+    x, y = digits(200)
+    sets = [torch.utils.data.TensorDataset(x[a:b], y[a:b]) for a, b in ((0, 150), (150, 200))]
+    loaders = tuple(torch.utils.data.DataLoader(s, batch_size=32) for s in sets)
+    space = ["-batch_size", "-l1.rate", "-label_smoothing.amount"]
+    found = tw.tune(
+        loaders, model=perceptron, loss=nn.CrossEntropyLoss(), recipe=BASE.replace(epochs=2), out=False,
+        trials=5, budget="20s", finalists=1, repeats=2, searcher="random", space=space,
+    )  # fmt: skip
+    assert len(found.trials) == 5
+    assert math.isfinite(found.winner.confirmed)
+
+
+def test_the_command_tunes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "tune", str(shared_data("churn_modelling.parquet")), "--target", "Exited", "--budget", "8s", "--trials", "6",
+        "--set", "model=mlp", "--set", "model.width=16", "--set", "epochs=2", "--space", "-batch_size",
+        "--space", "clip_grad.max_norm", "--searcher", "sobol", "--out", str(tmp_path / "s"), "--json",
+    ]  # fmt: skip
+    assert run_command(arguments) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["metric"] == "accuracy"
+    assert {"best_seen", "confirmed", "optimism", "test", "importance", "flags"} <= found.keys()
+    assert "clip_grad.max_norm" in found["config"]
+    assert "space     " in err
+    assert "lr " in err
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"searcher": "sobal"}, "Did you mean 'sobol'"),
+        ({"budget": "20ep"}, "takes a time"),
+        ({"space": ["lr=fast to slow"], "trials": 2}, None),
+        ({"space": ["-nothing"]}, "there is no 'nothing'"),
+        ({"resume": True}, "needs --out"),
+    ],
+)
+def test_mistakes_are_told(options: dict[str, Any], message: str | None) -> None:
+    if message is None:
+        with pytest.raises(tw.TrainwellError):
+            tuned(**options)
+        return
+    with pytest.raises(UsageError, match=message):
+        tuned(**options)
