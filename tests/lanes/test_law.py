@@ -20,7 +20,7 @@ ALONE = {"given": "the optimizer is the user's own", "compile": "it is compiled"
 def test_lanes_equal_lone_runs_with_every_technique(name: str) -> None:
     kind = REGISTRY[name]
     doses: list[Technique] = samples(kind, 3, off=True)
-    if "hardware" in kind.sites() or name == "batch_norm":  # decides how a step is computed: one for a stack
+    if "hardware" in kind.sites():  # decides how a step is computed: one for a stack
         doses = doses[-1:] * 3
     fields: dict[str, Any] = {"batch_size": 16, "epochs": 3.5}
     if kind.role != "optimizer":

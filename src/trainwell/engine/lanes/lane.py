@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 
 import torch
@@ -14,6 +15,7 @@ from trainwell.engine.compose import Sites
 from trainwell.engine.feed import XY, MemoryFeed
 from trainwell.engine.flat import parameter_groups
 from trainwell.engine.lanes.bits import dropout_layers
+from trainwell.engine.lanes.chain import chain_of, momenta_of
 from trainwell.engine.lanes.members import in_step, optimizer_kind
 from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
 from trainwell.engine.parts import HardwarePlan
@@ -47,6 +49,7 @@ class Lane:
         dropouts: the rates of its dropout layers, in the order of the modules.
         techniques: those that act in the step.
         rows: the order of the rows of the epoch in hand.
+        chain: the modules, if the model is a chain. momenta: of its batch norms, which may differ from lane to lane.
         state: the counters and the history, as of a lone run.
     """
 
@@ -64,6 +67,8 @@ class Lane:
         self.techniques: tuple[Technique, ...] = in_step(self.sites.members)
         self.state = State(total_steps=max(1, math.ceil(spec.recipe.epochs * self.feed.steps_per_epoch)))
         self.rows = torch.empty(0, dtype=torch.int64)
+        self.chain = chain_of(self.model)
+        self.momenta = momenta_of(self.model) if self.chain else {}
         self.structure = self._structure()
 
     def _structure(self) -> Structure:
@@ -71,7 +76,7 @@ class Lane:
         fixed = [(n, p) for n, p in self.model.named_parameters() if id(p) not in trained]
         constants = [*fixed, *self.model.named_buffers()]
         return Structure(
-            module_lines(self.model),
+            ("chain",) * bool(self.chain) + module_lines(self.model, momenta=not self.chain),
             tuple((g.name, tuple(g.param.shape), g.lr_factor, g.decay) for g in self.groups),
             tuple((n, tuple(t.shape), t.dtype) for n, t in constants),
             first.dtype,
@@ -99,11 +104,20 @@ class Lane:
         )  # fmt: skip
 
 
-def module_lines(model: nn.Module) -> tuple[str, ...]:
-    """Describe the modules of a model one by one, without what may differ between lanes: the dropout layers."""
+def module_lines(model: nn.Module, *, momenta: bool) -> tuple[str, ...]:
+    """Describe the modules of a model one by one, without what may differ between lanes: the dropout layers.
+
+    Args:
+        momenta: whether the momenta of batch norms are of the structure.
+    """
     silent = (nn.Sequential, nn.Identity, Dropout)
+
+    def words(module: nn.Module) -> str:
+        text = module.extra_repr()
+        return text if momenta else re.sub(r"momentum=[^,]*", "", text)
+
     return tuple(
-        f"{type(m).__module__}.{type(m).__qualname__}({m.extra_repr()})"
+        f"{type(m).__module__}.{type(m).__qualname__}({words(m)})"
         for m in model.modules()
         if not isinstance(m, silent)
     )

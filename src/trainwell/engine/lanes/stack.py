@@ -115,7 +115,11 @@ class Stack:
             for name in self.fixed:
                 moved.copy(self.fixed[name], moved.old.fixed[name])
         _hush_layout_warning()
-        self.weights = {n: v.detach().requires_grad_() for n, v in self.params.named().items()} | self.fixed
+        self.weights = {n: v.detach().requires_grad_() for n, v in self.params.named().items()}
+        for name in first.momenta:
+            momenta = [lane.momenta[name] for lane in self.lanes]
+            self.fixed[name] = self.params.flat.new_tensor(momenta).unsqueeze(-1)
+        self.weights |= self.fixed
         for name, grad in self.grads.named().items():
             self.weights[name].grad = grad
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.feed import XY
 from trainwell.engine.lanes.bits import places_of
+from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.lane import Lane
 from trainwell.engine.lanes.members import align
 from trainwell.engine.lanes.objective import stack_objective
@@ -165,7 +166,9 @@ class _Work:
         """Return what the lanes share, or why they cannot be a stack."""
         like = next((lane for lane in lanes if lane.dropouts), lanes[0])
         sample = like.feed.sample(2)
-        network = VmappedNetwork(like.model)
+        network: Network = (
+            VmappedNetwork(like.model) if like.chain is None else ChainNetwork(like.model, like.chain)
+        )
         setting = Setting(
             self._train, self._val, self._task, stack_objective(self._task, self._loss), network,
             places_of(like.model, sample), lambda lane, row: self._on_epoch(lane.spec, row),

@@ -1,0 +1,172 @@
+"""Networks x epochs per second: lanes of one stack against a good sequential loop.
+
+    python benchmarks/lanes.py [--rounds 5] [--cases digits tiny wide ...]
+
+The loop takes in-memory batches and `torch.optim.Adam(fused=True)`, validates every epoch and keeps the best weights,
+as the lanes do. Both sides run in turn in one process on one thread. Compared is CPU time per network and epoch, all
+included: making the networks, training, validation. Printed is the median of the ratios of a round, least and most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+import trainwell.techniques  # noqa: F401  (fills the registry)
+from trainwell.engine.assemble import Source
+from trainwell.engine.lanes import LaneSpec, train_lanes
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import Task
+
+Split = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A workload.
+
+    Args:
+        widths: of the layers, inputs and classes included. norm: batch norm and dropout 0.1 in every hidden layer.
+        rows: of the training part; a fifth of them more are for validation.
+        alone: networks that the loop trains one after the other in a round.
+        goals: least ratio by number of lanes.
+    """
+
+    widths: tuple[int, ...]
+    batch: int
+    rows: int
+    epochs: int
+    alone: int
+    goals: dict[int, float]
+    norm: bool = False
+    bf16: bool = False
+
+
+CASES = {
+    "digits": Case((64, 64, 10), 32, 1257, 20, 3, {16: 9, 64: 14}),
+    "digits-bf16": Case((64, 64, 10), 32, 1257, 20, 3, {16: 0, 64: 0}, bf16=True),
+    "tiny": Case((20, 16, 16, 4), 16, 1000, 20, 3, {64: 30, 384: 50}),
+    "wide": Case((64, 256, 256, 256, 10), 128, 4096, 2, 2, {16: 1.3}),
+    "wide-bf16": Case((64, 256, 256, 256, 10), 128, 4096, 2, 2, {16: 2}, bf16=True),
+    "norm": Case((64, 256, 256, 256, 10), 128, 4096, 2, 2, {16: 1.3}, norm=True),
+    "norm-bf16": Case((64, 256, 256, 256, 10), 128, 4096, 2, 2, {16: 2}, norm=True, bf16=True),
+    "large-batch": Case((64, 256, 256, 256, 10), 512, 8192, 2, 2, {16: 1}),
+    "large-net": Case((256, 1024, 1024, 10), 128, 4096, 2, 2, {16: 1}),
+}
+
+
+def network(case: Case) -> nn.Module:
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(case.widths[:-1]):
+        layers.append(nn.Linear(a, b))
+        layers += [nn.BatchNorm1d(b), nn.ReLU(), nn.Dropout(0.1)] if case.norm else [nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(*case.widths[-2:]))
+
+
+def data(case: Case) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    rows = case.rows + case.rows // 5
+    x = torch.randn(rows, case.widths[0], generator=generator)
+    y = (x[:, :1] + x[:, 1:2] * torch.linspace(-1, 1, case.widths[-1])).argmax(1)
+    return x[: case.rows], y[: case.rows], x[case.rows :], y[case.rows :]
+
+
+def loop(case: Case, split: Split, seed: int) -> float:
+    """Train one network by hand; return its best validation loss."""
+    torch.manual_seed(seed)
+    model, loss_function = network(case), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    x_train, y_train, x_val, y_val = split
+    best, kept = float("inf"), None
+    for _ in range(case.epochs):
+        model.train()
+        total = torch.zeros(())
+        for rows in torch.randperm(len(x_train)).split(case.batch):
+            loss = loss_function(model(x_train[rows]), y_train[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(rows)
+        model.eval()
+        with torch.no_grad():
+            outputs = model(x_val)
+            value = loss_function(outputs, y_val).item()
+            (outputs.argmax(1) == y_val).float().mean().item()
+        if value < best:
+            best, kept = value, {k: t.detach().clone() for k, t in model.state_dict().items()}
+    assert kept is not None
+    model.load_state_dict(kept)
+    return best
+
+
+def lanes(case: Case, split: Split, count: int, say: Callable[[str], None]) -> list[float]:
+    """Train `count` networks as lanes; return their best validation losses."""
+    task = Task("multiclass", tuple(range(case.widths[-1])))
+    techniques = ("bf16",) if case.bf16 else ()
+    recipe = Recipe(
+        optimizer="adam", lr=1e-3, epochs=case.epochs, batch_size=case.batch, techniques=techniques
+    )
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        return network(case)
+
+    x_train, y_train, x_val, y_val = split
+    source = Source(((x_train,), y_train), ((x_val,), y_val))
+    specs = [LaneSpec(recipe, seed) for seed in range(count)]
+    results = train_lanes(specs, source, task, model=build, max_lanes=count, say=say)
+    return [r.best_value for r in results]
+
+
+def cpu_s(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def measure(name: str, rounds: int, counts: Sequence[int]) -> None:
+    case = CASES[name]
+    split = data(case)
+    told: list[str] = []
+    for count in counts or case.goals:
+        loop(case, split, 0)
+        lanes(case, split, min(count, 4), lambda text: None)
+        ratios, ours, theirs = [], [], []
+        for i in range(rounds):
+            told.clear()
+            theirs.append(
+                cpu_s(lambda i=i: [loop(case, split, i + s) for s in range(case.alone)]) / case.alone
+            )
+            ours.append(cpu_s(lambda count=count: lanes(case, split, count, told.append)) / count)
+            ratios.append(theirs[-1] / ours[-1])
+        epochs = case.epochs / statistics.median(ours)
+        goal = case.goals.get(count, 0)
+        print(
+            f"{name:12s} K={count:<4d} x{statistics.median(ratios):5.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+            f"{f', goal {goal:g}' * bool(goal)}; {epochs:.0f} networks x epochs/s; {'; '.join(told)}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", default=list(CASES))
+    parser.add_argument("--lanes", nargs="+", type=int, default=[])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
+    for name in options.cases:
+        measure(name, options.rounds, options.lanes)
+
+
+if __name__ == "__main__":
+    main()
