@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trainwell.app.fit import fit, resume
     from trainwell.app.outcome import evaluate_run as evaluate
     from trainwell.app.run import Run
+    from trainwell.app.tuning import tune
+    from trainwell.app.tuning_report import Tuning
     from trainwell.values.dose import Dose, choice, dose
     from trainwell.values.errors import (
         DataError,
@@ -39,6 +41,8 @@ _HOMES = {
     "app.fit": ("fit", "resume"),
     "app.outcome": ("evaluate_run as evaluate",),
     "app.run": ("Run",),
+    "app.tuning": ("tune",),
+    "app.tuning_report": ("Tuning",),
     "values.dose": ("Dose", "choice", "dose"),
     "values.errors": (
         "DataError", "DoseError", "GateError", "Interrupted", "NonFiniteError", "RecipeError", "RunError",
@@ -52,8 +56,8 @@ _WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.it
 __all__ = [
     "Classifier", "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
     "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
-    "TrainingError", "TrainwellError", "UsageError", "choice", "dose", "evaluate", "export", "fit",
-    "load", "resume",
+    "TrainingError", "TrainwellError", "Tuning", "UsageError", "choice", "dose", "evaluate", "export",
+    "fit", "load", "resume", "tune",
 ]  # fmt: skip
 
 
