@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import trainwell as tw
-from trainwell.values.recipe import Recipe
+from trainwell.app.reporting import write_report
 
 
 def small_table(
@@ -28,8 +28,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on a table that lies in a file."""
     folder = tmp_path_factory.mktemp("trained")
     small_table().to_parquet(folder / "table.parquet")
-    recipe = Recipe(model="mlp", epochs=4, batch_size=32)
+    recipe = tw.Recipe(model="mlp", epochs=4, batch_size=32)
     tw.fit(folder / "table.parquet", target="target", recipe=recipe, out=folder / "run")
+    write_report(folder / "run")
     return folder / "run"
 
 
