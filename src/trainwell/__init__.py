@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainwell.app.ablating import ablate
     from trainwell.app.console import Console
     from trainwell.app.estimators import Classifier, Regressor
     from trainwell.app.export import export_run as export
     from trainwell.app.export import load
     from trainwell.app.fit import fit, resume
     from trainwell.app.outcome import evaluate_run as evaluate
+    from trainwell.app.proving import prove
     from trainwell.app.run import Run
     from trainwell.app.tuning import tune
     from trainwell.app.tuning_report import Tuning
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from trainwell.values.technique import Technique
 
 _HOMES = {
+    "app.ablating": ("ablate",),
     "app.console": ("Console",),
     "app.estimators": ("Classifier", "Regressor"),
     "app.export": ("export_run as export", "load"),
     "app.fit": ("fit", "resume"),
     "app.outcome": ("evaluate_run as evaluate",),
+    "app.proving": ("prove",),
     "app.run": ("Run",),
     "app.tuning": ("tune",),
     "app.tuning_report": ("Tuning",),
@@ -56,8 +60,8 @@ _WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.it
 __all__ = [
     "Classifier", "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
     "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
-    "TrainingError", "TrainwellError", "Tuning", "UsageError", "choice", "dose", "evaluate", "export",
-    "fit", "load", "resume", "tune",
+    "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "choice", "dose", "evaluate", "export",
+    "fit", "load", "prove", "resume", "tune",
 ]  # fmt: skip
 
 

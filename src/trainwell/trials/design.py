@@ -6,9 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from scipy.stats import norm, t
-
-from trainwell.trials.spending import SPENDING, bounds
+from trainwell.trials.spending import SPENDING, bounds, upper_tail
 from trainwell.values.errors import UsageError, did_you_mean
 
 GROUP = 8
@@ -72,7 +70,7 @@ class Design:
         if final:
             fractions[-1] = 1.0
         limits = bounds(tuple(fractions), (self.alpha if alpha is None else alpha) / shares, self.spending)
-        return [float(2 * norm.sf(limit)) for limit in limits]
+        return [float(2 * upper_tail(limit)) for limit in limits]
 
     def power(self, effect: float, changes: int = 1) -> float:
         """Return the least probability of proving an effect of this size with all seeds.
@@ -83,11 +81,11 @@ class Design:
             effect: the mean difference over the standard deviation of the differences.
             changes: compared at once; each then has a part of the error.
         """
-        from scipy.stats import nct
+        from scipy.special import nctdtr, stdtrit
 
         level = self.levels(self.looks, final=True, shares=changes)[-1]
         freedom = self.seeds - 1
-        return float(nct.sf(t.isf(level / 2, freedom), freedom, effect * math.sqrt(self.seeds)))
+        return 1 - float(nctdtr(freedom, effect * math.sqrt(self.seeds), -stdtrit(freedom, level / 2)))
 
     def detectable(self, power: float = 0.8, changes: int = 1) -> float:
         """Return the smallest effect, in standard deviations of the differences, that is proved so often."""

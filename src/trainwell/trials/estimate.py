@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 Array = npt.NDArray[np.float64]
 
@@ -72,7 +71,7 @@ def estimate(differences: Sequence[float] | Array, margin: float = 0.0) -> Estim
         return Estimate(_center(d), p, 0.5 + (up - down) / 2, "ranks", n)
     mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
     score = (mean - margin) / error
-    return Estimate(mean, float(2 * t.sf(abs(score), n - 1)), float(t.cdf(mean / error, n - 1)), "t", n)
+    return Estimate(mean, 2 * _t_below(-abs(score), n - 1), _t_below(mean / error, n - 1), "t", n)
 
 
 def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple[float, float]:
@@ -80,8 +79,10 @@ def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple
     d = _array(differences)
     n = len(d)
     if _varies(d):
+        from scipy.special import stdtrit
+
         mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
-        reach = float(t.isf(level / 2, n - 1)) * error
+        reach = -float(stdtrit(n - 1, level / 2)) * error
         return mean - reach, mean + reach
     walsh, scale = _walsh(d)
     cut = int(
@@ -90,6 +91,13 @@ def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple
     if cut == 0:
         return -math.inf, math.inf
     return _unbounded(walsh[cut - 1], scale), _unbounded(walsh[-cut], scale)
+
+
+def _t_below(score: float, freedom: int) -> float:
+    """Return the probability that a number of Student's t lies below."""
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, score))
 
 
 def _array(values: Any) -> Array:

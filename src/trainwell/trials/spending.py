@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 Array = npt.NDArray[np.float64]
 
@@ -25,9 +23,28 @@ FARTHEST = 9.0
 """Bounds beyond it are not told apart: their level is below 1e-18."""
 
 
+def upper_tail(z: Any) -> Any:
+    """Return the probability that a standard normal number exceeds z."""
+    from scipy.special import ndtr  # takes half a second: only when a trial is judged
+
+    return ndtr(-np.asarray(z))
+
+
+def upper_bound(tail: float) -> float:
+    """Return the standard normal number that is exceeded with this probability."""
+    from scipy.special import ndtri
+
+    return -float(ndtri(tail))
+
+
+def _density(at: Array, mean: Array, scale: float) -> Array:
+    z = (at - mean) / scale
+    return np.asarray(np.exp(-z * z / 2) / (scale * math.sqrt(2 * math.pi)))
+
+
 def obrien_fleming(fraction: float, alpha: float) -> float:
     """Return the two-sided error spent at this fraction of the trial: little at first, nearly all at the end."""
-    return float(min(alpha, 4 * norm.sf(norm.isf(alpha / 4) / math.sqrt(fraction))))
+    return float(min(alpha, 4 * upper_tail(upper_bound(alpha / 4) / math.sqrt(fraction))))
 
 
 def pocock(fraction: float, alpha: float) -> float:
@@ -59,7 +76,7 @@ def bounds(
         edge = bound * scale
         points, shares = _legendre()
         new_nodes, new_weights = points * edge, shares * edge
-        steps = norm.pdf(new_nodes[:, None], loc=nodes[None, :], scale=width)
+        steps = _density(new_nodes[:, None], nodes[None, :], width)
         density = steps @ (weights * density)
         nodes, weights, spent, before = new_nodes, new_weights, now, fraction
     return tuple(found)
@@ -79,11 +96,11 @@ def crossing(
     for fraction, limit in zip(fractions, limits, strict=True):
         width, edge = math.sqrt(fraction - before), limit * math.sqrt(fraction)
         ahead = nodes + drift * (fraction - before)
-        upper.append(float(weighted @ norm.sf(edge, loc=ahead, scale=width)))
-        lower.append(float(weighted @ norm.cdf(-edge, loc=ahead, scale=width)))
+        upper.append(float(weighted @ upper_tail((edge - ahead) / width)))
+        lower.append(float(weighted @ upper_tail((edge + ahead) / width)))
         points, shares = _legendre()
         new_nodes = points * edge
-        density = norm.pdf(new_nodes[:, None], loc=ahead[None, :], scale=width) @ weighted
+        density = _density(new_nodes[:, None], ahead[None, :], width) @ weighted
         nodes, weighted, before = new_nodes, shares * edge * density, fraction
     return upper, lower
 
@@ -91,9 +108,11 @@ def crossing(
 def _solve(error: float, nodes: Array, weighted: Array, width: float, scale: float) -> float:
     """Return the bound that is crossed with this probability by paths that crossed none before."""
 
+    from scipy.optimize import brentq
+
     def excess(bound: float) -> float:
         edge = bound * scale
-        tails: Array = norm.sf((edge - nodes) / width) + norm.cdf((-edge - nodes) / width)
+        tails: Array = upper_tail((edge - nodes) / width) + upper_tail((edge + nodes) / width)
         return float(weighted @ tails) - error
 
     if error <= 0 or excess(FARTHEST) > 0:

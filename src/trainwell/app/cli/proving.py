@@ -1,0 +1,122 @@
+"""The verbs of trials: prove, treat, ablate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainwell.app.cli.output import emit, json_option, quiet_option, several
+from trainwell.app.console import Console
+from trainwell.values.errors import UsageError
+
+seeds_option = click.option(
+    "--seeds", type=int, default=8, show_default=True, help="Pairs of trainings at most."
+)
+budget_option = click.option(
+    "--budget", metavar="TEXT", help="Time after which no group of seeds begins, e.g. 5m; epochs of each run, 20ep."
+)  # fmt: skip
+out_option = click.option(
+    "--out", metavar="FOLDER", help="Folder of the trial; a new one in trials/ without it. A broken-off one goes on."
+)  # fmt: skip
+smallest_option = click.option(
+    "--smallest", type=float, default=0.0, help="Gain that a change must exceed, in the unit of the metric [0]."
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("data")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed.")
+@several(
+    "--against", "CHANGE", "Change to try: dropout:rate=0.3, lr=0.01, -ema to take away, or several with +."
+)
+@click.option("--recipe", "recipe_file", metavar="FILE", help="Recipe of the base, e.g. RUN/recipe.json.")
+@click.option("--preset", default="balanced", show_default=True, metavar="NAME", help="Preset of the base.")
+@several("--set", "FIELD=VALUE", "Field of the base: lr=3e-4, model.width=128.")
+@several("--with", "TECHNIQUE", "Add a technique to the base.")
+@several("--without", "NAME", "Take a technique from the base.")
+@click.option("--metric", metavar="NAME", help="What decides; that of the task without it.")
+@seeds_option
+@click.option("--group", type=int, help="Pairs before each look [8, or 4 under a budget].")
+@budget_option
+@smallest_option
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the test part.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
+@out_option
+@quiet_option
+@json_option
+def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Try changes of a recipe on the table DATA with paired seeds, and say which are proved.
+
+    Both sides of a pair share the validation rows, the first weights and the order of the rows. Seeds are added in
+    groups until every change is decided; looking often costs no false proof.
+    """
+    if not options["against"]:
+        raise UsageError("--against is needed: which change is to be tried? E.g. --against dropout:rate=0.3.")
+    if target is None:
+        raise UsageError(f"--target is needed: which column of {data} is to be learned?")
+    from trainwell.app.cli.training import _recipe, _settings  # one reader of these options
+    from trainwell.app.evidence_lines import evidence_lines
+    from trainwell.app.proving import prove as conduct
+
+    evidence = conduct(
+        data, target, change=list(options["against"]), base=_recipe(options["recipe_file"]),
+        preset=options["preset"], settings_=_settings(options["set"]), with_=options["with"],
+        without=options["without"], metric=options["metric"], seeds=options["seeds"], group=options["group"],
+        budget=options["budget"], smallest=options["smallest"], split_seed=options["split_seed"],
+        device=options["device"], out=options["out"], console=_console(quiet),
+    )  # fmt: skip
+    emit(evidence.to_dict(), evidence_lines(evidence), as_json)
+
+
+@click.command()
+@click.argument("run")
+@seeds_option
+@budget_option
+@out_option
+@quiet_option
+@json_option
+def ablate(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Say what each technique of RUN is worth on its data: the recipe against itself without each of them."""
+    _check(run)
+    from trainwell.app.ablating import ablate as leave_out
+    from trainwell.app.ablating import ablation_lines
+
+    evidence = leave_out(run, console=_console(quiet), **options)
+    emit(evidence.to_dict(), ablation_lines(evidence), as_json)
+
+
+@click.command()
+@click.argument("run")
+@seeds_option
+@budget_option
+@smallest_option
+@out_option
+@quiet_option
+@json_option
+def treat(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Try what the doctor prescribes for RUN in a trial, keep what is proved, and train with it.
+
+    The treated run is a new folder; its treatment.json says what was kept, refused and left undecided.
+    """
+    _check(run)
+    from trainwell.app.treating import treat as give
+    from trainwell.app.treating import treatment_lines
+
+    case = give(run, console=_console(quiet), **options)
+    emit(case.to_dict(), treatment_lines(case), as_json)
+
+
+COMMANDS = (prove, ablate)
+
+
+def _check(run: str) -> None:
+    """Tell a mistyped name before torch is imported."""
+    from trainwell.values.runfolder import RunFolder
+
+    RunFolder.open(Path(run))
+
+
+def _console(quiet: bool) -> Console:
+    return Console.silent() if quiet else Console.stderr()
