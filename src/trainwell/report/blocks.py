@@ -36,9 +36,10 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """A list of sentences; each may carry a command to copy."""
+    """A list of sentences; each may carry a command to copy, and lead to an address of the same page's server."""
 
     rows: Sequence[tuple[str, str]]
+    links: Sequence[str] = ()
     kind: str = "items"
 
 

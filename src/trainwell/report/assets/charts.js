@@ -24,7 +24,7 @@
   const widest = (texts, px = 6.6) => Math.max(0, ...texts.map((t) => String(t).length)) * px;
 
   // a faint series is another view of the one after it, and wears its colour
-  const hue = (series, i) => COLORS[(series[i].faint ? i : i - series.slice(0, i).filter((s) => s.faint).length) % 6];
+  const hue = (series, i) => COLORS[(series[i].color ?? (series[i].faint ? i : i - series.slice(0, i).filter((s) => s.faint).length)) % 6];
 
   function domain(data, series) {
     // what is off the scale of the rest is drawn to the edge: one spike must not flatten a curve

@@ -1,0 +1,253 @@
+"""Several runs side by side: what differs in their recipes, their scores, and their curves over one another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainwell.report import words
+from trainwell.report.blocks import Block, Chart, Grid, Text
+from trainwell.report.page import page
+from trainwell.report.saved import Saved, read_saved
+from trainwell.report.thin import plain
+from trainwell.values.errors import UsageError
+
+# the 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom
+T975 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairing:
+    """The difference of two recipes over the seeds that both were trained with, on the same data.
+
+    Args:
+        first, second: names of the recipes.
+        seeds: those that both have.
+        differences: score of the second less that of the first, a positive number where the second is better.
+    """
+
+    first: str
+    second: str
+    seeds: tuple[int, ...]
+    differences: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.differences) / len(self.differences)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean by Student's t; None for fewer than two seeds."""
+        n = len(self.differences)
+        if n < 2:
+            return None
+        spread = math.sqrt(sum((d - self.mean) ** 2 for d in self.differences) / (n - 1) / n)
+        half = (T975[n - 2] if n - 2 < len(T975) else 1.96) * spread
+        return self.mean - half, self.mean + half
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "mean": self.mean, "interval": self.interval}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Runs that are held against one another."""
+
+    runs: Sequence[Saved]
+
+    @property
+    def metric(self) -> str:
+        """The metric that all have; empty where they differ."""
+        found = {run.metric for run in self.runs}
+        return found.pop() if len(found) == 1 else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as `--json` prints them."""
+        return {
+            "metric": self.metric,
+            "runs": [_about(run) for run in self.runs],
+            "differences": differences(self.runs),
+            "pairs": [p.to_dict() for p in pairings(self.runs)],
+        }
+
+
+def read_comparison(paths: Sequence[Path]) -> Comparison:
+    """Read the runs to compare.
+
+    Raises:
+        UsageError: there are fewer than two.
+    """
+    if len(paths) < 2:
+        raise UsageError("compare needs two runs or more, e.g. `trainwell compare runs/a runs/b`.")
+    return Comparison([read_saved(path) for path in paths])
+
+
+def _about(run: Saved) -> dict[str, Any]:
+    return {
+        "run": str(run.path), "metric": run.metric, "part": run.scored_part, "score": run.score,
+        "baseline": run.baseline, "best_epoch": run.best_epoch, "epochs": len(run.rows),
+        "seconds": run.part("results").get("seconds"), "seed": run.part("data").get("seed"),
+        "fingerprint": run.part("data").get("fingerprint"), "recipe_hash": run.part("results").get("recipe_hash"),
+        "findings": [f["ailment"] for f in run.findings if f.get("severity") != "information"],
+    }  # fmt: skip
+
+
+def names(runs: Sequence[Saved]) -> list[str]:
+    """Return a name for each run: its folder, numbered where two are called alike."""
+    plain_names = [run.path.name for run in runs]
+    return [f"{n} ({i})" if plain_names.count(n) > 1 else n for i, n in enumerate(plain_names, 1)]
+
+
+def differences(runs: Sequence[Saved]) -> dict[str, list[Any]]:
+    """Return what is not the same in all recipes, by the path of the field, in the order of the runs."""
+    flat = [dict(_flat(run.part("recipe"))) for run in runs]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    found = {key: [one.get(key) for one in flat] for key in keys}
+    return {k: v for k, v in found.items() if any(value != v[0] for value in v)}
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif path == "techniques" and isinstance(value, list):
+        for one in value:
+            doses = {k: v for k, v in one.items() if k != "name"}
+            yield str(one.get("name")), json.dumps(doses) if doses else "on"
+    else:
+        yield path, value
+
+
+def pairings(runs: Sequence[Saved]) -> list[Pairing]:
+    """Return for every recipe after the first its difference from the first, over the seeds that pair.
+
+    Runs pair that have the same data, split and seed.
+    """
+    by_recipe: dict[str, dict[tuple[str, int], Saved]] = {}
+    for run in runs:
+        if run.score is None or not run.metric:
+            continue
+        key = str(run.part("results").get("recipe_hash") or json.dumps(run.part("recipe"), sort_keys=True))
+        place = (str(run.part("data").get("fingerprint")), int(run.part("data").get("seed", 0)))
+        by_recipe.setdefault(key, {})[place] = run
+    arms = list(by_recipe.values())
+    made = []
+    for arm in arms[1:]:
+        both = [place for place in arms[0] if place in arm and arms[0][place].metric == arm[place].metric]
+        if both:
+            gains = [_gain(arms[0][place], arm[place]) for place in both]
+            first, second = (next(iter(a.values())).path.name for a in (arms[0], arm))
+            made.append(Pairing(first, second, tuple(seed for _, seed in both), tuple(gains)))
+    return made
+
+
+def _gain(first: Saved, second: Saved) -> float:
+    assert first.score is not None and second.score is not None
+    return (second.score - first.score) * first.sign
+
+
+def lines(found: Comparison) -> Iterator[str]:
+    """Yield the comparison as aligned lines."""
+    head = ["run", found.metric or "score", "part", "boosting", "best epoch", "time", "findings"]
+    rows = [head, *map(list, _rows(found))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    for row in rows:
+        yield "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
+    for field, values in differences(found.runs).items():
+        yield f"differs   {field}: {' | '.join('-' if v is None else str(v) for v in values)}"
+    for pair in pairings(found.runs):
+        yield f"paired    {told(pair)}"
+
+
+def told(pair: Pairing) -> str:
+    """Return a pairing as a sentence."""
+    seeds, bounds = len(pair.seeds), pair.interval
+    if bounds is None:
+        return f"{pair.second} less {pair.first}: {pair.mean:+.4g} on one seed; one pair tells no interval."
+    verdict = "better" if bounds[0] > 0 else "worse" if bounds[1] < 0 else "not told apart"
+    return (
+        f"{pair.second} less {pair.first}: {pair.mean:+.4g} (95 % interval {bounds[0]:+.4g} to {bounds[1]:+.4g}, "
+        f"{seeds} seeds; above 0 is better): {verdict}."
+    )
+
+
+def _rows(found: Comparison) -> Iterator[tuple[str, ...]]:
+    for name, run in zip(names(found.runs), found.runs, strict=True):
+        alarms = [words.ailment(f["ailment"]) for f in run.findings if f.get("severity") != "information"]
+        yield (
+            name, words.score(run.score, run.metric), run.scored_part or "-", words.score(run.baseline, run.metric),
+            f"{run.best_epoch} of {len(run.rows)}", words.seconds(run.part("results").get("seconds")),
+            words.joined(alarms, 3) if alarms else "none" if run.trainings else "not watched",
+        )  # fmt: skip
+
+
+def compare_html(found: Comparison) -> str:
+    """Return the comparison as one HTML page."""
+    head = (
+        "run",
+        words.metric_name(found.metric) if found.metric else "score",
+        "part",
+        "boosting",
+        "best epoch",
+        "time",
+        "findings",
+    )
+    scores: list[Block] = [Grid(head, list(_rows(found)))]
+    if len({str(run.part("data").get("fingerprint")) for run in found.runs}) > 1:
+        scores.insert(
+            0,
+            Text(
+                "These runs are not on the same data and split: their scores are not comparable.", "warning"
+            ),
+        )
+    paired = [Text(told(p)) for p in pairings(found.runs)]
+    changed = differences(found.runs)
+    rows = [(k, *("-" if v is None else str(v) for v in values)) for k, values in changed.items()]
+    recipes: list[Block] = (
+        [Grid(("field", *names(found.runs)), rows)] if rows else [Text("The recipes are the same.")]
+    )
+    sections: list[tuple[str, str, list[Block]]] = [
+        ("scores", "Scores", [*scores, *paired]),
+        ("curves", "Learning curves", list(curves(found.runs))),
+        ("recipes", "What differs in the recipes", recipes),
+    ]
+    return page(
+        f"{len(found.runs)} runs compared", [s for s in sections if s[2]], words.joined(names(found.runs), 8)
+    )
+
+
+def curves(runs: Sequence[Saved]) -> Iterator[Chart]:
+    """Yield the curves of the runs over one another."""
+    kinds = (
+        ("val_metric", "Validation score by epoch"),
+        ("val_loss", "Validation loss by epoch"),
+        ("train_loss", "Training loss by epoch"),
+    )
+    for key, title in kinds:
+        series = []
+        for i, (name, run) in enumerate(zip(names(runs), runs, strict=True)):
+            rows = [r for r in run.rows if words.is_number(r.get(key))]
+            if rows:
+                series.append(
+                    {
+                        "name": name,
+                        "x": [r["epoch"] for r in rows],
+                        "y": plain(r[key] for r in rows),
+                        "color": i,
+                    }
+                )
+        if series:
+            shared = {run.metric for run in runs}
+            metric = shared.pop() if len(shared) == 1 else ""
+            label = words.metric_name(metric) if key == "val_metric" and metric else key.replace("_", " ")
+            percent = key == "val_metric" and metric in words.SHARES
+            yield Chart(
+                "lines", title, {"series": series, "x": "epoch", "y": label, "fit": True, "percent": percent}
+            )

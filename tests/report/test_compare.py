@@ -1,0 +1,79 @@
+"""Runs held against one another: pairs, intervals, what differs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trainwell.report.compare import Pairing, compare_html, lines, pairings, read_comparison
+from trainwell.values.errors import UsageError
+
+
+def variant(source: Path, target: Path, *, seed: int, score: float, recipe: str) -> Path:
+    """Return a copy of a run with another seed, score and recipe."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("best", "last", "watch"))
+    for name, change in (("data", {"seed": seed}), ("results", {"recipe_hash": recipe})):
+        value = json.loads((target / f"{name}.json").read_text()) | change
+        if name == "results":
+            value["scores"]["test"]["accuracy"] = score
+        (target / f"{name}.json").write_text(json.dumps(value))
+    return target
+
+
+def test_interval_equals_scipy() -> None:
+    for n in (2, 5, 12):
+        gains = np.random.default_rng(n).normal(0.1, 1, n)
+        pair = Pairing("a", "b", tuple(range(n)), tuple(gains))
+        found = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+        assert pair.interval == pytest.approx((found.low, found.high), rel=1e-3)
+    assert Pairing("a", "b", (0,), (1.0,)).interval is None
+
+
+def test_runs_pair_by_seed_and_data(trained: Path, tmp_path: Path) -> None:
+    paths = []
+    for seed in range(4):
+        paths.append(
+            variant(trained, tmp_path / f"a{seed}", seed=seed, score=0.8 + 0.01 * seed, recipe="one")
+        )
+    for seed in (3, 1, 9):
+        paths.append(
+            variant(trained, tmp_path / f"b{seed}", seed=seed, score=0.85 + 0.01 * seed, recipe="two")
+        )
+    found = pairings(read_comparison(paths).runs)
+    assert [sorted(p.seeds) for p in found] == [[1, 3]]
+    assert found[0].differences == pytest.approx((0.05, 0.05))
+
+
+def test_comparison_names_what_differs(trained: Path, tmp_path: Path) -> None:
+    other = variant(trained, tmp_path / "other", seed=0, score=0.7, recipe="two")
+    recipe = json.loads((other / "recipe.json").read_text()) | {"lr": 0.123}
+    (other / "recipe.json").write_text(json.dumps(recipe))
+    found = read_comparison([trained, other])
+    assert found.to_dict()["differences"]["lr"][1] == 0.123
+    assert any(line.startswith("differs   lr:") for line in lines(found))
+    html = compare_html(found)
+    assert "Validation loss by epoch" in html and "0.123" in html
+
+
+def test_one_run_is_not_compared(trained: Path) -> None:
+    with pytest.raises(UsageError, match="two runs or more"):
+        read_comparison([trained])
+
+
+def test_command_line_compares(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from trainwell.app.cli.entry import run_command
+
+    other = variant(trained, tmp_path / "other", seed=0, score=0.7, recipe="two")
+    assert (
+        run_command(["compare", str(trained), str(other), "--json", "--out", str(tmp_path / "c.html")]) == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert [r["run"] for r in told["runs"]] == [str(trained), str(other)]
+    assert len(told["pairs"]) == 1
+    assert (tmp_path / "c.html").is_file()
+    assert run_command(["compare", str(trained)]) == 2
