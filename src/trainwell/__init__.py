@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainwell.app.outcome import evaluate_run as evaluate
     from trainwell.app.proving import prove
     from trainwell.app.run import Run
+    from trainwell.app.treating import treat
     from trainwell.app.tuning import tune
     from trainwell.app.tuning_report import Tuning
     from trainwell.values.dose import Dose, choice, dose
@@ -45,6 +46,7 @@ _HOMES = {
     "app.outcome": ("evaluate_run as evaluate",),
     "app.proving": ("prove",),
     "app.run": ("Run",),
+    "app.treating": ("treat",),
     "app.tuning": ("tune",),
     "app.tuning_report": ("Tuning",),
     "values.dose": ("Dose", "choice", "dose"),
@@ -61,7 +63,7 @@ __all__ = [
     "Classifier", "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
     "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
     "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "choice", "dose", "evaluate", "export",
-    "fit", "load", "prove", "resume", "tune",
+    "fit", "load", "prove", "resume", "treat", "tune",
 ]  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def treat(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
     emit(case.to_dict(), treatment_lines(case), as_json)
 
 
-COMMANDS = (prove, ablate)
+COMMANDS = (prove, treat, ablate)
 
 
 def _check(run: str) -> None:

@@ -1,0 +1,230 @@
+"""`treat`: try in a trial what the doctor prescribes for a run, keep what is proved, and train with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainwell.app.ablating import Again, told_again
+from trainwell.app.console import Console
+from trainwell.app.evidence_lines import evidence_lines
+from trainwell.app.findings import read_findings, title
+from trainwell.app.fit import fit
+from trainwell.app.outcome import load_run
+from trainwell.app.prescriptions import Prescription, prescriptions
+from trainwell.app.proving import prove
+from trainwell.app.run import Run
+from trainwell.engine.streams import derive
+from trainwell.values.errors import RecipeError
+from trainwell.values.evidence import Comparison, Evidence
+from trainwell.values.finding import Finding
+from trainwell.values.recipe import Recipe
+from trainwell.values.runfolder import RunFolder
+
+MAX_CHANGES = 4
+"""Prescriptions that are tried, the most promising of each finding first: every further one costs the others power."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Treatment:
+    """What became of a case.
+
+    Args:
+        findings: what ailed the run, in words.
+        tried: of each change the ailment that it was prescribed for.
+        evidence: of the changes one by one; None where nothing could be prescribed.
+        combined: of the proved changes together against the best of them; None where fewer than two were proved.
+        recipe: the accepted one; that of the run where nothing was proved.
+        run: trained with it; None where nothing was proved.
+        before, after: the scores of the run and of the treated run, by part.
+    """
+
+    findings: tuple[str, ...]
+    tried: Mapping[str, str]
+    evidence: Evidence | None
+    combined: Evidence | None
+    recipe: Recipe
+    run: Run | None
+    before: Mapping[str, Mapping[str, float]]
+    after: Mapping[str, Mapping[str, float]]
+
+    @property
+    def kept(self) -> tuple[Comparison, ...]:
+        """The changes that were proved."""
+        return self.evidence.named("proved") if self.evidence is not None else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        verdicts = {} if self.evidence is None else {c.name: c.verdict for c in self.evidence.comparisons}
+        return {
+            "findings": list(self.findings), "tried": dict(self.tried), "verdicts": verdicts,
+            "evidence": self.evidence.to_dict() if self.evidence else None,
+            "combined": self.combined.to_dict() if self.combined else None,
+            "recipe": self.recipe.to_dict(), "run": str(self.run.path) if self.run and self.run.path else None,
+            "before": {k: dict(v) for k, v in self.before.items()},
+            "after": {k: dict(v) for k, v in self.after.items()},
+        }  # fmt: skip
+
+
+def treat(
+    run: Run | str | Path,
+    data: Any = None,
+    *,
+    model: Any = None,
+    loss: Any = None,
+    seeds: int = 8,
+    budget: str | float | None = None,
+    smallest: float = 0.0,
+    metric: str | None = None,
+    max_changes: int = MAX_CHANGES,
+    out: str | Path | bool | None = None,
+    console: Console | None = None,
+    **data_options: Any,
+) -> Treatment:
+    """Try the prescriptions of a run's findings with paired seeds; train what is proved from the start.
+
+    Args:
+        run: a run, its folder, or `latest`.
+        data, loss, data_options: again what was given to `fit`, where the folder does not say it.
+        model: of a run of the user's own module: the module before its training, or a function that makes it.
+        seeds, budget, smallest, metric: as for `prove`.
+        max_changes: prescriptions to try at most.
+        out: folder of the treated run; None makes `runs/...`, False writes nothing, neither run nor trial.
+
+    Raises:
+        RunError: the data or the module are needed.
+    """
+    console = console or Console.silent()
+    recipe, again = told_again(run, data, dict(data_options))
+    about = run if isinstance(run, Run) else _told(run, model)
+    alarms = [f for f in about.findings if f.is_alarm]
+    names = tuple(title(f) for f in alarms)
+    arms = arms_for(alarms, recipe, max_changes)
+    before = {k: dict(v) for k, v in about.scores.items()}
+    if not arms:
+        return Treatment(names, {}, None, None, recipe, None, before, {})
+    rest: dict[str, Any] = {
+        "model": model, "loss": loss, "seeds": seeds, "budget": budget, "smallest": smallest, "metric": metric,
+        "out": False if out is False else None, "console": console, **again.options,
+    }  # fmt: skip
+    evidence = prove(
+        again.data, again.target, base=recipe, change=[p.apply(recipe) for p in arms.values()], **rest
+    )
+    renamed = [dataclasses.replace(c, name=name) for c, name in zip(evidence.comparisons, arms, strict=True)]
+    evidence = dataclasses.replace(evidence, comparisons=tuple(renamed))
+    proved = sorted(evidence.named("proved"), key=lambda c: -c.effect)
+    tried = {name: title_of(p.ailment) for name, p in arms.items()}
+    if not proved:
+        return Treatment(names, tried, evidence, None, recipe, None, before, {})
+    accepted = arms[proved[0].name].apply(recipe)
+    together = _together(recipe, [arms[c.name] for c in proved])
+    combined = None
+    if together.diff(accepted):
+        combined = prove(
+            again.data, again.target, base=accepted, change=together, first_seed=seeds, **rest
+        )  # new seeds: the best of several has been lucky on the old ones
+        accepted = together if combined.verdict == "proved" else accepted
+    treated = _train(about, again, accepted, model, loss, out, console)
+    case = Treatment(names, tried, evidence, combined, accepted, treated, before, treated.scores)
+    if treated.path is not None:
+        origin = str(about.path) if about.path else None
+        RunFolder(treated.path).write_json("treatment", {"of": origin, **case.to_dict()})
+    return case
+
+
+def arms_for(alarms: Sequence[Finding], recipe: Recipe, most: int) -> dict[str, Prescription]:
+    """Return the changes to try by name: of every finding the first, then of every finding the second, and so on."""
+    lists = [prescriptions(f, recipe) for f in alarms]
+    found: dict[str, Prescription] = {}
+    recipes: list[Recipe] = [recipe]
+    for rank in range(max(map(len, lists), default=0)):
+        for prescription in (made[rank] for made in lists if rank < len(made)):
+            try:
+                changed = prescription.apply(recipe)
+            except RecipeError:  # it does not fit this recipe
+                continue
+            if len(found) < most and all(changed.diff(other) for other in recipes):
+                found[_name(prescription)] = prescription
+                recipes.append(changed)
+    return found
+
+
+def treatment_lines(case: Treatment) -> Iterator[str]:
+    """Yield the case as lines."""
+    yield f"case      {', '.join(case.findings) or 'no finding that asks for a change'}"
+    if case.evidence is None:
+        yield "treated   nothing: no technique is prescribed for it; see `trainwell diagnose` for what to mend"
+        return
+    for name, ailment in case.tried.items():
+        yield f"tried     {name} for {ailment}"
+    yield from evidence_lines(case.evidence)
+    if case.combined is not None:
+        word = "kept" if case.combined.verdict == "proved" else "not kept"
+        yield f"together  the proved changes against the best of them: {case.combined.verdict}, {word}"
+    for word, verdict in (("kept", "proved"), ("refused", "refuted"), ("open", "undecided")):
+        names = [c.name for c in case.evidence.named(verdict)]
+        if names:
+            yield f"{word:9s} {', '.join(names)}"
+    for part in ("val", "test"):
+        metric = case.evidence.metric
+        a, b = (scores.get(part, {}).get(metric) for scores in (case.before, case.after))
+        if a is not None and b is not None:
+            yield f"{part:9s} {metric} {a:.4f} -> {b:.4f} ({b - a:+.4f})"
+    if case.run is None:
+        yield "treated   nothing: no change was proved; the run stays as it is"
+    elif case.run.path is not None:
+        yield f"run       {case.run.path}"
+
+
+def title_of(ailment: str) -> str:
+    """Return the name of an ailment as words."""
+    return ailment.replace("_", " ")
+
+
+def _told(run: str | Path, model: Any) -> Run:
+    """Read a run with its findings; of a module of the user's only what its folder tells."""
+    folder = RunFolder.open(run)
+    module = model if isinstance(model, nn.Module) or model is None else model()
+    if isinstance(module, nn.Module) and module is model:
+        import copy
+
+        module = copy.deepcopy(module)  # the best weights are loaded into it
+    found = load_run(folder.path, module)
+    found.findings = read_findings(folder.path)
+    return found
+
+
+def _name(prescription: Prescription) -> str:
+    parts = [f"{k}={v:.4g}" for k, v in prescription.fields.items()]
+    return " + ".join([*parts, *([str(prescription.technique)] if prescription.technique else [])])
+
+
+def _together(recipe: Recipe, proved: Sequence[Prescription]) -> Recipe:
+    """Return the recipe with all proved changes, the best last, so that it wins where two exclude each other."""
+    for prescription in reversed(proved):
+        recipe = prescription.apply(recipe)
+    return recipe
+
+
+def _train(
+    about: Run, again: Again, recipe: Recipe, model: Any, loss: Any, out: str | Path | bool | None,
+    console: Console,
+) -> Run:  # fmt: skip
+    """Train the accepted recipe from the start, with the seed of the run."""
+    if model is not None and not isinstance(model, nn.Module):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(about.seed, "init"))
+            model = model()
+    elif model is not None:
+        import copy
+
+        model = copy.deepcopy(model)
+    return fit(
+        again.data, again.target, model=model, loss=loss, recipe=recipe, seed=about.seed, out=out, baseline=False,
+        console=console, **again.options,
+    )  # fmt: skip
