@@ -13,6 +13,9 @@ from trainwell.testing.lanes import samples
 from trainwell.testing.runs import recipe_with
 from trainwell.values.technique import REGISTRY, Technique
 
+SHAPING = ("freeze", "lora")
+"""Their doses, as those of the sites `hardware` and `groups`, decide what a stack consists of: one for all lanes."""
+
 ALONE = {"given": "the optimizer is the user's own", "compile": "it is compiled"}
 
 
@@ -20,7 +23,7 @@ ALONE = {"given": "the optimizer is the user's own", "compile": "it is compiled"
 def test_lanes_equal_lone_runs_with_every_technique(name: str) -> None:
     kind = REGISTRY[name]
     doses: list[Technique] = samples(kind, 3, off=True)
-    if "hardware" in kind.sites():  # decides how a step is computed: one for a stack
+    if {"hardware", "groups"} & set(kind.sites()) or name in SHAPING:
         doses = doses[-1:] * 3
     fields: dict[str, Any] = {"batch_size": 16, "epochs": 3.5}
     if kind.role != "optimizer":

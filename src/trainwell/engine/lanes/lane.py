@@ -17,6 +17,7 @@ from trainwell.engine.flat import parameter_groups
 from trainwell.engine.lanes.bits import dropout_layers
 from trainwell.engine.lanes.chain import chain_of, momenta_of
 from trainwell.engine.lanes.members import in_step, optimizer_kind
+from trainwell.engine.lanes.paused import Paused
 from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
 from trainwell.engine.parts import HardwarePlan
 from trainwell.engine.streams import Streams
@@ -70,6 +71,9 @@ class Lane:
         self.chain = chain_of(self.model)
         self.momenta = momenta_of(self.model) if self.chain else {}
         self.structure = self._structure()
+        if spec.resume is not None:
+            self.state = spec.resume.resumed_state()
+            self.streams.restore(spec.resume.streams)
 
     def _structure(self) -> Structure:
         first, trained = self.groups[0].param, {id(g.param) for g in self.groups}
@@ -92,7 +96,7 @@ class Lane:
         return min(self.feed.steps_per_epoch, at + self.state.total_steps - self.state.step)
 
     @torch.no_grad()
-    def result(self, weights: Mapping[str, Tensor], engine: str) -> LaneResult:
+    def result(self, weights: Mapping[str, Tensor], engine: str, paused: Paused | None = None) -> LaneResult:
         """Put weights and buffers into the module and return what became of the lane."""
         own = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         for name, value in weights.items():
@@ -100,7 +104,7 @@ class Lane:
         state = self.state
         return LaneResult(
             self.spec, self.model.eval(), state.history, state.best_epoch, state.best_value, state.stop_reason,
-            state.step, engine,
+            state.step, engine, paused,
         )  # fmt: skip
 
 

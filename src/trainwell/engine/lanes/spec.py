@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainwell.engine.lanes.paused import Paused
 from trainwell.engine.training import Row
 from trainwell.values.recipe import Recipe
 
@@ -23,6 +24,7 @@ class LaneSpec:
     Args:
         train_rows: indices into the training part, (N,) int64: a fold, a split, a bootstrap; None for all.
         val_rows: indices into the *training part* of the rows to validate on; None for the validation part.
+        resume: the state of a paused run of the same recipe, seed and rows, which goes on.
         tag: anything that helps the caller to know the lane again; it is handed back.
     """
 
@@ -31,6 +33,7 @@ class LaneSpec:
     train_rows: Tensor | None = None
     val_rows: Tensor | None = None
     tag: Any = None
+    resume: Paused | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class LaneResult:
         stop_reason: why it ended: the budget, a technique, `non-finite`, or what `on_epoch` said.
         steps: steps that were taken; with `non-finite` those before the first loss that was not finite.
         engine: `lanes`, or `plain` with the reason why it was not fused.
+        paused: how to go on, where `on_epoch` returned `PAUSE`.
     """
 
     spec: LaneSpec
@@ -55,6 +59,7 @@ class LaneResult:
     stop_reason: str
     steps: int
     engine: str
+    paused: Paused | None = None
 
     @property
     def state_dict(self) -> dict[str, Tensor]:

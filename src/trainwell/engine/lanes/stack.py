@@ -19,6 +19,7 @@ from trainwell.engine.lanes.bits import DropoutBits, Place
 from trainwell.engine.lanes.evaluation import evaluate
 from trainwell.engine.lanes.lane import Lane
 from trainwell.engine.lanes.members import align, stack_sites
+from trainwell.engine.lanes.paused import put_back
 from trainwell.engine.losses import Objective
 from trainwell.engine.step import Step, forward_of
 from trainwell.engine.training import Row
@@ -89,6 +90,10 @@ class Stack:
         self._clock = time.perf_counter()
         if old is not None:
             moved.carry_over(old)
+        for k in moved.new:
+            resume = self.lanes[k].spec.resume
+            if resume is not None:
+                put_back(self, k, resume)
 
     @torch.no_grad()
     def _fill(self, moved: _Move) -> None:

@@ -16,6 +16,7 @@ from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.lane import Lane
 from trainwell.engine.lanes.members import align
 from trainwell.engine.lanes.objective import stack_objective
+from trainwell.engine.lanes.paused import PAUSE, Paused, cut_out, go_on, pause_training
 from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
 from trainwell.engine.lanes.stack import Network, Setting, Stack
 from trainwell.engine.lanes.vmapped import VmappedNetwork
@@ -60,7 +61,8 @@ def train_lanes(
         loss: a user's own loss (outputs, target) -> scalar.
         max_lanes: networks in one stack, at most.
         tell: told of every result as soon as it is there.
-        on_epoch: told of every epoch's row; what it returns, if anything, ends the run, as the reason.
+        on_epoch: told of every epoch's row; what it returns, if anything, ends the run, as the reason; `PAUSE`
+            keeps its state, so that `LaneSpec(..., resume=result.paused)` goes on.
         say: told what was chosen and why.
 
     Raises:
@@ -96,7 +98,7 @@ class _Work:
         """Train until nothing waits and nothing more is asked for."""
         while self._pull(self._max_lanes) or self._waiting:
             group = self._take_fitting([], self._max_lanes)
-            if len(group) == 1:
+            if len(group) == 1 and group[0].spec.resume is None:
                 self._train_alone(group[0].spec, "no other run shares its structure")
             elif group:
                 self._train_stack(group)
@@ -111,7 +113,7 @@ class _Work:
                 break
             came = True
             self._order.append(spec)
-            reason = obstacle(spec.recipe)
+            reason = obstacle(spec.recipe) or _checked_resume(spec)
             if reason:
                 self._train_alone(spec, reason)
             else:
@@ -138,7 +140,9 @@ class _Work:
         while stack is not None:
             ended = stack.advance()
             for lane in ended:
-                self._report(lane.result(stack.weights_of(lane), "lanes"))
+                asked = lane.state.stop_reason == PAUSE
+                paused = cut_out(stack, stack.lanes.index(lane)) if asked else None
+                self._report(lane.result(stack.weights_of(lane), "lanes", paused))
             stack = self._restacked(stack, ended)
 
     def _restacked(self, stack: Stack, ended: list[Lane]) -> Stack | None:
@@ -194,10 +198,13 @@ class _Work:
         if spec.train_rows is not None:
             train = _rows_of(self._train, spec.train_rows)
         module = self._build(spec.recipe, Streams(spec.seed, self._device).generator("init"))
+        teller = _Teller(spec, self._on_epoch)
         training = assemble(
             module, spec.recipe, Source(train, val, self._data.columns), task=self._task, loss=self._loss,
-            seed=spec.seed, device=self._device, watcher=_Teller(spec, self._on_epoch),
+            seed=spec.seed, device=self._device, watcher=teller,
         )  # fmt: skip
+        if spec.resume is not None:
+            go_on(training, spec.resume)
         try:
             training.run()
         except NonFiniteError as error:
@@ -207,7 +214,7 @@ class _Work:
         state = training.state
         return LaneResult(
             spec, training.model.eval(), state.history, state.best_epoch, state.best_value, state.stop_reason,
-            state.step, f"plain: {reason}",
+            state.step, f"plain: {reason}", teller.paused,
         )  # fmt: skip
 
     def _report(self, result: LaneResult) -> None:
@@ -220,11 +227,14 @@ class _Teller(Watcher):
 
     def __init__(self, spec: LaneSpec, on_epoch: OnEpoch) -> None:
         self._spec, self._on_epoch = spec, on_epoch
+        self.paused: Paused | None = None
 
     def on_epoch(self, training: Training, row: Row) -> None:
         asked = self._on_epoch(self._spec, row)
         if asked and not training.state.stop_reason:
             training.state.stop_reason = asked
+            if asked == PAUSE:
+                self.paused = pause_training(training, self._spec.seed)
 
 
 def fits(lanes: list[Lane], lane: Lane) -> bool:
@@ -235,6 +245,20 @@ def fits(lanes: list[Lane], lane: Lane) -> bool:
         return False
     layers = {len(other.dropouts) for other in [*lanes, lane] if other.dropouts}
     return len(layers) <= 1 and align([other.techniques for other in [*lanes, lane]]) is not None
+
+
+def _checked_resume(spec: LaneSpec) -> str:
+    """Make sure that a paused run goes on as it began; return why it must do so alone, or an empty string."""
+    paused = spec.resume
+    if paused is None:
+        return ""
+    if (paused.recipe, paused.seed) != (spec.recipe, spec.seed):
+        raise UsageError(
+            f"a paused run goes on with its own recipe and seed: it was paused with seed {paused.seed}, the run asks "
+            f"for seed {spec.seed}{'' if paused.recipe == spec.recipe else ' and another recipe'}. Leave `resume` out "
+            "to start anew."
+        )
+    return "it was paused in the plain engine" if paused.engine == "plain" else ""
 
 
 def obstacle(recipe: Recipe) -> str:
@@ -267,6 +291,10 @@ def why_not_stack(lanes: list[Lane], setting: Setting, network: Network) -> str:
     for lane, output in zip(lanes, outputs, strict=True):
         lane.model.eval()
         with torch.no_grad():
+            if lane.spec.resume is not None:  # its first weights are not those of the module
+                k = lanes.index(lane)
+                for name, tensor in (*lane.model.named_parameters(), *lane.model.named_buffers()):
+                    tensor.copy_((stack.weights | stack.buffers)[name][k])
             own = lane.model(*(t[0] for t in x))
         if not torch.allclose(output, own, rtol=1e-3, atol=1e-5, equal_nan=True):
             return "batched, the modules give other outputs than one by one"
