@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from trainwell.engine.feed import XY
 from trainwell.engine.flat import Flat, flatten
@@ -87,6 +88,7 @@ class Stack:
         self.best_buffers = {k: v.clone() for k, v in self.buffers.items()}
         self.bits = self._dropout_bits()
         self._losses: list[Tensor] = []
+        self._rows = torch.empty(count, 0, dtype=torch.int64, device=self.device)
         self._clock = time.perf_counter()
         if old is not None:
             moved.carry_over(old)
@@ -160,6 +162,7 @@ class Stack:
         """
         if self.at == 0:
             self._begin_epoch()
+        self._rows = pad_sequence([lane.rows for lane in self.lanes], batch_first=True).to(self.device)
         ends = [lane.end_of_epoch(self.at) for lane in self.lanes]
         stop = min(ends)
         self._take_steps(self.at, stop)
@@ -216,8 +219,7 @@ class Stack:
 
     def _gather(self, start: int, stop: int, steps: int) -> tuple[list[Tensor], Tensor]:
         """Return rows `start` to `stop` of every lane's order as (steps, K, B, ...)."""
-        rows = torch.stack([lane.rows[start:stop] for lane in self.lanes]).to(self.device)
-        rows = rows.view(len(self.lanes), steps, -1).transpose(0, 1)
+        rows = self._rows[:, start:stop].unflatten(1, (steps, -1)).transpose(0, 1)
         shape, rows = rows.shape, rows.reshape(-1)
         x, y = self.setting.train
         return [t.index_select(0, rows).view(*shape, *t.shape[1:]) for t in x], y.index_select(0, rows).view(

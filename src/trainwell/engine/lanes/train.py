@@ -13,6 +13,7 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.feed import XY
 from trainwell.engine.lanes.bits import places_of
 from trainwell.engine.lanes.chain import ChainNetwork
+from trainwell.engine.lanes.choose import TOLERANCE, is_large, step_times
 from trainwell.engine.lanes.lane import Lane
 from trainwell.engine.lanes.members import align
 from trainwell.engine.lanes.objective import stack_objective
@@ -20,7 +21,7 @@ from trainwell.engine.lanes.paused import PAUSE, Paused, cut_out, go_on, pause_t
 from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
 from trainwell.engine.lanes.stack import Network, Setting, Stack
 from trainwell.engine.lanes.vmapped import VmappedNetwork
-from trainwell.engine.streams import derive
+from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.values.errors import NonFiniteError, TrainingError, UsageError
 from trainwell.values.recipe import Recipe
@@ -131,6 +132,8 @@ class _Work:
 
     def _train_stack(self, group: list[Lane]) -> None:
         made = self._setting(group)
+        if isinstance(made, Setting):
+            made = self._why_alone(group, made) or made
         if isinstance(made, str):
             for lane in group:
                 self._train_alone(lane.spec, made)
@@ -144,6 +147,22 @@ class _Work:
                 paused = cut_out(stack, stack.lanes.index(lane)) if asked else None
                 self._report(lane.result(stack.weights_of(lane), "lanes", paused))
             stack = self._restacked(stack, ended)
+
+    def _why_alone(self, group: list[Lane], setting: Setting) -> str:
+        """Measure a step of the stack and of a network alone; return why lanes do not pay, or an empty string."""
+        if any(lane.spec.resume is not None for lane in group) or not is_large(group):
+            return ""
+        outer = torch.get_rng_state()
+        try:
+            training = self._assembled(group[0].spec, Watcher())
+            fused_s, alone_s = step_times(group, setting, training)
+        finally:
+            torch.set_rng_state(outer)
+        told = f"{1e3 * fused_s:.3g} ms a step and network in a stack of {len(group)}, {1e3 * alone_s:.3g} ms alone"
+        if fused_s > TOLERANCE * alone_s:
+            return f"a stack does not pay: {told}"
+        self._say(f"measured: {told}")
+        return ""
 
     def _restacked(self, stack: Stack, ended: list[Lane]) -> Stack | None:
         """Take out the lanes that ended and let others in, which begin with an epoch."""
@@ -190,19 +209,8 @@ class _Work:
         self._report(result)
 
     def _plain(self, spec: LaneSpec, reason: str) -> LaneResult:
-        from trainwell.engine.streams import Streams
-
-        train, val = self._train, self._val
-        if spec.val_rows is not None:
-            val = _rows_of(self._train, spec.val_rows)
-        if spec.train_rows is not None:
-            train = _rows_of(self._train, spec.train_rows)
-        module = self._build(spec.recipe, Streams(spec.seed, self._device).generator("init"))
         teller = _Teller(spec, self._on_epoch)
-        training = assemble(
-            module, spec.recipe, Source(train, val, self._data.columns), task=self._task, loss=self._loss,
-            seed=spec.seed, device=self._device, watcher=teller,
-        )  # fmt: skip
+        training = self._assembled(spec, teller)
         if spec.resume is not None:
             go_on(training, spec.resume)
         try:
@@ -215,6 +223,19 @@ class _Work:
         return LaneResult(
             spec, training.model.eval(), state.history, state.best_epoch, state.best_value, state.stop_reason,
             state.step, f"plain: {reason}", teller.paused,
+        )  # fmt: skip
+
+    def _assembled(self, spec: LaneSpec, watcher: Watcher) -> Training:
+        """Return the plain training of a run."""
+        train, val = self._train, self._val
+        if spec.val_rows is not None:
+            val = _rows_of(self._train, spec.val_rows)
+        if spec.train_rows is not None:
+            train = _rows_of(self._train, spec.train_rows)
+        module = self._build(spec.recipe, Streams(spec.seed, self._device).generator("init"))
+        return assemble(
+            module, spec.recipe, Source(train, val, self._data.columns), task=self._task, loss=self._loss,
+            seed=spec.seed, device=self._device, watcher=watcher,
         )  # fmt: skip
 
     def _report(self, result: LaneResult) -> None:
