@@ -1,12 +1,14 @@
-"""What a run tells while it goes on: plain lines on standard error, or nothing."""
+"""What a run tells while it goes on: lines on standard error, with one live line in a terminal, or nothing."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from trainwell.report.terminal import LiveLine, Moment, ending, is_live
 from trainwell.values.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ class Console:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self._live: LiveLine | None = None
+        self._rows: dict[str, int] = {}
+        self._watch_s = lambda: 0.0
 
     @classmethod
     def silent(cls) -> Console:
@@ -42,7 +47,10 @@ class Console:
         if self._stream is None:
             return
         try:
-            print(plain(line), file=self._stream, flush=True)
+            if self._live is not None:
+                self._live.say(plain(line), best=line.startswith("epoch ") and line.endswith("*"))
+            else:
+                print(plain(line), file=self._stream, flush=True)
         except (OSError, ValueError):  # the reader went away, or the stream was closed
             self._stream = None
 
@@ -54,9 +62,9 @@ class Console:
         if task is not None:
             classes = f", {len(task.classes)} classes" if task.is_classification else ""
             self.say(f"task      {task.kind}{classes}; metric {task.metric}")
-        sizes = [f"{k} {len(v[1]):,}" for k, v in prepared.parts.items() if isinstance(v, tuple)]
-        if sizes:
-            self.say(f"rows      {', '.join(sizes)}")
+        self._rows = {k: len(v[1]) for k, v in prepared.parts.items() if isinstance(v, tuple)}
+        if self._rows:
+            self.say(f"rows      {', '.join(f'{k} {n:,}' for k, n in self._rows.items())}")
         if prepared.table is not None:
             from trainwell.data import describe
 
@@ -83,6 +91,9 @@ class Console:
             self.say(f"run       {folder.path}")
         if training.state.step:
             self.say(f"resumed   after step {training.state.step:,}, epoch {training.state.epoch}")
+        self._watch_s = lambda: float(training.observer.cost_s)
+        if is_live(self._stream):
+            self._live = LiveLine(self._stream, _reader(recipe, training))
 
     def epoch(self, training: Training, row: Row) -> None:
         """Tell one epoch; a star marks the best so far."""
@@ -97,10 +108,46 @@ class Console:
         self.say("  ".join(parts) + ("  *" if row["best"] else ""))
 
     def finish(self, run: Run) -> None:
-        """Tell why the training ended."""
-        self.say(
-            f"stopped   {run.stop_reason}; best epoch {run.best_epoch} of {len(run.history)}, {run.seconds:.1f} s"
-        )
+        """Tell the score, why the training ended, and where the time went."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        metric = run.task.metric if run.task is not None else ""
+        for line in ending(
+            run.scores,
+            metric,
+            self._rows,
+            run.stop_reason,
+            run.history,
+            run.best_epoch,
+            run.seconds,
+            self._watch_s(),
+        ):
+            self.say(line)
+        if run.path is not None:
+            self.say(f"report    trainwell report {run.path}")
+
+    def findings(self, run: Run) -> None:
+        """Tell what ails the training."""
+        from trainwell.app.findings import Diagnosis, diagnosis_lines
+
+        for line in diagnosis_lines([Diagnosis(run.findings, recipe=run.recipe)]) if self._stream else ():
+            self.say(line)
+
+
+def _reader(recipe: Recipe, training: Training) -> Callable[[], Moment]:
+    """Return what reads where a training stands: its counters only, nothing that waits for the device."""
+    started, first = time.perf_counter(), training.state.step
+
+    def read() -> Moment:
+        state = training.state
+        return Moment(
+            state.step, state.total_steps, state.epoch + 1, recipe.epochs, recipe.batch_size,
+            time.perf_counter() - started, state.step - first, state.history[-1] if state.history else {},
+            training.task.metric if training.task is not None else "", state.best_epoch,
+        )  # fmt: skip
+
+    return read
 
 
 def result_lines(run: Run) -> Iterator[str]:
