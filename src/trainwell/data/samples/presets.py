@@ -10,6 +10,10 @@ from trainwell.values.task import InputSpec
 
 IMAGES = {"quick": (8, 24), "balanced": (24, 32), "best": (60, 48)}
 """Per preset: epochs at 5,000 images of 32 pixels, and channels of the first stage."""
+TEXTS = {"quick": (6, 64), "balanced": (12, 128), "best": (20, 256)}
+"""Per preset: epochs, and numbers of an embedding."""
+SOUNDS = {"quick": (10, 16), "balanced": (25, 24), "best": (60, 32)}
+"""Per preset: epochs, and channels of the first stage."""
 
 
 def effort_of(preset: str, table: dict[str, tuple[int, int]]) -> tuple[int, int]:
@@ -35,4 +39,29 @@ def image_recipe(preset: str, num_rows: int, spec: InputSpec) -> Recipe:
     return Recipe(
         model=ModelSpec.of("cnn", width=width), optimizer="adam", schedule="one_cycle", lr=5e-3, batch_size=batch,
         epochs=epochs, techniques=tuple(techniques),
+    )  # fmt: skip
+
+
+def text_recipe(preset: str, num_rows: int) -> Recipe:
+    """Return a bag of embeddings of words and pairs of words."""
+    epochs, width = effort_of(preset, TEXTS)
+    techniques: list[Any] = ["dropout:rate=0.3", "weight_decay:rate=0.01"]
+    return Recipe(
+        model=ModelSpec.of("bag", width=width), optimizer="adam", schedule="cosine", lr=3e-3,
+        batch_size=64 if num_rows >= 2000 else 32, epochs=epochs, techniques=tuple(techniques),
+    )  # fmt: skip
+
+
+def sound_recipe(preset: str, num_rows: int) -> Recipe:
+    """Return a small CNN on spectra, with stripes of time and frequency left out."""
+    epochs, width = effort_of(preset, SOUNDS)
+    techniques: list[Any] = [
+        "weight_decay:rate=0.05",
+        "label_smoothing:amount=0.1",
+        "spec_augment",
+        "dropout:rate=0.1",
+    ]
+    return Recipe(
+        model=ModelSpec.of("cnn", width=width), optimizer="adam", schedule="one_cycle", lr=3e-3,
+        batch_size=64 if num_rows >= 1000 else 32, epochs=epochs, techniques=tuple(techniques),
     )  # fmt: skip

@@ -1,0 +1,232 @@
+"""Text: one or more columns of prose of a table, cut into tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from trainwell.data.columns import TEXT_CHARS, TEXT_WORDS
+from trainwell.data.notes import info, warning
+from trainwell.data.read import read_table
+from trainwell.data.samples.files import PART_COLUMNS, Items, items_of_frame, peek
+from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
+from trainwell.data.samples.parts import encode_labels, fingerprint_of, joined, kind_note, split_items
+from trainwell.values.errors import DataError, UsageError, did_you_mean
+from trainwell.values.recipe import Recipe
+from trainwell.values.task import InputSpec, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JOINED = "\0text"
+VOCABULARY = 8000
+MAX_TOKENS = 256
+COVERED = 0.98
+"""Share of the training texts that must fit into the length, up to MAX_TOKENS."""
+BLOCK_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTransform:
+    """What turns texts into tokens.
+
+    Args:
+        columns: joined by a blank, in this order.
+        tokenizer: of the `tokenizers` library, as JSON; fitted on the training part or that of a backbone.
+        length: tokens of a row; longer texts are cut, shorter ones filled with 0.
+        vocabulary: number of tokens.
+        target: name of the column of the labels.
+    """
+
+    columns: tuple[str, ...]
+    tokenizer: str
+    length: int
+    vocabulary: int
+    target: str = ""
+
+    @property
+    def spec(self) -> InputSpec:
+        return InputSpec(kind="text", shape=(self.length,), vocabulary=self.vocabulary)
+
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the tokens of texts, (N, length) int64, 0 where a text has ended."""
+        found = require_tokenizers().Tokenizer.from_str(self.tokenizer)
+        found.no_padding()
+        found.enable_truncation(self.length)
+        rows = np.zeros((len(texts), self.length), np.int64)
+        for i, encoding in enumerate(found.encode_batch(list(texts))):
+            rows[i, : len(encoding.ids)] = encoding.ids
+        return rows
+
+    def batches(self, source: Any) -> Iterator[Arrays]:
+        texts = joined_texts(frame_of(source), self.columns, str(source))[0]
+        for start in range(0, len(texts), BLOCK_ROWS):
+            yield (self.tokens(texts[start : start + BLOCK_ROWS]),)
+
+    def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
+        frame = frame_of(source)
+        items, texts, _ = _items(frame, self.columns, self._target(frame), str(source))
+        yield (self.tokens(texts),), encode_labels(task, items, np.arange(len(items)))
+
+    def _target(self, frame: pd.DataFrame) -> str | None:
+        return self.target if self.target in frame.columns else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "text", **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TextTransform:
+        held = {k: v for k, v in data.items() if k != "kind"}
+        return cls(**{**held, "columns": tuple(held["columns"])})
+
+
+register_transform("text", TextTransform)
+
+
+def require_tokenizers() -> Any:
+    """Return the `tokenizers` library.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import tokenizers
+    except ImportError:
+        raise UsageError("text needs an extra: pip install 'trainwell[text]'.") from None
+    return tokenizers
+
+
+class Texts(Kind):
+    """Prose: reviews, questions, news."""
+
+    name: ClassVar[str] = "text"
+    options: ClassVar[tuple[str, ...]] = ("text", "length", "tokenizer")
+
+    @classmethod
+    def claims(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> str:
+        frame = peek(source)
+        if frame is None:
+            return ""
+        if options.get("text"):
+            return "as asked for by --text"
+        columns = text_columns(frame, target)
+        return f"all that is left beside the target is prose: {', '.join(columns)}" if columns else ""
+
+    @classmethod
+    def prepare(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> SampleData:
+        require_tokenizers()
+        frame = frame_of(source)
+        asked = options.get("text")
+        columns = tuple([asked] if isinstance(asked, str) else asked or text_columns(frame.head(512), target))
+        found, texts, notes = {}, [], []
+        sources = {"train": source, "val": options.get("val"), "test": options.get("test")}
+        for name, part in sources.items():
+            if part is not None:
+                own = frame if name == "train" else frame_of(part)
+                found[name], some, said = _items(own, columns, target, str(part))
+                texts += some
+                notes += said
+        items, parts = joined(found)
+        split = split_items(items, parts, np.arange(len(items)), options)
+        train = [texts[i] for i in split.rows["train"].tolist()]
+        transform = dataclasses.replace(_transform(columns, train, options), target=items.target)
+        tokens = transform.tokens(texts)
+        made: dict[str, tuple[Arrays, np.ndarray]] = {
+            n: ((tokens[rows],), split.targets[n]) for n, rows in split.rows.items()
+        }
+        cut = float((tokens[split.rows["train"], -1] != 0).mean())
+        size = f"{transform.vocabulary:,} tokens, {transform.length} a row"
+        notes = [
+            kind_note("text", f"{', '.join(columns)} of {len(items)} rows"), *split.notes, *notes,
+            info("tokens", size + (f"; {cut:.1%} of the texts reach that length or are cut" if cut else "")),
+        ]  # fmt: skip
+        digests = [hashlib.blake2b(t.encode(errors="replace"), digest_size=16).hexdigest() for t in texts]
+        print_ = fingerprint_of(digests, split, transform.to_dict())
+        return SampleData(cls.name, split.task, transform, made, split.provenance, print_, tuple(notes))
+
+    @classmethod
+    def recipe(cls, preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:
+        from trainwell.data.samples.presets import text_recipe
+
+        return text_recipe(preset, num_rows)
+
+
+def frame_of(source: Any) -> pd.DataFrame:
+    """Return a table as a frame."""
+    import pandas as pd
+
+    if isinstance(source, str | Path) and str(source).lower().endswith(".parquet"):
+        return pd.read_parquet(source)
+    return pd.DataFrame(dict(read_table(source).columns))
+
+
+def text_columns(frame: pd.DataFrame, target: str | None) -> list[str]:
+    """Return the columns of prose if nothing else is left beside the target and the part; else none."""
+    found = []
+    for name in frame.columns:
+        cells = [c for c in frame[name].tolist() if c is not None and c == c]
+        if str(name) == target or str(name).lower() in PART_COLUMNS:
+            continue
+        if not cells or not all(isinstance(c, str) for c in cells) or 2 * len(set(cells)) < len(cells):
+            return []
+        if (
+            np.mean([c.count(" ") + 1 for c in cells]) < TEXT_WORDS
+            and np.mean([len(c) for c in cells]) < TEXT_CHARS
+        ):
+            return []
+        found.append(str(name))
+    return found if target is not None else []
+
+
+def joined_texts(frame: pd.DataFrame, columns: Sequence[str], where: str) -> tuple[list[str], int]:
+    """Return the text of every row, and how many rows have none.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    for name in columns:
+        if name not in frame.columns:
+            hint = did_you_mean(name, map(str, frame.columns))
+            raise UsageError(f"--text: {where} has no column '{name}'.{hint}")
+    cells = [frame[name].tolist() for name in columns]
+    texts = [" ".join(str(c) for c in row if c is not None and c == c) for row in zip(*cells, strict=True)]
+    return texts, sum(not t.strip() for t in texts)
+
+
+def _items(
+    frame: pd.DataFrame, columns: Sequence[str], target: str | None, where: str
+) -> tuple[Items, list[str], list[Any]]:
+    texts, empty = joined_texts(frame, columns, where)
+    if empty == len(texts):
+        raise DataError(f"{where}: no row has a text in {', '.join(columns)}.")
+    rest = frame.drop(columns=[c for c in columns if c != target]).assign(**{JOINED: texts})
+    items = items_of_frame(rest, JOINED, target, where, lambda cell: str(cell).encode())
+    names = [f"row {i} (from 0)" for i in range(len(texts))]
+    notes = [warning("empty", f"{where}: {empty} rows have no text")] if empty else []
+    return dataclasses.replace(items, names=names), texts, notes
+
+
+def _transform(columns: tuple[str, ...], train: Sequence[str], options: Mapping[str, Any]) -> TextTransform:
+    """Return the transform: of the backbone's tokenizer, or of one that is fitted on the training texts."""
+    library = require_tokenizers()
+    if options.get("tokenizer"):
+        found = library.Tokenizer.from_file(str(options["tokenizer"]))
+    else:
+        found = library.Tokenizer(library.models.BPE(unk_token="[UNK]"))
+        found.normalizer = library.normalizers.BertNormalizer()
+        found.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=VOCABULARY, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False
+        )
+        found.train_from_iterator(train, trainer)
+    found.no_padding()
+    found.no_truncation()
+    sizes = sorted(len(e.ids) for e in found.encode_batch(list(train)))
+    fits = sizes[min(len(sizes) - 1, int(COVERED * len(sizes)))]
+    length = int(options.get("length") or max(4, min(MAX_TOKENS, fits)))
+    return TextTransform(columns, found.to_str(), length, found.get_vocab_size())
