@@ -1,0 +1,230 @@
+"""Speed, honesty and worth of `tune`.
+
+    python benchmarks/tune.py speed|equal|optuna [--studies 200] [--seeds 10] [--seconds 10]
+
+speed:  complete trainings a second of a 20-16-16-4 network, 27 epochs, 750 rows (the data of ../shared/hpo_curves).
+equal:  studies in which all configurations are equal (what is searched only draws other first weights);
+        how often "better than the default" is claimed.
+optuna: equal CPU time for `tune` and for Optuna's TPE with Hyperband over a hand-written sequential loop; the test
+        accuracy of what each gives back, on three data sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import trainwell as tw
+from trainwell.engine.assemble import Source
+from trainwell.engine.lanes import LaneSpec, train_lanes
+from trainwell.search.parameter import Parameter
+from trainwell.search.space import Space
+from trainwell.values.task import Task
+
+Part = tuple[Tensor, Tensor]
+
+
+def hardclf(seed: int = 0) -> tuple[Part, Part, Part]:
+    from sklearn.datasets import make_classification
+
+    x, y = make_classification(1500, 20, n_informative=8, n_classes=4, flip_y=0.15, random_state=seed)
+    return parts(x, y, seed)
+
+
+def digits(seed: int = 0) -> tuple[Part, Part, Part]:
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return parts(x / 16, y, seed)
+
+
+def cancer(seed: int = 0) -> tuple[Part, Part, Part]:
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    return parts((x - x.mean(0)) / x.std(0), y, seed)
+
+
+def parts(x: Any, y: Any, seed: int) -> tuple[Part, Part, Part]:
+    """Return half of the rows to train, a quarter to choose and a quarter to test."""
+    order = np.random.default_rng(seed).permutation(len(x))
+    a, b = len(x) // 2, len(x) * 3 // 4
+    x, y = torch.tensor(x[order], dtype=torch.float32), torch.tensor(y[order])
+    return (x[:a], y[:a]), (x[a:b], y[a:b]), (x[b:], y[b:])
+
+
+def network(inputs: int, classes: int, width: int, dropout: float = 0.0) -> nn.Sequential:
+    drop = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(
+        nn.Linear(inputs, width),
+        nn.ReLU(),
+        *drop,
+        nn.Linear(width, width),
+        nn.ReLU(),
+        *drop,
+        nn.Linear(width, classes),
+    )
+
+
+def speed(options: argparse.Namespace) -> None:
+    (x, y), (vx, vy), _ = hardclf()
+    base = tw.Recipe(optimizer="adamw", lr=3e-3, epochs=27, batch_size=options.batch, schedule="cosine")
+    task = Task("multiclass", (0, 1, 2, 3))
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(3):
+        specs = [
+            LaneSpec(
+                base.replace(lr=float(10 ** rng.uniform(-4, -1))).with_("weight_decay", "dropout"), seed=s
+            )
+            for s in range(options.studies)
+        ]
+        start = time.process_time()
+        data = Source(((x,), y), ((vx,), vy))
+        train_lanes(specs, data, task, model=lambda r, g: network(20, 4, 16), max_lanes=options.lanes)
+        rates.append(len(specs) / (time.process_time() - start))
+    print(f"trainings a CPU-second: {np.median(rates):.1f} (batch {options.batch}, {options.lanes} lanes)")
+
+
+def equal(options: argparse.Namespace) -> None:
+    """Search a parameter that only changes the first weights: no value of it is better than another."""
+
+    def build(recipe: tw.Recipe) -> nn.Module:
+        torch.manual_seed(int(torch.randint(2**31, ())) + int(1e6 * recipe.model.get("unused", 0.5)))
+        return network(20, 4, 8)
+
+    claims, default = 0, 0
+    space = Space((Parameter("model.unused", 0.0, 1.0, default=0.5),))
+    base = tw.Recipe(lr=1e-2, epochs=4, batch_size=64, schedule="cosine")
+    for study in range(options.studies):
+        (x, y), (vx, vy), _ = hardclf(study)
+        keep = 200
+        found = tw.tune(
+            ((x[:keep], y[:keep]), (vx[:100], vy[:100])), model=build, recipe=base, space=space,
+            trials=24, budget=60.0, out=False, seed=study, fidelity="full", searcher="random",
+        )  # fmt: skip
+        claims += found.winner.beats_default
+        default += found.winner.index == 0
+        if (study + 1) % 20 == 0:
+            print(f"{study + 1} studies: {claims} claims, default chosen {default} times", flush=True)
+
+
+def by_tune(split: tuple[Part, Part, Part], seed: int, seconds: float) -> float:
+    train, val, test = split
+    classes = int(train[1].max()) + 1
+
+    def build(recipe: tw.Recipe) -> nn.Module:
+        return network(train[0].shape[1], classes, recipe.model.get("width", 16))
+
+    found = tw.tune(
+        (train, val), model=build, recipe=tw.Recipe(lr=1e-2, epochs=27, batch_size=32, schedule="cosine"),
+        space=["model.width=16|32|64", "lr=[1e-4, 1e-1] log", "batch_size=16|32|64", "-label_smoothing.amount",
+               "-l1.rate", "-schedule"],
+        budget=seconds, out=False, seed=seed,
+    )  # fmt: skip
+    assert found.run is not None
+    return accuracy(found.model, test)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, part: Part) -> float:
+    model.eval()
+    return float((model(part[0]).argmax(1) == part[1]).float().mean())
+
+
+def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> float:
+    """TPE with Hyperband, a sequential loop with a fused optimizer, the best network by validation at its best epoch."""
+    import copy
+
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    train, val, test = split
+    classes, start = int(train[1].max()) + 1, time.process_time()
+    kept: dict[str, Any] = {"best": -math.inf}
+
+    def objective(trial: Any) -> float:
+        lr, wd = (
+            trial.suggest_float("lr", 1e-4, 1e-1, log=True),
+            trial.suggest_float("wd", 1e-6, 1.0, log=True),
+        )
+        drop, size = trial.suggest_float("dropout", 0, 0.7), trial.suggest_categorical("batch", [16, 32, 64])
+        torch.manual_seed(trial.number + 1000 * seed)
+        model = network(train[0].shape[1], classes, trial.suggest_categorical("width", [16, 32, 64]), drop)
+        opt = torch.optim.AdamW(model.parameters(), lr, weight_decay=wd, fused=True)
+        steps = 27 * math.ceil(len(train[0]) / size)
+        plan = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
+        best = -math.inf
+        for epoch in range(27):
+            model.train()
+            for rows in torch.randperm(len(train[0])).split(size):
+                loss = nn.functional.cross_entropy(model(train[0][rows]), train[1][rows])
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+                plan.step()
+            now = accuracy(model, val)
+            if now > best:
+                best = now
+                if best > kept["best"]:
+                    kept.update(best=best, model=copy.deepcopy(model))
+            trial.report(best, epoch + 1)
+            if time.process_time() - start > seconds:
+                trial.study.stop()
+                return best
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return best
+
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3),
+    )  # fmt: skip
+    study.optimize(objective)
+    kept["trials"] = len(study.trials)
+    return accuracy(kept["model"], test)
+
+
+def against_optuna(options: argparse.Namespace) -> None:
+    sets: dict[str, Callable[[int], Any]] = {"hardclf": hardclf, "digits": digits, "cancer": cancer}
+    for name, make in sets.items():
+        mine, theirs, used = [], [], []
+        for seed in range(options.seeds):
+            split = make(seed)
+            start = time.process_time()
+            mine.append(by_tune(split, seed, options.seconds))
+            used.append(time.process_time() - start)
+            theirs.append(by_optuna(split, seed, used[-1]))
+        d = np.array(mine) - np.array(theirs)
+        reach = 2.262 * d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
+        print(
+            f"{name:8s} tune {np.mean(mine):.4f}  TPE + Hyperband {np.mean(theirs):.4f}  difference "
+            f"{d.mean():+.4f} +- {reach:.4f}  ({np.mean(used):.1f} CPU-s each, {len(d)} seeds)",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["speed", "equal", "optuna"])
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lanes", type=int, default=64)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{platform.machine()}, torch {torch.__version__}, one thread")
+    {"speed": speed, "equal": equal, "optuna": against_optuna}[options.what](options)
+
+
+if __name__ == "__main__":
+    main()
