@@ -21,10 +21,11 @@ from trainwell.app.findings import read_diagnoses
 from trainwell.values.errors import UsageError
 from trainwell.watch.attach.attached import Attached
 
-SHARED = {"attached", "hooked", "outcome", "standin"}
+SHARED = {"attached", "hooked", "outcome", "standin", "keras_network", "keras_steps"}
 ADAPTERS = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in SHARED)
 PACKAGES = {
     "lightning": ("lightning", "lightning.pytorch", "pytorch_lightning"),
+    "keras": ("keras", "keras.callbacks"),
     "fastai": ("fastai", "fastai.callback.core"),
     "fabric": ("lightning", "lightning.fabric", "lightning_fabric"),
 }
@@ -46,7 +47,7 @@ def adapter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_there_are_adapters() -> None:
-    assert {"accelerate", "fabric", "fastai", "lightning", "skorch", "transformers"} <= set(ADAPTERS)
+    assert {"accelerate", "fabric", "fastai", "keras", "lightning", "skorch", "transformers"} <= set(ADAPTERS)
 
 
 def test_adapter_is_short_and_shows_its_one_line(adapter: ModuleType) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+os.environ.setdefault("KERAS_BACKEND", "torch")
 BATCH, ROWS = 32, 1437
 
 
@@ -228,8 +230,27 @@ def fastai(case: Case, watch: Any) -> Weights:
     return list(net.parameters())
 
 
+def keras(case: Case, watch: Any) -> Weights:
+    """Train with Keras on torch; a rate too high needs no dropout, whose streams Keras keeps to itself."""
+    import keras
+    from keras import layers
+
+    x, y, xv, yv = arrays(case)
+    keras.utils.set_random_seed(0)
+    last = [layers.Softmax()] if case.softmax else []
+    parts = [layers.Dense(64, activation="relu"), layers.Dropout(case.dropout), layers.Dense(10), *last]
+    model = keras.Sequential([keras.Input((64,)), *parts])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(case.lr), loss)
+    model.fit(
+        x, y, batch_size=BATCH, epochs=case.epochs, shuffle=case.shuffle, validation_data=(xv, yv), verbose=0,
+        validation_batch_size=360, callbacks=[watch] if watch else [],
+    )  # fmt: skip
+    return [v.value for v in model.variables]
+
+
 TRAININGS: dict[str, Callable[..., Weights]] = {
-    f.__name__: f for f in (lightning, fabric, accelerate, transformers, skorch, fastai)
+    f.__name__: f for f in (lightning, fabric, accelerate, transformers, skorch, fastai, keras)
 }
 PACKAGES = {"fabric": "lightning"}
 """What is imported, where it is not the name of the training."""

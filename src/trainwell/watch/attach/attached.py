@@ -97,6 +97,12 @@ def bottom(optimizer: Any) -> Any:
     return optimizer
 
 
+def abandon(watch: Watch) -> None:
+    """Let go of a training without a last measurement."""
+    watch._alive, watch._closed = False, True
+    watch._unhook()
+
+
 class Attached:
     """Keep a watch on each training of a framework, one after the other.
 
@@ -187,8 +193,8 @@ class Attached:
         """Let go of the training in hand, with one line."""
         self._stop_seeking()
         watch, self._watch = self._watch, None
-        if isinstance(watch, UnseenWatch):
-            watch.abandon()
+        if watch is not None:
+            abandon(watch)
         self._say(f"trainwell: {why}")
 
     # ------------------------------------------------------------------ inside
