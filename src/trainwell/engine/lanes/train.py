@@ -92,6 +92,7 @@ class _Work:
         self._train, self._val = _on(data.train, device), _on(data.val, device)
         self._max_lanes, self._tell, self._on_epoch, self._say = max_lanes, tell, on_epoch, say
         self._waiting: list[Lane] = []
+        self._told = ""
         self._order: list[LaneSpec] = []
         self._results: dict[int, LaneResult] = {}
 
@@ -199,7 +200,9 @@ class _Work:
         return why_not_stack(lanes, setting, network) or setting
 
     def _train_alone(self, spec: LaneSpec, reason: str) -> None:
-        self._say(f"plain engine: {reason}")
+        if reason != self._told:
+            self._told = reason
+            self._say(f"plain engine: {reason}")
         outer = torch.get_rng_state()
         torch.manual_seed(derive(spec.seed, "torch"))
         try:
