@@ -16,17 +16,8 @@ from trainwell.values.runfolder import RUNS, RunFolder
 from trainwell.values.signal import Array, Traces
 
 PARTS = (
-    "recipe",
-    "data",
-    "environment",
-    "results",
-    "findings",
-    "errors",
-    "script",
-    "evidence",
-    "treat",
-    "tune",
-)
+    "recipe", "data", "environment", "results", "findings", "errors", "script", "evidence", "treatment", "tuning",
+)  # fmt: skip
 """The JSON files of a folder that a report reads; every one may be missing."""
 
 
@@ -42,6 +33,7 @@ class Saved:
         losses: the loss of every step, (T,); empty where it was not saved.
         catalogue: what is known of each technique by name: summary, source, sites, treats.
         problems: what could not be read, a line each.
+        study: the journal of a search.
     """
 
     path: Path
@@ -51,6 +43,7 @@ class Saved:
     losses: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
     catalogue: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    study: Sequence[Mapping[str, Any]] = ()
 
     def part(self, name: str) -> Mapping[str, Any]:
         """Return one JSON file; empty where it is not there."""
@@ -126,7 +119,7 @@ def find_folder(spec: str | Path) -> Path:
         if not path.is_dir():
             continue
         files = [f"{name}.json" for name in PARTS]
-        if any((path / f).is_file() for f in [*files, "journal.jsonl"]) or any(
+        if any((path / f).is_file() for f in [*files, "journal.jsonl", "study.jsonl"]) or any(
             path.glob("watch*/traces.json")
         ):
             return path.resolve()
@@ -165,4 +158,8 @@ def read_saved(path: Path, catalogue: Mapping[str, Mapping[str, Any]] | None = N
             losses = folder.load_trace("train_loss")
         except RunError as error:
             problems.append(str(error))
-    return Saved(path, parts, events, traces, losses, catalogue or {}, tuple(problems))
+    study: Sequence[Mapping[str, Any]] = ()
+    if (path / "study.jsonl").is_file():
+        study, warnings = read_journal(path / "study.jsonl")
+        problems += warnings
+    return Saved(path, parts, events, traces, losses, catalogue or {}, tuple(problems), study)

@@ -197,22 +197,23 @@
       const f = dim.log ? Math.log : (u) => u;
       return dim.high > dim.low ? (f(v) - f(dim.low)) / (f(dim.high) - f(dim.low)) : 0.5;
     };
-    const rows = [], names = data.dims.map((d) => d.name);
-    data.trials.forEach((t, k) => data.dims.forEach((dim, i) => {
+    const fit = Math.max(2, Math.min(data.dims.length, Math.floor(width / 88)));
+    const dims = data.dims.slice(0, fit), rows = [], names = dims.map((d) => d.name);
+    data.trials.forEach((t, k) => dims.forEach((dim, i) => {
       const v = t.values[i];
       if (v !== null) rows.push({ k, x: dim.name, y: place(dim, v), v, score: t.score, best: t.best });
     }));
-    const ends = data.dims.flatMap((d) => d.options ? d.options.map((o, i) => ({ x: d.name, y: d.options.length > 1 ? i / (d.options.length - 1) : 0.5, text: String(o) }))
+    const ends = dims.flatMap((d) => d.options ? d.options.map((o, i) => ({ x: d.name, y: d.options.length > 1 ? i / (d.options.length - 1) : 0.5, text: String(o) }))
       : [{ x: d.name, y: 0, text: number(d.low) }, { x: d.name, y: 1, text: number(d.high) }]);
     const kept = short.bind(null);
     return Plot.plot(base(width, {
-      height: 320, marginTop: 30, marginBottom: 30, marginLeft: 50, marginRight: 60,
-      x: { type: "point", domain: names, label: null, axis: "top", tickSize: 0, tickFormat: (d) => kept(d, Math.max(6, Math.floor(width / names.length / 7))) }, y: { axis: null, domain: [0, 1] },
+      height: 320, marginTop: 30, marginBottom: 30, marginLeft: 14, marginRight: 40,
+      x: { type: "point", padding: 0.15, domain: names, label: null, axis: "top", tickSize: 0, tickFormat: (d) => kept(d, Math.max(6, Math.floor(width / names.length / 7))) }, y: { axis: null, domain: [0, 1] },
       color: { scheme: "cividis", label: data.label, tickFormat: tick },
       marks: [
         Plot.ruleX(names, { stroke: "var(--line)" }),
         Plot.line(rows, { x: "x", y: "y", z: "k", stroke: "score", strokeOpacity: 0.75, strokeWidth: (d) => (d.best ? 3.5 : 1.2) }),
-        Plot.text(ends, { x: "x", y: "y", text: "text", dx: 5, textAnchor: "start", fill: "var(--soft)" }),
+        Plot.text(ends, { x: "x", y: "y", text: "text", dx: 5, textAnchor: "start", fill: "var(--ink)", stroke: "var(--card)", strokeWidth: 4 }),
         Plot.tip(rows, Plot.pointer({ x: "x", y: "y", title: (d) => `${d.x} ${typeof d.v === "number" ? number(d.v) : d.v}\n${data.label} ${number(d.score)}` })),
       ],
     }));

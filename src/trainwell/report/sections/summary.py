@@ -17,10 +17,11 @@ class Summary(Section):
     name, title, place = "summary", "Summary", 0
 
     def blocks(self, saved: Saved) -> Sequence[Block]:
+        tiles, steps = [*_tiles(saved)], [*next_steps(saved)]
         return [
             *(Text(words.capital(line)) for line in _sentences(saved)),
-            Tiles([*_tiles(saved)]),
-            Items([*next_steps(saved)]),
+            *([Tiles(tiles)] if tiles else []),
+            *([Items(steps)] if steps else []),
             *(Text(problem, "warning") for problem in saved.problems),
         ]
 
@@ -54,9 +55,28 @@ def _sentences(saved: Saved) -> Iterator[str]:
             f"{words.metric_name(metric)} {words.score(score, metric)}{between}, measured{' on' if of else ''}{of} "
             f"{which[saved.scored_part]}. {against_baseline(saved)}"
         )
-    elif not saved.findings and not saved.rows:
+    elif not any((saved.findings, saved.rows, saved.study, saved.part("evidence"), saved.part("tuning"))):
         yield "this folder holds no epoch yet."
     yield from _how_it_went(saved)
+    yield from _of_studies(saved)
+
+
+def _of_studies(saved: Saved) -> Iterator[str]:
+    """What a trial or a search has shown."""
+    evidence = saved.part("evidence") or saved.part("treatment").get("evidence") or {}
+    compared = evidence.get("comparisons") or ()
+    if compared:
+        verdicts = [str(c.get("verdict")) for c in compared]
+        told = ", ".join(
+            f"{verdicts.count(v)} {v}" for v in ("proved", "refuted", "undecided") if v in verdicts
+        )
+        seeds = len(evidence.get("seeds") or ())
+        yield f"{len(compared)} changes of the recipe were tried on {seeds} paired seeds: {told}."
+    tuning = saved.part("tuning")
+    if tuning:
+        number = (tuning.get("trials") or {}).get("all", 0)
+        better = "beats" if tuning.get("beats_default") else "does not certainly beat"
+        yield f"{number} recipes were tried; the winner {better} the default on fresh seeds and splits."
 
 
 def against_baseline(saved: Saved) -> str:

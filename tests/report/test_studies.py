@@ -1,0 +1,110 @@
+"""The report of a trial and of a search, from what they leave on the disk."""
+
+# ruff: noqa: E501  (data in one line each)
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.report.browser import opened
+from tests.report.hostile import NAMES
+from trainwell.report.build import report_html
+from trainwell.report.saved import find_folder
+from trainwell.values.journal import Journal
+
+
+def comparison(name: str, effect: float, verdict: str) -> dict[str, object]:
+    claim = {"signal": "val_loss", "sign": "-", "verdict": verdict, "effect": -0.1, "low": -0.2, "high": 0.0}
+    return {
+        "name": name, "base": [0.8, 0.8], "change": [0.8 + effect, 0.8 + effect], "verdict": verdict, "effect": effect,
+        "low": effect - 0.01, "high": effect + 0.01, "adjusted": 0.01, "claims": [claim],
+        "confirmation": {"effect": effect, "low": effect - 0.02, "high": effect + 0.02},
+        "cost": {"step_ratio": 1.1, "memory_ratio": 1.0},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Path:
+    found = [comparison("dropout:rate=0.2", 0.05, "proved"), comparison("mixup", -0.05, "refuted")]
+    found += [comparison(name, 0.0, "undecided") for name in NAMES[:20]]
+    evidence = {
+        "metric": "accuracy",
+        "seeds": [0, 1],
+        "planned": 8,
+        "split": "redrawn",
+        "stopped": "all is decided",
+        "alpha": 0.05,
+    }
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "evidence.json").write_text(json.dumps({**evidence, "comparisons": found}))
+    return tmp_path / "trial"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    space = {
+        "parameters": [
+            {"name": "lr", "low": 1e-4, "high": 1, "log": True},
+            {"name": NAMES[0], "options": NAMES[:5]},
+        ]
+    }
+    with Journal(folder / "study.jsonl") as journal:
+        from trainwell.values.journal import seal
+
+        lines = [{"event": "study", "space": space}]
+        lines.append(
+            {
+                "event": "asked",
+                "first": 0,
+                "configs": [{"lr": 10.0**-i, NAMES[0]: NAMES[i % 5]} for i in range(5)],
+            }
+        )  # type: ignore[dict-item]
+        lines += [{"event": "told", "number": i, "value": -0.1 * i, "state": "complete"} for i in range(4)]  # type: ignore[dict-item]
+        journal.path.write_bytes(b"".join(seal(line) + b"\n" for line in lines))
+    tuning = {
+        "metric": "accuracy", "best_seen": 0.3, "confirmed": 0.28, "confirmed_interval": [0.2, 0.35], "optimism": 0.02,
+        "test": {"accuracy": 0.27}, "gain_over_default": 0.1, "gain_interval": [0.05, 0.15], "beats_default": True,
+        "importance": [{"name": "lr", "share": 0.7}, {"name": NAMES[0], "share": 0.2}], "flags": [NAMES[1]], "config": {"lr": 0.1},
+        "trials": {"all": 5},
+    }  # fmt: skip
+    (folder / "tuning.json").write_text(json.dumps(tuning))
+    return folder
+
+
+def test_trial_is_drawn_with_its_verdicts(trial: Path) -> None:
+    html = report_html(find_folder(trial))
+    for part in (
+        "Proved: dropout:rate=0.2",
+        "Refuted: mixup",
+        "Effect of each change",
+        "22 changes of the recipe",
+        "1.1 times",
+    ):
+        assert part in html, part
+
+
+def test_study_is_drawn_with_its_four_numbers(study: Path) -> None:
+    html = report_html(find_folder(study))
+    for part in (
+        "Best of the search",
+        "Confirmed",
+        "Optimism",
+        "opened once",
+        "History of the search",
+        "What mattered",
+    ):
+        assert part in html, part
+    assert "winner beats the default" in html
+
+
+def test_both_are_drawn_in_a_browser(trial: Path, study: Path, tmp_path: Path) -> None:
+    for folder in (trial, study):
+        page = tmp_path / f"{folder.name}.html"
+        page.write_text(report_html(folder))
+        document, said = opened(page, tmp_path)
+        assert said == ""
+        assert document.count('data-drawn="yes"') == page.read_text().count("data-chart=") >= 2
