@@ -35,7 +35,7 @@ class PixelFront(nn.Module):
             return
         rows = pixels.float().transpose(0, 1).flatten(1)
         self.mean.copy_(rows.mean(1).view(-1, 1, 1))
-        self.scale.copy_(rows.std(1).clamp_min(1.0).reciprocal().view(-1, 1, 1))
+        self.scale.copy_(rows.std(1).clamp_min(1e-3).reciprocal().view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = pixels.to(self.mean.dtype).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,106 @@
+"""Sounds from the file to the prediction."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+import trainwell as tw
+from tests.conftest import shared_data
+from trainwell.data.samples import kind_of, transform_of
+from trainwell.data.samples.files import BadItem
+from trainwell.data.samples.spectra import log_mel, mel_bands, read_sound, resampled
+from trainwell.engine.parts import Batch
+from trainwell.values.technique import REGISTRY
+
+QUICK = {"watch": False, "settings_": {"model.width": 4, "batch_size": 16}, "budget": "8ep"}
+
+
+def tone(hertz: float, seed: int, rate: int = 8000) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(rate * 0.3)) / rate
+    return (
+        0.4 * np.sin(2 * np.pi * hertz * (1 + 0.05 * rng.random()) * time) + 0.02 * rng.normal(size=len(time))
+    ).astype(np.float32)
+
+
+def folders(root: Path, per_class: int = 30) -> Path:
+    for name, hertz in (("low", 400.0), ("high", 1500.0)):
+        (root / name).mkdir(parents=True)
+        for i in range(per_class):
+            suffix = "wav" if i % 2 else "flac"
+            soundfile.write(root / name / f"{i:02d}.{suffix}", tone(hertz, i), 8000)
+    return root
+
+
+def test_fit_predict_evaluate_and_resume_a_folder(tmp_path: Path) -> None:
+    root = folders(tmp_path / "data")
+    run = tw.fit(root, out=tmp_path / "run", **QUICK)
+    assert run.score > 0.9
+    read = tw.load(tmp_path / "run")
+    assert read.predict(root).tolist() == run.predict(root).tolist()
+    assert tw.evaluate(read, root)["accuracy"] > 0.9
+    assert len(tw.resume(tmp_path / "run", budget="9ep", watch=False).history) == 9
+
+
+def test_broken_sounds_are_named_and_skipped(tmp_path: Path) -> None:
+    root = folders(tmp_path / "data", 20)
+    (root / "low" / "bad.wav").write_bytes(b"RIFF....WAVEnothing")
+    found = kind_of(root, None, {})
+    assert found is not None and found[0].name == "audio"
+    data = found[0].prepare(root, None, {"max_bad": "5%"})
+    assert any("low/bad.wav" in n.message for n in data.notes if n.code == "bad_items")
+    assert sum(len(y) for _, y in data.parts.values()) == 40
+    assert transform_of(data.transform.to_dict()) == data.transform
+
+
+def test_clips_of_one_file_are_split_by_speaker() -> None:
+    path = shared_data("fsdd_index.parquet")
+    shared_data("fsdd.flac")
+    run = tw.fit(
+        path, "digit", group="speaker", out=False, watch=False, budget="0.1ep", settings_={"model.width": 2}
+    )
+    assert run.fingerprint and any("3000 sounds" in n.message for n in run.notes)
+    first = pd.read_parquet(path).iloc[0]
+    samples, rate = soundfile.read(path.with_name("fsdd.flac"), stop=int(first["length"]), dtype="float32")
+    assert rate == 8000 and len(samples) == first["length"]
+
+
+def test_spectrum_shows_a_tone_in_its_band() -> None:
+    sound = tone(1000.0, 0)
+    spectrum = log_mel(sound, 8000, 40, 24)
+    assert spectrum.shape == (40, 24) and np.isfinite(spectrum).all()
+    bands = mel_bands(8000, 256, 40)
+    centre = np.linspace(0, 4000, 129)[bands[spectrum[:, :20].mean(1).argmax()].argmax()]
+    assert centre == pytest.approx(1025, abs=100)
+    assert np.allclose(
+        log_mel(3 * sound, 8000, 40, 24)[:, :20], spectrum[:, :20], atol=0.2
+    )  # loudness says nothing
+
+
+def test_rates_and_channels_are_brought_together() -> None:
+    sound = tone(600.0, 1, 16000)
+    out = io.BytesIO()
+    soundfile.write(out, np.stack([sound, sound], 1), 16000, format="WAV")
+    samples, rate = read_sound(out.getvalue())
+    assert samples.ndim == 1 and rate == 16000
+    half = log_mel(resampled(samples, 16000, 8000), 8000, 40, 24)[:, :20]
+    assert np.abs(half - log_mel(tone(600.0, 1), 8000, 40, 24)[:, :20]).mean() < 1.5
+    with pytest.raises(BadItem, match="no sound that can be read"):
+        read_sound(b"fLaC no flac")
+
+
+def test_spec_augment_fills_stripes() -> None:
+    x = torch.randn(6, 1, 20, 30)
+    batch = Batch((x,), torch.zeros(6, dtype=torch.long))
+    REGISTRY["spec_augment"](share=0.5).batch(batch, torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
+    changed = batch.x[0] != x
+    assert changed.any() and not changed.all()
+    rows = changed.all(3) | changed.all(2).any(2, keepdim=True)
+    assert (changed.any(3) | ~rows).all()
