@@ -1,9 +1,10 @@
 """Time of an epoch against a hand-written loop: same model, optimizer, seed, validation and best-weights keeping.
 
-    python benchmarks/engine_speed.py [--rounds 15] [--workload digits table]
+    python benchmarks/engine_speed.py [--rounds 15] [--workload digits table] [--times 1]
     python benchmarks/engine_speed.py --memory      peak memory of each side in a process of its own
 
 Both sides run in turn in one process, on one thread; printed are medians and the median of the ratios of a round.
+--times makes every training so many times longer: what the watcher costs has a fixed part.
 raw: in-memory batches and torch.optim.Adam with its defaults; raw-fused: the same with Adam(fused=True).
 """
 
@@ -88,32 +89,41 @@ def raw(data: Split, model: nn.Module, batch: int, epochs: int, **adam: bool) ->
     return time.perf_counter() - start
 
 
-def ours(data: Split, model: nn.Module, batch: int, epochs: int) -> float:
+def ours(data: Split, model: nn.Module, batch: int, epochs: int, watched: bool = False) -> float:
     xtr, ytr, xva, yva = data
     task = Task("multiclass", tuple(range(int(ytr.max()) + 1)), metric="accuracy")
     start = time.perf_counter()
     recipe = Recipe(optimizer="adam", lr=1e-3, epochs=epochs, batch_size=batch)
-    assemble(model, recipe, Source(((xtr,), ytr), ((xva,), yva)), task=task).run()
+    training = assemble(model, recipe, Source(((xtr,), ytr), ((xva,), yva)), task=task)
+    if watched:
+        from trainwell.app.watching import Attending
+
+        training.observer = Attending(training, print)
+    training.run()
     return time.perf_counter() - start
 
 
-def measure(name: str, rounds: int) -> None:
+def measure(name: str, rounds: int, times: int) -> None:
     data, model, batch, epochs = {"digits": digits, "table": table}[name]()
+    epochs *= times
     sides: dict[str, Callable[[nn.Module], float]] = {
         "raw": lambda m: raw(data, m, batch, epochs),
         "raw-fused": lambda m: raw(data, m, batch, epochs, fused=True),
         "trainwell": lambda m: ours(data, m, batch, epochs),
+        "watched": lambda m: ours(data, m, batch, epochs, watched=True),
     }
     for side in sides.values():
         side(copy.deepcopy(model))
-    times: dict[str, list[float]] = {k: [] for k in sides}
+    seconds: dict[str, list[float]] = {k: [] for k in sides}
     for _ in range(rounds):
         for key, side in sides.items():
-            times[key].append(side(copy.deepcopy(model)) / epochs)
+            seconds[key].append(side(copy.deepcopy(model)) / epochs)
     print(f"{name}: batch {batch}, {epochs} epochs, {rounds} rounds")
-    for key, values in times.items():
-        ratio = statistics.median(v / r for v, r in zip(values, times["raw"], strict=True))
+    for key, values in seconds.items():
+        ratio = statistics.median(v / r for v, r in zip(values, seconds["raw"], strict=True))
         print(f"  {key:10s} {1e3 * statistics.median(values):8.2f} ms/epoch   ratio to raw {ratio:.3f}")
+    added = [w / t - 1 for w, t in zip(seconds["watched"], seconds["trainwell"], strict=True)]
+    print(f"  the watcher adds {100 * statistics.median(added):.1f} %")
 
 
 def peak_memory(name: str, rounds: int) -> None:
@@ -140,6 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--workload", nargs="+", default=["digits", "table"])
+    parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--side", choices=["raw", "trainwell"], help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -149,7 +160,9 @@ def main() -> None:
         return
     print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
     for name in options.workload:
-        peak_memory(name, min(5, options.rounds)) if options.memory else measure(name, options.rounds)
+        peak_memory(name, min(5, options.rounds)) if options.memory else measure(
+            name, options.rounds, options.times
+        )
 
 
 if __name__ == "__main__":

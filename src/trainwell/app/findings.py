@@ -78,6 +78,15 @@ def write_findings(folder: Path, diagnoses: Sequence[Diagnosis]) -> None:
     atomic_write_text(folder / "findings.json", dumps(document(diagnoses), indent=1) + "\n")
 
 
+def read_findings(folder: Path) -> list[Finding]:
+    """Return what `findings.json` holds of a run with one training; nothing where there is no such file."""
+    if not (folder / "findings.json").is_file():
+        return []
+    trainings = RunFolder(folder).read_json("findings").get("trainings", [])
+    found = trainings[0]["findings"] if trainings else []
+    return [Finding.from_dict({k: v for k, v in f.items() if k != "prescriptions"}) for f in found]
+
+
 def read_diagnoses(spec: str | Path) -> tuple[Path, list[Diagnosis]]:
     """Diagnose the traces of a run anew; return its folder as well.
 

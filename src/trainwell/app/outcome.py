@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import trainwell.techniques  # noqa: F401  (fills the registry)
+from trainwell.app.findings import read_findings
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.app.scoring import scores
@@ -52,6 +53,7 @@ def finish(
     run = Run(
         setup.recipe, setup.seed, prepared.task, predictor, state.history, found, state.best_epoch, reason,
         state.seconds, baseline, interrupted, prepared.notes, folder.path if folder else None, prepared.fingerprint,
+        findings=training.observer.findings,
     )  # fmt: skip
     if isinstance(training.watcher, Recorder):
         event = "failed" if failure else "interrupted" if interrupted else "finished"
@@ -60,6 +62,8 @@ def finish(
         training.watcher.save_results(run.to_dict())
         run.unsaved = training.watcher.unsaved("last" if interrupted else "best", "results")
     setup.console.finish(run)
+    if setup.watch:
+        setup.console.findings(run)
     return run
 
 
@@ -111,7 +115,7 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
     return Run(
         recipe, data["seed"], task, Predictor(network, task, transform), _history(folder, last),
         results.get("scores", {}), epoch, results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
-        results.get("baseline", {}), 0, (), folder.path, data["fingerprint"],
+        results.get("baseline", {}), 0, (), folder.path, data["fingerprint"], findings=read_findings(folder.path),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class Recorder(Watcher):
     def save(self, training: Training) -> None:
         """Write the traces and `last/`, which holds the best weights too, so that both are of one moment."""
         start = time.perf_counter()
-        self._write("last", lambda: self._save_last(training))
+        self.write("last", lambda: self._save_last(training))
         self._saved_at = time.perf_counter()
         self._cost = self._saved_at - start
 
@@ -68,18 +68,18 @@ class Recorder(Watcher):
         """Write `best/`, which is what the user takes; called once, when the best weights are in the model."""
         weights, epoch = dict(training.model.state_dict()), training.state.best_epoch
         state, best = {"step": epoch, "epoch": epoch}, self.folder.path / "best"
-        self._write("best", lambda: save_checkpoint(best, {"weights": weights}, state))
+        self.write("best", lambda: save_checkpoint(best, {"weights": weights}, state))
 
     def save_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`."""
-        self._write("results", lambda: self.folder.write_json("results", results))
+        self.write("results", lambda: self.folder.write_json("results", results))
 
     def tell(self, event: str, **fields: Any) -> None:
         """Append a line to the journal."""
         if not self.folder.journal.append(event, **fields):
             self._warn(self.folder.journal.failure)
 
-    def _write(self, what: str, write: Callable[[], None]) -> None:
+    def write(self, what: str, write: Callable[[], None]) -> None:
         """Write a part of the folder; what a full disk refuses is remembered and, the first time, told."""
         self._failed.pop(what, None)
         try:

@@ -24,6 +24,7 @@ from trainwell.engine.snapshot import Snapshot, model_tensors
 from trainwell.engine.step import Step
 from trainwell.engine.streams import Streams
 from trainwell.values.errors import Interrupted, TrainingError
+from trainwell.values.finding import Finding
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
@@ -123,7 +124,7 @@ class Training:
         self.guard = Guard(step, model, streams, columns)
         self._budget_fitted = recipe.seconds is None
         self._clock = 0.0
-        self._steps_per_pause = 8
+        self._steps_per_pause, self._wait_s = 8, 0.0
 
     def run(self) -> State:
         """Train to the end, the budget or a signal; the best weights are then in the model.
@@ -221,7 +222,13 @@ class Training:
 
     def _blocks(self) -> Iterator[Sequence[XY]]:
         """Yield the batches that are left of this epoch, in blocks between two pauses."""
-        for block in self.feed.blocks(self.state.epoch, self.state.step_in_epoch):
+        blocks = self.feed.blocks(self.state.epoch, self.state.step_in_epoch)
+        while True:
+            asked = time.perf_counter()
+            block = next(blocks, None)
+            if block is None:
+                return
+            self._wait_s = (time.perf_counter() - asked) / max(1, len(block))
             while block:
                 steps = max(1, min(self._steps_per_pause, self.observer.steps_to_look()))
                 yield block[:steps]
@@ -238,7 +245,7 @@ class Training:
             losses.append(take(x, y, rate))
             if interrupts.signal:
                 break
-        observer.on_steps(block[: len(losses)], losses, rates, start)
+        observer.on_steps(block[: len(losses)], losses, rates, start, self._wait_s)
         bad = self.guard.first_bad(losses)
         if bad is not None:
             error = self.guard.explain(block, rates, bad)
@@ -256,7 +263,7 @@ class Training:
         """Shorten the schedule to what fits into the time, once enough steps have been timed; say whether it did."""
         state, seconds = self.state, self.recipe.seconds
         assert seconds is not None
-        elapsed = time.perf_counter() - self._clock
+        elapsed = time.perf_counter() - self._clock - self.observer.cost_s
         if elapsed < min(2.0, 0.05 * seconds) or state.step < 5:
             return False
         self._budget_fitted = True
@@ -334,7 +341,15 @@ class Watcher:
 
 
 class Observer:
-    """Looks into some of the steps of a training, and changes nothing in them. The base looks into none."""
+    """Looks into some of the steps of a training, and changes nothing in them. The base looks into none.
+
+    Attributes:
+        cost_s: seconds that it took so far; the budget of time is planned without them.
+        findings: what it found; filled by `on_end`.
+    """
+
+    cost_s: float = 0.0
+    findings: Sequence[Finding] = ()
 
     def steps_to_look(self) -> int:
         """Return how many steps are taken before the next that is looked into; 0 for the one that comes."""
@@ -345,9 +360,18 @@ class Observer:
         raise AssertionError("no look was asked for")
 
     def on_steps(
-        self, batches: Sequence[XY], losses: Sequence[Tensor], rates: Sequence[float], start: float
+        self,
+        batches: Sequence[XY],
+        losses: Sequence[Tensor],
+        rates: Sequence[float],
+        start: float,
+        wait_s: float,
     ) -> None:
-        """Called after every block of steps, which began at `start` (`time.perf_counter`)."""
+        """Called after every block of steps, which began at `start` (`time.perf_counter`).
+
+        Args:
+            wait_s: seconds that each of them waited for its batch, before that.
+        """
 
     def on_validation_batch(self, x: tuple[Tensor, ...], outputs: Tensor, y: Tensor) -> None:
         """Called after every batch of a validation."""
@@ -356,4 +380,4 @@ class Observer:
         """Called at the end of a validation with its mean loss, the weights that were evaluated still in place."""
 
     def on_end(self, training: Training) -> None:
-        """Called after the last step, before the best weights come back."""
+        """Called after the last step, before the best weights come back; a second call does nothing."""

@@ -25,6 +25,10 @@ baseline_option = click.option(
     "--no-baseline", "baseline", flag_value=False, default=True, type=bool,
     help="Do not fit scikit-learn's boosting on the same split for comparison.",
 )  # fmt: skip
+watch_option = click.option(
+    "--no-watch", "watch", flag_value=False, default=True, type=bool,
+    help="Do not look into the training, and say nothing of what ails it.",
+)  # fmt: skip
 checkpoint_option = click.option(
     "--checkpoint-every", metavar="TEXT",
     help="Time between two checkpoints, e.g. 30s or 5m; ten seconds, or rarer where saving is slow, without it.",
@@ -77,6 +81,7 @@ device_option = click.option(
 )
 @click.option("--on-duplicates", default="warn", show_default=True, metavar="WORD", help="warn or remove.")
 @baseline_option
+@watch_option
 @checkpoint_option
 @quiet_option
 @json_option
@@ -94,8 +99,8 @@ def fit(**options: Any) -> int:
         options["data"], options["target"], recipe=recipe, preset=options["preset"],
         settings_=_settings(options["set"]), with_=added, without=options["without"], budget=options["budget"],
         seed=options["seed"], device=options["device"], out=options["out"],
-        checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]), **_backbone(options, baseline=options["baseline"]), **fractions,
-        **{key: options[key] for key in TABLE_OPTIONS},
+        watch=options["watch"], checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]),
+        **_backbone(options, baseline=options["baseline"]), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
     )  # fmt: skip
     return _report(run, options["as_json"])
 
@@ -107,6 +112,7 @@ def fit(**options: Any) -> int:
 )
 @device_option
 @baseline_option
+@watch_option
 @checkpoint_option
 @quiet_option
 @json_option
@@ -130,7 +136,10 @@ COMMANDS = (fit, resume)
 
 def _report(run: Run, as_json: bool) -> int:
     """Print the result of a run and return the exit code."""
-    about = {"interrupted": run.interrupted, "unsaved": run.unsaved}
+    from trainwell.app.findings import Diagnosis
+
+    findings = Diagnosis(run.findings, recipe=run.recipe).to_dict()["findings"]
+    about = {"interrupted": run.interrupted, "unsaved": run.unsaved, "findings": findings}
     emit({**run.to_dict(), **about}, result_lines(run), as_json)
     if run.unsaved:
         complain(f"error: the end of the run could not be written to {run.path}: {run.unsaved}.")
@@ -149,9 +158,8 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     """Refuse at once what is wrong without a look at the data; return the recipe and the techniques to add."""
     import trainwell.techniques  # noqa: F401  (fills the registry)
     from trainwell.app.settings import parse_budget, parse_seconds
-    from trainwell.values.technique import Technique, technique
-
     from trainwell.data.samples.files import is_tree
+    from trainwell.values.technique import Technique, technique
 
     for file in filter(None, (options["data"], options["val"], options["test"])):
         if not Path(file).is_file() and not is_tree(file):
