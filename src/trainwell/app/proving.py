@@ -93,8 +93,9 @@ def prove(
     plan = Plan(held, arms, design, smallest, metric or _metric(prepared), first_seed, seconds)
     folder = _folder(plan, prepared, out)
     runs = TrialRuns(
-        prepared, model=model, loss=loss, device=choose_device(device), folder=folder, say=console.say
-    )
+        prepared, model=model, loss=loss, device=choose_device(device), folder=folder, wanted=_wanted(plan),
+        say=console.say,
+    )  # fmt: skip
     evidence = conduct(plan, runs, console, folder)
     if folder is not None:
         evidence.save(folder)
@@ -219,9 +220,10 @@ def conduct(plan: Plan, runs: TrialRuns, console: Console, folder: Path | None =
 def _train(runs: TrialRuns, arms: list[Arm], seeds: range, folder: Path | None) -> None:
     try:
         runs.train(arms, seeds)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted) as error:
         where = f"; go on with the same command and --out {folder}" if folder else ""
-        raise Interrupted(f"interrupted by SIGINT; the finished runs are kept{where}.") from None
+        signal = error.exit_code - 128 if isinstance(error, Interrupted) else 2
+        raise Interrupted(f"interrupted; the finished runs are kept{where}.", signal) from None
 
 
 def _gains(plan: Plan, runs: TrialRuns, arm: Arm, count: int) -> Any:
@@ -243,13 +245,22 @@ def _comparison(
     )  # fmt: skip
 
 
-def _claims(plan: Plan, runs: TrialRuns, arm: Arm, level: float, seeds: range) -> tuple[Claim, ...]:
-    """Check what the techniques that the change adds or doses anew are said to do."""
+def _wanted(plan: Plan) -> set[str]:
+    """Return what the metric and the claims of the changes need to be measured."""
+    return {plan.metric, *(signal for arm in plan.arms for signal in _said(plan, arm))}
+
+
+def _said(plan: Plan, arm: Arm) -> dict[str, str]:
+    """Return what the techniques that a change adds or doses anew are said to do."""
     held = (*plan.base.techniques, plan.base.optimizer, plan.base.schedule)
     added = [t for t in (*arm.recipe.techniques, arm.recipe.optimizer, arm.recipe.schedule) if t not in held]
-    said = {signal: sign for t in added if isinstance(t, Technique) for signal, sign in t.expects.items()}
+    return {signal: sign for t in added if isinstance(t, Technique) for signal, sign in t.expects.items()}
+
+
+def _claims(plan: Plan, runs: TrialRuns, arm: Arm, level: float, seeds: range) -> tuple[Claim, ...]:
+    """Check what the techniques that the change adds or doses anew are said to do."""
     claims = []
-    for signal, sign in said.items():
+    for signal, sign in _said(plan, arm).items():
         a, b = (np.array(runs.scores(name, seeds, signal)) for name in (BASE, arm.name))
         if np.isnan(a).all() or np.isnan(b).all():
             claims.append(Claim(signal, sign, NOT_MEASURED))

@@ -80,15 +80,16 @@ class TrialRuns:
     Args:
         model: the user's own: a module that every run copies, or a function that makes one; None for a family.
         folder: of the trial; None to keep nothing.
-        keep: the user has chosen the validation rows, or they must not be drawn anew.
+        wanted: metrics beside those of the history that are measured on validation rows.
     """
 
     def __init__(
         self, prepared: Prepared, *, model: nn.Module | Make | None = None, loss: Any = None,
-        device: torch.device | None = None, folder: Path | None = None, say: Callable[[str], None] = lambda text: None,
+        device: torch.device | None = None, folder: Path | None = None, wanted: Iterable[str] = (),
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:  # fmt: skip
         self.prepared, self.loss, self.device, self.say = prepared, loss, device or torch.device("cpu"), say
-        self.task = prepared.task
+        self.task, self._wanted = prepared.task, set(wanted)
         self._model = model
         self.parts = {name: _in_memory(part) for name, part in prepared.parts.items()}
         self.split = _split_of(prepared)
@@ -155,10 +156,9 @@ class TrialRuns:
             numbers[self.task.metric] = metric
         numbers["epochs"] = float(len(result.history))
         diverged = result.stop_reason == "non-finite" or not result.best_epoch
-        val, test = self._part("val", result.spec), self._part("test", result.spec)
-        if not diverged:
-            numbers = {**self._measured(result.model, val), **numbers}
-        kept = self._measured(result.model, test) if not diverged else {}
+        if not diverged and self._wanted - set(numbers):
+            numbers = {**self._measured(result.model, self._part("val", result.spec)), **numbers}
+        kept = {} if diverged else self._measured(result.model, self.parts.get("test"))
         found = Result(arm, seed, numbers, kept, diverged, result.stop_reason, result.engine)
         if self._journal is not None:
             self._journal.append("finished", **dataclasses.asdict(found))
