@@ -167,7 +167,10 @@ class Search:
         return self._late() or (self.trials is not None and self._begun() >= self.trials)
 
     def _late(self) -> bool:
-        return self.work.stopped() or (self.deadline is not None and time.monotonic() > self.deadline)
+        """Whether the search is to end; time only counts once a trial has ended, or there would be no result."""
+        if self.deadline is None or time.monotonic() <= self.deadline:
+            return self.work.stopped()
+        return self.work.stopped() or self.study.best is not None
 
     def _stop_all(self) -> None:
         """Keep what the running trials have reached; one without an epoch stays to be handed out again."""

@@ -103,7 +103,17 @@ class Parameter:
             if share < OFF_SHARE:
                 return self.off
             share = (share - OFF_SHARE) / (1 - OFF_SHARE)
-        return self.at(self._likely_place(share))
+        place = self._likely_place(share)
+        return self._whole(place) if self.integer else self.at(place)
+
+    def _whole(self, place: float) -> int:
+        """Return a whole number at a place of a scale that is half a step longer at both ends.
+
+        So the numbers at the ends come as often as the others.
+        """
+        low, high = self.low - 0.499, self.high + 0.499
+        value = low * (high / low) ** place if self.log else low + place * (high - low)
+        return int(min(self.high, max(self.low, round(value))))
 
     def _likely_place(self, share: float) -> float:
         if self.likely is None:
@@ -123,18 +133,12 @@ class Parameter:
     def at(self, place: float) -> Any:
         """Return the allowed value nearest to a place on the scale."""
         place = min(1.0, max(0.0, place))
-        if self.integer:  # equal shares for the whole numbers, those at the ends included
-            low, high = self.low - 0.49, self.high + 0.49
-            if self.log:
-                value = low * (high / low) ** place if low > 0 else self.low * (self.high / self.low) ** place
-            else:
-                value = low + place * (high - low)
-            return int(min(self.high, max(self.low, round(value))))
         if self.log:
             value = self.low * (self.high / self.low) ** place
         else:
             value = self.low + place * (self.high - self.low)
-        return min(self.high, max(self.low, value))
+        value = min(self.high, max(self.low, value))
+        return round(value) if self.integer else value
 
     def grid(self, count: int) -> list[Any]:
         """Return up to `count` values, evenly over the scale; all options, and the off value first."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 
 from trainwell.search.draws import generator
 from trainwell.search.searcher import Searcher, Told
@@ -13,7 +13,7 @@ POINTS = 5
 """Values of a number on the grid, evenly over its scale."""
 
 MOST = 200_000
-"""Combinations that are listed at most."""
+"""Combinations that are gone through at most; of more, so many are drawn."""
 
 
 class Grid(Searcher):
@@ -27,21 +27,27 @@ class Grid(Searcher):
 
     def __init__(self, space: Space, seed: int = 0, batch: int | None = None) -> None:
         super().__init__(space, seed, batch)
-        combinations = itertools.islice(self._combinations(), MOST)
-        self._configs = list({same(c): c for c in combinations}.values())
-        order = generator(seed, "grid").permutation(len(self._configs))
-        self._configs = [self._configs[i] for i in order]
-
-    def _combinations(self) -> Iterator[Config]:
-        axes = [p.grid(POINTS) for p in self.space]
-        names = [p.name for p in self.space]
-        return (self.space.active(dict(zip(names, row, strict=True))) for row in itertools.product(*axes))
-
-    def __len__(self) -> int:
-        return len(self._configs)
+        self._axes = [p.grid(POINTS) for p in space]
+        total, rng = math.prod(map(len, self._axes)), generator(seed, "grid")
+        self._order = rng.permutation(total) if total <= MOST else rng.integers(total, size=MOST)
 
     def propose(self, told: Sequence[Told], start: int, count: int) -> list[Config]:
-        """A combination that was tried otherwise (the default) is passed over where it would come twice."""
+        """A combination that was tried before is passed over."""
         known = {same(t.config) for t in told}
-        left = [c for c in self._configs if same(c) not in known]
-        return left[:count]
+        found: list[Config] = []
+        for index in self._order:
+            if len(found) == count:
+                break
+            config = self._at(int(index))
+            if same(config) not in known:
+                known.add(same(config))
+                found.append(config)
+        return found
+
+    def _at(self, index: int) -> Config:
+        """Return the combination of this number."""
+        values = {}
+        for p, axis in zip(self.space, self._axes, strict=True):
+            index, at = divmod(index, len(axis))
+            values[p.name] = axis[at]
+        return self.space.active(values)

@@ -1,0 +1,93 @@
+"""Rungs, the winner and importance on made data with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.search.spaces import MIXED, loss, searched
+from trainwell.search.halving import PILOTS, Halving, first_rung
+from trainwell.search.importance import importances
+from trainwell.search.policy import choose_searcher
+from trainwell.search.space import Space
+from trainwell.search.winner import choose_winner
+
+
+def curves(count: int, epochs: int, *, predicting: bool, seed: int = 0) -> list[list[float]]:
+    rng = np.random.default_rng(seed)
+    ends = rng.random(count)
+    fall = 2.0 ** -np.arange(1, epochs + 1)
+    starts = ends if predicting else rng.random(count)
+    return [list(e * (1 - fall) + (1 + s) * fall) for e, s in zip(ends, starts, strict=True)]
+
+
+def test_rungs_are_laid_where_early_results_predict() -> None:
+    epoch, why = first_rung(curves(20, 27, predicting=True))
+    assert epoch == 1
+    assert "rank correlation 1.00" in why
+    noisy = [list(np.random.default_rng(s).random(27) * 0.01 + (27 - np.arange(27)) + s % 7 * (np.arange(27) == 26))
+             for s in range(20)]  # fmt: skip
+    assert first_rung(noisy)[0] == 0
+
+
+def test_a_third_goes_on_at_a_rung() -> None:
+    halving = Halving(27)
+    for curve in curves(PILOTS, 27, predicting=True):
+        halving.end(curve)
+    assert halving.rungs == [1, 3, 9]
+    went_on = [halving.goes_on(1, c) for c in curves(300, 27, predicting=True, seed=1)]
+    assert 0.25 < np.mean(went_on) < 0.42
+    assert halving.goes_on(2, [9.0, 9.0])
+
+
+def test_a_diverged_training_does_not_go_on() -> None:
+    halving = Halving(9)
+    for curve in curves(PILOTS, 9, predicting=True):
+        halving.end(curve)
+    assert not halving.goes_on(1, [float("nan")])
+
+
+def test_equal_arms_are_seldom_called_better() -> None:
+    rng, claims = np.random.default_rng(0), 0
+    for _ in range(400):
+        claims += choose_winner(rng.standard_normal((5, 8)) + rng.standard_normal(8), [0.0] * 5).beats_default
+    assert claims / 400 <= 0.05
+
+
+def test_a_better_arm_is_found_and_its_gain_lies_in_the_interval() -> None:
+    rng, inside = np.random.default_rng(1), 0
+    for _ in range(200):
+        y = 0.1 * rng.standard_normal((4, 8)) + rng.standard_normal(8)
+        y[2] -= 1.0
+        found = choose_winner(y, [0.0, 0.0, -1.2, 0.0])
+        assert found.index == 2
+        assert found.beats_default
+        inside += found.gain_interval[0] <= 1.0 <= found.gain_interval[1]
+    assert inside / 200 == pytest.approx(0.95, abs=0.04)
+
+
+def test_failed_repeats_never_win() -> None:
+    y = np.ones((3, 4))
+    y[1, 2] = np.nan
+    y[2] = 0.9
+    assert choose_winner(y, [1.0, 0.1, 1.0]).index == 2
+
+
+def test_importance_names_what_matters() -> None:
+    _, told = searched("random", 120)
+    found = importances(MIXED, told)
+    assert found[0].name == "lr"
+    assert all(i.low <= i.share <= i.high for i in found)
+    shares = {i.name: i.share for i in found}
+    assert shares["width"] < 0.1 < shares["lr"]
+    assert importances(MIXED, told[:5]) == []
+    assert loss(MIXED.default()) > 0
+
+
+def test_policy_says_why() -> None:
+    small = Space((MIXED["depth"], MIXED["optimizer"]))
+    assert choose_searcher(small, 20)[0] == "grid"
+    assert choose_searcher(MIXED, 4)[0] == "sobol"
+    name, why = choose_searcher(MIXED, None)
+    assert name == "gp"
+    assert why
