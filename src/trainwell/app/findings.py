@@ -53,6 +53,9 @@ class Diagnosis:
         error = str(traces.fact("watch_error") or "")
         return cls(diagnose(traces), steps, name, folder, error, recipe)
 
+    def __str__(self) -> str:
+        return "\n".join(diagnosis_lines([self]))
+
     @property
     def is_script(self) -> bool:
         """Whether the loop is the reader's own, so that remedies are lines of code."""
@@ -109,6 +112,18 @@ def read_diagnoses(spec: str | Path) -> tuple[Path, list[Diagnosis]]:
     if (folder / "recipe.json").is_file():
         recipe = Recipe.from_dict(RunFolder(folder).read_json("recipe"), str(folder / "recipe.json"))
     return folder, [Diagnosis.of(Traces.load(p.parent), p.parent.name, recipe) for p in found]
+
+
+def diagnose_run(spec: str | Path) -> Diagnosis:
+    """Diagnose the saved traces of a run anew; of a script that trained several networks, the first.
+
+    Args:
+        spec: the folder of a run, its name in `runs/`, or `latest`.
+
+    Raises:
+        RunError: there is no such folder, or it has no traces.
+    """
+    return read_diagnoses(spec)[1][0]
 
 
 def _find(given: Path) -> Path:

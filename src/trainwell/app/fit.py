@@ -179,7 +179,8 @@ class Setup:
         )  # fmt: skip
 
     def flops(self) -> float:
-        return step_flops(sum(p.numel() for p in self.model.parameters()), self.recipe.batch_size)
+        inputs, numbers = self.prepared.inputs, sum(p.numel() for p in self.model.parameters())
+        return step_flops(numbers, self.recipe.batch_size) * (inputs.places if inputs is not None else 1)
 
 
 def _recipe(
