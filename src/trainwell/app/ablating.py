@@ -62,11 +62,11 @@ def _turned(c: Comparison) -> Comparison:
     test = c.confirmation
     if test is not None:
         test = dataclasses.replace(
-            test, base=test.change, change=test.base, effect=-test.effect, low=-test.high, high=-test.low
+            test, base=test.change, change=test.base, effect=0.0 - test.effect, low=-test.high, high=-test.low
         )
     return dataclasses.replace(
-        c, name=c.name.removeprefix("-"), base=c.change, change=c.base, gains=tuple(-g for g in c.gains),
-        verdict=verdict, effect=-c.effect, low=-c.high, high=-c.low, benefit=1 - c.benefit, confirmation=test,
+        c, name=c.name.removeprefix("-"), base=c.change, change=c.base, gains=tuple(0.0 - g for g in c.gains),
+        verdict=verdict, effect=0.0 - c.effect, low=-c.high, high=-c.low, benefit=1 - c.benefit, confirmation=test,
         cost=None, claims=(),
     )  # fmt: skip
 

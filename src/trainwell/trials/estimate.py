@@ -108,7 +108,7 @@ def _varies(d: Array) -> bool:
     """Whether a t-test means something: all numbers are finite and differ by more than rounding."""
     if len(d) < 2 or not np.isfinite(d).all():
         return False
-    return bool(np.ptp(d) > 1e-12 * np.abs(d).max())
+    return bool(d.std() > 1e-12 * np.abs(d).max() and d.std() > 1e-150)  # squares below are lost
 
 
 def _walsh(d: Array) -> tuple[Array, float]:
