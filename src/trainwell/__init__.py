@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from trainwell.app.estimators import Classifier, Regressor
     from trainwell.app.export import export_run as export
     from trainwell.app.export import load
+    from trainwell.app.findings import Diagnosis
+    from trainwell.app.findings import diagnose_run as diagnose
     from trainwell.app.fit import fit, resume
     from trainwell.app.outcome import evaluate_run as evaluate
     from trainwell.app.proving import prove
@@ -36,12 +38,14 @@ if TYPE_CHECKING:
     from trainwell.values.recipe import ModelSpec, Recipe
     from trainwell.values.task import Task
     from trainwell.values.technique import Technique
+    from trainwell.watch.loop import watch
 
 _HOMES = {
     "app.ablating": ("ablate",),
     "app.console": ("Console",),
     "app.estimators": ("Classifier", "Regressor"),
     "app.export": ("export_run as export", "load"),
+    "app.findings": ("Diagnosis", "diagnose_run as diagnose"),
     "app.fit": ("fit", "resume"),
     "app.outcome": ("evaluate_run as evaluate",),
     "app.proving": ("prove",),
@@ -60,10 +64,10 @@ _HOMES = {
 }  # fmt: skip
 _WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.items() for name in names}
 __all__ = [
-    "Classifier", "Console", "DataError", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
+    "Classifier", "Console", "DataError", "Diagnosis", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
     "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
-    "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "choice", "dose", "evaluate", "export",
-    "fit", "load", "prove", "resume", "treat", "tune",
+    "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "choice", "diagnose", "dose", "evaluate",
+    "export", "fit", "load", "prove", "resume", "treat", "tune", "watch",
 ]  # fmt: skip
 
 
@@ -72,10 +76,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("trainwell")
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "watch":  # the room itself, which can be called: an import of it puts it here as well
+        return import_module(f"{__name__}.watch")
     home, inner = _WHERE[name]
     if inner in ("Recipe", "Technique"):
         import_module("trainwell.techniques")  # so that names of techniques are known wherever they are given
