@@ -57,7 +57,7 @@ def test_a_broken_file_in_a_prediction_is_an_error(tmp_path: Path) -> None:
 def test_a_family_of_tables_is_refused(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "data", 20)
     with pytest.raises(
-        RecipeError, match="'tabm' reads table data, these are of the kind image; take one of: cnn"
+        RecipeError, match=r"'tabm' reads table data, these are of the kind image; take one of: .*cnn"
     ):
         tw.fit(root, out=False, settings_={"model": "tabm"}, watch=False)
 

@@ -75,6 +75,13 @@ class InputSpec:
     shape: tuple[int, ...] = ()
     vocabulary: int = 0
 
+    @property
+    def places(self) -> int:
+        """About how many times a weight is used for one row: at every place of an image, at every token of a text."""
+        if self.kind in ("image", "audio"):
+            return max(1, self.shape[1] * self.shape[2] // 16)
+        return max(1, self.shape[0]) if self.kind == "text" else 1
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.models.backbones import weights as files
-from trainwell.models.family import Family
+from trainwell.models.family import FAMILIES, Family
 from trainwell.models.linear import linear
 from trainwell.values.errors import UsageError, did_you_mean
 from trainwell.values.recipe import ModelSpec
@@ -69,7 +69,7 @@ class Backbone(Family):
         return files.from_file(self.weights, self.allow_pickle)
 
 
-BACKBONES.pop("backbone", None)
+FAMILIES.pop(Backbone.name)  # the base is no network
 
 
 class BackboneNet(nn.Module):
