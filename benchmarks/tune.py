@@ -193,6 +193,12 @@ def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> floa
     return accuracy(kept["model"], test)
 
 
+def quantile(count: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, max(1, count - 1)))
+
+
 def against_optuna(options: argparse.Namespace) -> None:
     sets: dict[str, Callable[[int], Any]] = {"hardclf": hardclf, "digits": digits, "cancer": cancer}
     for name, make in sets.items():
@@ -204,7 +210,7 @@ def against_optuna(options: argparse.Namespace) -> None:
             used.append(time.process_time() - start)
             theirs.append(by_optuna(split, seed, used[-1]))
         d = np.array(mine) - np.array(theirs)
-        reach = 2.262 * d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
+        reach = quantile(len(d)) * d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
         print(
             f"{name:8s} tune {np.mean(mine):.4f}  TPE + Hyperband {np.mean(theirs):.4f}  difference "
             f"{d.mean():+.4f} +- {reach:.4f}  ({np.mean(used):.1f} CPU-s each, {len(d)} seeds)",
