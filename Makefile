@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # many threads on a shared machine slow small networks down a hundredfold
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 # One stamp per set of extras; it is older than what it depends on when something is to be installed again.
 $(VENV)/stamp-demo: pyproject.toml constraints.txt
@@ -43,3 +43,12 @@ format: $(VENV)/stamp-lint
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info
+
+# The documentation as a site in build/site; a dead link or a page that fails is an error.
+docs: $(VENV)/stamp-docs
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+$(VENV)/stamp-docs: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@ $(VENV)/stamp-demo
