@@ -24,7 +24,9 @@ def test_export_holds_all_that_a_prediction_needs(
     out = tmp_path / "served"
     done = trainwell("export", run, "--out", out, "--json")
     assert done.code == 0
-    assert done.json["files"] == [str(out / n) for n in ("model.json", "weights.safetensors")]
+    assert done.json["files"] == [
+        str(out / n) for n in ("MODEL_CARD.md", "model.json", "weights.safetensors")
+    ]
     about = json.loads((out / "model.json").read_text())
     assert about["task"]["classes"] == ["no", "yes"]
     assert [c["type"]["name"] for c in about["transform"]["columns"]] == ["a", "b", "c"]

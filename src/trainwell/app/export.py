@@ -21,6 +21,7 @@ from trainwell.app.outcome import load_run, read_transform, rebuild
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.engine.tensorfile import fill, read_tensors, write_tensors
+from trainwell.report.model_card import CARD, model_card
 from trainwell.values.atomic import atomic_write_text, sync_folder, temporary_beside
 from trainwell.values.errors import RunError, UsageError, did_you_mean
 from trainwell.values.journal import dumps, loads
@@ -60,6 +61,7 @@ def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> lis
 
             about["onnx"] = write_onnx(run, folder / ONNX)
         atomic_write_text(folder / MODEL, dumps(about, indent=1) + "\n")
+        atomic_write_text(folder / CARD, model_card(about, [f.ailment for f in run.findings if f.is_alarm]))
         names = sorted(p.name for p in folder.iterdir())
     return [out / name for name in names]
 
