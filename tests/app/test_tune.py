@@ -82,6 +82,9 @@ def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "study" / "best" / "recipe.json").exists()
     with read_study(tmp_path / "study" / "study.jsonl") as study:
         assert len(study.trials) == 24
+    longer = tuned(out=tmp_path / "study", resume=True, trials=28, finalists=1, repeats=2, batch=4)
+    assert len(longer.trials) == 28
+    assert (tmp_path / "study" / "best-2" / "recipe.json").exists()
 
 
 def test_ctrl_c_ends_with_the_confirmed_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

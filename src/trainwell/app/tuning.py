@@ -329,7 +329,10 @@ def _final(
     folder: RunFolder | None, data_options: Mapping[str, Any],
 ) -> Run:  # fmt: skip
     """Train the winner once more on the parts as they are; the test part is opened here, once."""
-    out: Any = folder.path / "best" if folder is not None else False
+    out: Any = False
+    if folder is not None:  # a study that went on has a winner before
+        names = ("best", *(f"best-{i}" for i in range(2, 1000)))
+        out = next(folder.path / n for n in names if not (folder.path / n).exists())
     return fit(
         data, target, recipe=found.recipe, seed=seed, device=device, out=out, loss=loss, watch=False,
         baseline=False, **own, **data_options,

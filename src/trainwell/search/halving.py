@@ -36,8 +36,10 @@ def first_rung(curves: Sequence[Sequence[float]]) -> tuple[int, str]:
         curves: the values of trainings in full, one per epoch.
     """
     length = min((len(c) for c in curves), default=0)
-    if length < 3 or len(curves) < PILOTS // 2:
-        return 0, "too few full trainings to see whether early results predict"
+    if length < 3:
+        return 0, f"{length} epochs are too few for rungs"
+    if len(curves) < PILOTS // 2:
+        return 0, f"{len(curves)} full trainings are too few to see whether early results predict"
     ends = [best_until(c, len(c)) for c in curves]
     for epoch in range(1, length // 2 + 1):
         correlation = rank_correlation([best_until(c, epoch) for c in curves], ends)
