@@ -1,4 +1,4 @@
-"""Watches any training loop. The room can be called: `tw.watch(model, optimizer)` is `loop.watch` (decision 10)."""
+"""Watches any training loop. The room can be called: `tw.watch(model, optimizer)` is `loop.watch` (decision 11)."""
 
 from __future__ import annotations
 
