@@ -122,7 +122,7 @@ def trained(
 ) -> tuple[dict[str, Any], Watch | None]:
     """Run a loop and return everything that it computed."""
     net, optimizer = start()
-    context = watch(net, optimizer, **options) if watched else nullcontext()
+    context = watch(net, optimizer, quiet=True, **options) if watched else nullcontext()
     with context as seen:
         losses = loop(net, optimizer)
     state = {

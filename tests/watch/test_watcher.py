@@ -78,9 +78,9 @@ def test_two_watches_at_once_keep_apart() -> None:
 
 
 def test_saved_traces_give_the_same_findings(tmp_path: Path) -> None:
-    _, seen = loops.trained(loops.plain, watched=True, out=tmp_path / "run")
+    _, seen = loops.trained(loops.plain, watched=True, folder=tmp_path / "run")
     assert seen is not None
-    back = diagnose(Traces.load(tmp_path / "run"))
+    back = diagnose(Traces.load(tmp_path / "run" / "watch"))
     assert [f.to_dict() for f in back] == [f.to_dict() for f in seen.findings]
 
 
@@ -112,7 +112,7 @@ def test_model_with_its_loss_inside_is_watched() -> None:
             net(x, labels=y)["loss"].backward()
             optimizer.step()
     q = seen.traces.get("q").values
-    assert len(q) > 10 and (q[q == q] > 0).mean() > 0.8
+    assert len(q) >= 5 and (q[q == q] > 0).mean() > 0.8
 
 
 def test_a_model_that_cannot_be_copied_is_watched_without_looks() -> None:

@@ -22,7 +22,6 @@ from trainwell.signals.data import target_facts
 from trainwell.signals.family import Family, families
 from trainwell.signals.scene import Batch, Look, Scene, Validation
 from trainwell.signals.validation import judged
-from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
@@ -86,7 +85,7 @@ class Watch:
         self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
         self._t_step = self._t_forward = 0.0
         self._findings: tuple[int, list[Finding]] | None = None
-        self._started = time.perf_counter()
+        self._started, self._started_cpu = time.perf_counter(), time.process_time()
         self.scene = Scene(model, optimizer, None, self.traces)
         self._guarded(self._attach, loss)
 
@@ -302,7 +301,7 @@ class Watch:
             self._prepare_targets()
         self._val_phases += 1
         self._val_capturing = self._val_capturing and not self.scene.val
-        start = time.perf_counter()
+        start = time.process_time()
         self._probing = True
         record = self._ledger.at(self._step)
         with same_streams():
@@ -311,7 +310,7 @@ class Watch:
         self._probing = False
         self._ledger.flush_if_full()
         self._t_step = time.perf_counter()
-        self._schedule.cost_s += self._t_step - start
+        self._schedule.cost_s += time.process_time() - start
         self._t_forward = self._t_step
         if not self._looking and not self._capturing:
             self._disarm()
@@ -325,7 +324,7 @@ class Watch:
             record("step_s", now - self._t_forward)
         looked = self._looking
         if looked:
-            self._look(now)
+            self._look()
         self._step += 1
         self.scene.step = self._step
         lr = self.optimizer.param_groups[0]["lr"]
@@ -344,7 +343,8 @@ class Watch:
 
     # ------------------------------------------------------------------ a look
 
-    def _look(self, now: float) -> None:
+    def _look(self) -> None:
+        start = time.process_time()
         window, self._window = [f for f in self._window if f.calls], []
         stale, self._stale, self._stale_armed = self._stale, None, False
         if window and self.scene.replica is not None:
@@ -357,7 +357,7 @@ class Watch:
                 self.traces.facts["no_looks"] = f"{type(error).__name__}: {error}"[:200]
             finally:
                 self._probing = False
-        self._schedule.done(self._step, time.perf_counter() - now, now - self._started)
+        self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
 
     def _measure(self, window: list[Forward], stale: Tensor | None) -> None:
         replica = self.scene.replica
@@ -484,34 +484,6 @@ class Watch:
         self._probing = False
         if self._closed and self.out is not None:
             self.traces.save(self.out)
-
-
-def watch(
-    model: nn.Module, optimizer: Optimizer, loss: Any = None, task: str | None = None, train_data: Any = None,
-    out: str | Path | None = None, say: Say = _to_stderr,
-) -> Watch:  # fmt: skip
-    """Watch a training loop from now on, without a change in it.
-
-    Costs about 1 % of a long training; a run of under a second pays some tens of milliseconds.
-
-    Args:
-        loss: the loss function or module of the loop; torch's own are seen without it.
-        task: `classification`, `binary`, `regression` or `lm`, where it cannot be told from the loss.
-        train_data: the loader or data set of the loop; only its length is read.
-        out: a folder for the traces.
-        say: where the one line goes that tells of an error in the watcher.
-
-    Raises:
-        UsageError: `model` or `optimizer` is not what its name says.
-    """
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"tw.watch: model must be a torch.nn.Module, got {type(model).__name__}.")
-    if not isinstance(optimizer, Optimizer):
-        raise UsageError(
-            f"tw.watch: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}. "
-            "Call tw.watch(model, optimizer)."
-        )
-    return Watch(model, optimizer, loss=loss, task=task, train_data=train_data, out=out, say=say)
 
 
 def _static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dict[str, Any]:
