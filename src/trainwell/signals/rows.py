@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -88,9 +89,18 @@ def counts(tokens: Array) -> Array:
     return table
 
 
+def product(a: Array, b: Array) -> Array:
+    """Return a @ b in float64, on the threads that torch may use.
+
+    numpy's own threads would come on top of torch's: on a machine that is busy they spin for seconds.
+    """
+    left, right = (torch.from_numpy(np.ascontiguousarray(v, dtype=np.float64)) for v in (a, b))
+    return np.asarray((left @ right).numpy())
+
+
 def distances(a: Array, b: Array) -> Array:
     """Return squared distances (len(a), len(b)) in float64."""
-    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * product(a, b.T)
     return np.maximum(square, 0.0)
 
 

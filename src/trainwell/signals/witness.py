@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from trainwell.signals import rows
 
@@ -36,7 +37,7 @@ def _kernels(x: Array) -> list[Array]:
     d = rows.distances(x, x)
     middle = float(np.median(d[d > 0])) if (d > 0).any() else 1.0
     centred = x - x.mean(0)
-    gram = centred @ centred.T
+    gram = rows.product(centred, centred.T)
     scale = max(float(np.trace(gram)) / len(x), 1e-300)
     return [gram / scale, *(np.exp(-d * band / middle) for band in BANDS)]
 
@@ -44,8 +45,8 @@ def _kernels(x: Array) -> list[Array]:
 def _unseen(kernel: Array, targets: Array, ridge: float) -> Array:
     """Return what each row is predicted to be without itself: (N, K)."""
     mean = targets.mean(0)
-    inverse = np.linalg.inv(kernel + ridge * np.eye(len(kernel)))
-    return targets - (inverse @ (targets - mean)) / np.diag(inverse)[:, None]
+    inverse = torch.linalg.inv(torch.from_numpy(kernel + ridge * np.eye(len(kernel)))).numpy()
+    return targets - rows.product(inverse, targets - mean) / np.diag(inverse)[:, None]
 
 
 def _left(guess: Array, targets: Array) -> float:
@@ -133,7 +134,7 @@ def _lone_column(x: Array, targets: Array) -> tuple[float, int]:
             score = 0.5 + np.abs(ranks[inside].mean(0) - ranks[~inside].mean(0)) / len(x)
         else:
             t = _ranks(targets[:, k])
-            score = np.abs(ranks.T @ t) / np.sqrt((ranks**2).sum(0) * (t**2).sum() + 1e-300)
+            score = np.abs(rows.product(ranks.T, t)) / np.sqrt((ranks**2).sum(0) * (t**2).sum() + 1e-300)
         if float(score.max()) > best:
             best, column = float(score.max()), int(score.argmax())
     return best, column

@@ -324,7 +324,9 @@ class Watch:
             record("step_s", now - self._t_forward)
         looked = self._looking
         if looked:
-            self._look()
+            start = time.process_time()
+            self._measured()
+            self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
         self._step += 1
         self.scene.step = self._step
         lr = self.optimizer.param_groups[0]["lr"]
@@ -343,8 +345,12 @@ class Watch:
 
     # ------------------------------------------------------------------ a look
 
-    def _look(self) -> None:
-        start = time.process_time()
+    def _look(self, now: float) -> None:
+        """Measure the step that has just been taken, at its cost in seconds since `now`."""
+        self._measured()
+        self._schedule.done(self._step, time.perf_counter() - now, now - self._started)
+
+    def _measured(self) -> None:
         window, self._window = [f for f in self._window if f.calls], []
         stale, self._stale, self._stale_armed = self._stale, None, False
         if window and self.scene.replica is not None:
@@ -357,7 +363,6 @@ class Watch:
                 self.traces.facts["no_looks"] = f"{type(error).__name__}: {error}"[:200]
             finally:
                 self._probing = False
-        self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
 
     def _measure(self, window: list[Forward], stale: Tensor | None) -> None:
         replica = self.scene.replica
