@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from trainwell.values.task import Task
     from trainwell.values.technique import Technique
     from trainwell.watch.loop import watch
+    from trainwell.watch.probe import lr_probe
+    from trainwell.watch.probe_size import batch_size_probe
 
 _HOMES = {
     "app.ablating": ("ablate",),
@@ -61,13 +63,16 @@ _HOMES = {
     "values.recipe": ("ModelSpec", "Recipe"),
     "values.task": ("Task",),
     "values.technique": ("Technique",),
+    "watch.probe": ("lr_probe",),
+    "watch.probe_size": ("batch_size_probe",),
 }  # fmt: skip
 _WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.items() for name in names}
 __all__ = [
-    "Classifier", "Console", "DataError", "Diagnosis", "Dose", "DoseError", "GateError", "Interrupted", "ModelSpec",
-    "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task", "Technique",
-    "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "choice", "diagnose", "dose", "evaluate",
-    "export", "fit", "load", "prove", "resume", "treat", "tune", "watch",
+    "Classifier", "Console", "DataError", "Diagnosis", "Dose", "DoseError", "GateError", "Interrupted",
+    "ModelSpec", "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task",
+    "Technique", "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "batch_size_probe",
+    "choice", "diagnose", "dose", "evaluate", "export", "fit", "load", "lr_probe", "prove", "resume",
+    "treat", "tune", "watch",
 ]  # fmt: skip
 
 
