@@ -268,7 +268,20 @@ class ToldWatch(Watch):
         if self._grad_hook is not None:
             self._grad_hook.remove()
             self._grad_hook = None
-        self._look(now - self._begin_s)
+        start, window, self._window = now - self._begin_s, self._window, []
+        self._probing = True
+        try:
+            with same_streams():
+                self._measure(window, None)
+        except (
+            LookupError,
+            RuntimeError,
+            TypeError,
+        ) as error:  # a forward that cannot be repeated on the copy
+            self.traces.facts["no_looks"] = f"{type(error).__name__}: {error}"[:200]
+        finally:
+            self._probing = False
+        self._schedule.done(self._step, time.perf_counter() - start, start - self._started)
 
     def _measure(self, window: list[Forward], stale: Tensor | None) -> None:
         if self._schedule.is_whole or not self._grads:
