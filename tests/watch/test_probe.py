@@ -84,6 +84,22 @@ def test_no_rate_is_named_at_a_minimum_or_without_a_gradient() -> None:
     assert "No rate lowered the loss" in at_rest.reason
 
 
+def test_bounded_loss_has_a_range_although_it_never_diverges() -> None:
+    found = tw.lr_probe(
+        network(), digits(), loss=lambda o, t: (1 - o.softmax(1).gather(1, t[:, None])).mean(), steps=12
+    )
+    assert found.low is not None and found.high is not None and found.value is not None
+    assert found.low < found.value < found.high < 100
+
+
+def test_rate_of_a_scheduled_optimizer_at_zero_is_probed_all_the_same() -> None:
+    model, x, y, curvature = quadratic()
+    sgd = torch.optim.SGD(model.parameters(), 0.0)
+    found = tw.lr_probe(model, (x, y), loss=F.mse_loss, optimizer=sgd, batch_size=128)
+    assert found.high == pytest.approx(2 / curvature, rel=0.1)
+    assert sgd.param_groups[0]["lr"] == 0.0
+
+
 def test_diverging_runs_are_points_of_the_curve_with_an_infinite_loss() -> None:
     model, x, y, _ = quadratic()
     sgd = torch.optim.SGD(model.parameters(), 1e-3)

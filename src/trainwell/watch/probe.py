@@ -46,7 +46,8 @@ class LrProbe:
     """What the short runs say of the rate.
 
     Args:
-        low, high: the range: from where a run makes a tenth of the best fall to the highest stable rate.
+        low, high: the range: from where a run makes a tenth of the best fall to the highest rate at which the loss does
+            not rise and makes that tenth too.
         value: the rate to take. All three are `None` where no rate lowers the loss.
         reason: why, in a sentence.
         curve: the runs by their rate, the diverged ones with an infinite loss.
@@ -115,7 +116,9 @@ class _Runs:
         self.points: dict[float, LrPoint] = {}
 
     def is_stable(self, rate: float) -> bool:
-        return self.at(rate).hot <= self.start
+        """Whether the loss does not rise, and falls by more than a rest: a bounded loss never rises far."""
+        best = max((self.fall(r) for r in [*self.points, rate]), default=0.0)
+        return self.at(rate).hot <= self.start and self.fall(rate) >= LEAST_SHARE * best
 
     def fall(self, rate: float) -> float:
         return self.start - self.at(rate).end
@@ -230,7 +233,7 @@ def _verdict(runs: _Runs, high: float | None, diverged: bool) -> LrProbe:
         return LrProbe(None, None, None, reason, _curve(runs))
     rate = top = high / MARGIN if diverged else high
     best = top
-    for _ in range(MOST):
+    for _ in range(3 * MOST):
         runs.at(rate)
         best = max((r for r in runs.points if r <= top), key=runs.fall)
         if rate < best and runs.fall(rate) < LEAST_SHARE * runs.fall(best):
@@ -243,7 +246,7 @@ def _verdict(runs: _Runs, high: float | None, diverged: bool) -> LrProbe:
     if runs.fall(best) <= FLAT * abs(runs.start):
         reason = "No rate lowered the loss after a cool-down: the runs were too short or the weights stand at a minimum."
         return LrProbe(None, None, None, reason, _curve(runs))
-    end = f"above {high:.2g} the loss rises" if diverged else f"no rate up to {high:.2g} diverged"
+    end = f"above {high:.2g} the loss rises or stays" if diverged else f"no rate up to {high:.2g} diverged"
     reason = (
         f"At {best:.2g} {runs.steps} steps and a cool-down lowered the loss most, from {runs.start:.3g} to "
         f"{runs.at(best).end:.3g}; {end}, and below {low:.2g} less than a tenth of that fall is left."
