@@ -1,0 +1,68 @@
+"""What is known or kept of a loop before anything is measured: its settings, its batches, the best constant answer."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainwell.watch.losses import LossCall
+from trainwell.watch.replica import Forward, relation
+
+
+def static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dict[str, Any]:
+    """Return what is known before the first step."""
+    group = optimizer.param_groups[0]
+    numbers = {
+        k: [float(v) for v in group[k]] if isinstance(group[k], tuple) else float(group[k])
+        for k in ("lr", "momentum", "weight_decay", "betas", "eps", "initial_lr")
+        if k in group and group[k] is not None
+    }
+    facts: dict[str, Any] = {
+        "optimizer": type(optimizer).__name__, "hyper": numbers, "task": task,
+        "lrs": [float(g["lr"]) for g in optimizer.param_groups],
+        "decoupled_decay": type(optimizer).__name__ in ("AdamW", "NAdamW") or bool(group.get("decoupled_weight_decay")),
+        "device": str(group["params"][0].device.type) if group["params"] else "cpu",
+    }  # fmt: skip
+    try:
+        facts["steps_per_epoch"] = len(train_data)
+        facts["rows_per_epoch"] = len(getattr(train_data, "dataset", None) or train_data.x)
+    except (TypeError, AttributeError):
+        pass
+    return facts
+
+
+def kept(forward: Forward, call: LossCall) -> Forward:
+    """Return a forward that can be held: copies of the inputs, no graph, and no outputs, which may be large."""
+
+    def copied(value: Any) -> Any:
+        return value.detach().clone() if isinstance(value, Tensor) else value
+
+    args, kwargs = tuple(map(copied, forward.args)), {k: copied(v) for k, v in forward.kwargs.items()}
+    kept = Forward(args, kwargs, forward.training, forward.rng, forward.device_rng, forward.autocast)
+    kept.inside = forward.inside
+    if forward.inside == 0:
+        with contextlib.suppress(LookupError):
+            kept.relations = [relation(call.input, forward.output)]
+    kept.repeatable = bool(kept.relations) or forward.inside > 0
+    nothing = call.input.new_zeros(0)
+    kept.calls = [
+        LossCall(call.name, call.function, nothing, copied(call.target), call.args, call.kwargs, nothing)
+    ]
+    return kept
+
+
+def base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float | None:
+    """Return the loss of the best constant answer: class shares, or the mean target."""
+    with torch.no_grad():
+        if facts["loss_kind"] in ("classification", "binary") and facts.get("class_counts"):
+            counts = torch.tensor(list(facts["class_counts"].values()), dtype=torch.float64)
+            share = counts / counts.sum()
+            return float(-(share * share.clamp(min=1e-12).log()).sum())
+        if facts["loss_kind"] == "regression" and targets.is_floating_point():
+            mean = targets.double().mean(0, keepdim=True).expand_as(targets).to(targets.dtype)
+            return float(call.again(mean, targets, reduction="mean"))
+    return None

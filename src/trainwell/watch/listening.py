@@ -1,0 +1,331 @@
+"""Hears what a training loop does, through torch's own hooks: every forward, loss, step and validation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainwell.rules.rule import needed_signals
+from trainwell.signals.contracts import DROPOUTS, NORMS
+from trainwell.signals.data import target_facts
+from trainwell.signals.family import Family, families
+from trainwell.signals.scene import Batch, Scene, Validation
+from trainwell.signals.validation import judged
+from trainwell.values.signal import Traces
+from trainwell.watch import losses
+from trainwell.watch.kept import base_loss, kept, static_facts
+from trainwell.watch.ledger import Ledger
+from trainwell.watch.losses import KINDS, LossCall
+from trainwell.watch.replica import Forward, Replica, same_streams
+from trainwell.watch.schedule import Schedule
+
+MAX_ROWS = 2048
+"""Rows of training and of validation whose inputs are kept for the checks of the data."""
+
+MAX_VALUES = 16_000_000
+"""Numbers that the kept rows may hold."""
+
+MAX_VAL_ROWS = 4096
+"""Validation samples whose losses are kept one by one."""
+
+Say = Callable[[str], None]
+
+
+def to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+class Listening:
+    """Follow one training and keep what its measurements need; what is measured at a step is told by `Watch`."""
+
+    _step, _closed, _alive, _probing = 0, False, True, False
+    _looking, _stale_armed, _capturing = False, False, True
+    _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
+    _kept_rows = _kept_values = 0
+    _t_step = _t_forward = 0.0
+    _open: Forward | None = None
+    _stale: Tensor | None = None
+    _lr: Any = None
+
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, *, loss: Any = None, task: str | None = None,
+        train_data: Any = None, out: str | Path | None = None, say: Say = to_stderr,
+    ) -> None:  # fmt: skip
+        self.model, self.optimizer, self.say = model, optimizer, say
+        self.out = Path(out) if out is not None else None
+        self.traces = Traces(static_facts(optimizer, task, train_data))
+        self.traces.limits |= {"val_losses": 64, "unit_activity": 64, "unit_saturation": 64, "back_time": 64}
+        self._ledger, self._schedule = Ledger(self.traces), Schedule()
+        self._families: list[Family] = families(needed_signals())
+        self._sensitive = [m for m in model.modules() if isinstance(m, (*NORMS, *DROPOUTS))]
+        self._heard: list[LossCall] = []
+        self._handles: list[Any] = []
+        self._root_handles: list[Any] = []
+        self._window: list[Forward] = []
+        self._val: list[dict[str, Any]] = []
+        self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
+        self._started, self._started_cpu = time.perf_counter(), time.process_time()
+        self.scene = Scene(model, optimizer, None, self.traces)
+        self._guarded(self._attach, loss)
+
+    # ------------------------------------------------------------------ what Watch measures
+
+    def _measured(self) -> None:
+        """Measure the step that has just been taken."""
+        raise NotImplementedError
+
+    def _evaluate(self, batch: Batch) -> dict[str, Any]:
+        """Judge a kept batch with the copy as it stands."""
+        raise NotImplementedError
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        """Return the loss of a kept batch with the copy as it stands, in its modes as they are."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ hooks
+
+    def _attach(self, loss: Any) -> None:
+        try:
+            self.scene.replica = Replica(self.model)
+        except Exception as error:  # a model that cannot be copied is watched without probes
+            self.traces.facts["no_replica"] = f"{type(error).__name__}: {error}"[:200]
+        record = self._ledger.at(0)
+        for family in self._families:
+            if self.scene.replica is not None:
+                family.prepare(self.scene)
+            family.start(self.scene, record)
+        self.scene.evaluate, self.scene.loss_of = self._evaluate, self._loss_of
+        losses.listen(self._on_loss_guarded)
+        self._handles.append(self.optimizer.register_step_post_hook(self._on_step_guarded))
+        self._arm()
+        self._looking = self.scene.replica is not None  # the first step shows the start weights
+        self._t_step = time.perf_counter()
+
+    def _unhook(self) -> None:
+        losses.unlisten(self._on_loss_guarded)
+        for handle in (*self._handles, *self._root_handles):
+            handle.remove()
+        self._handles, self._root_handles = [], []
+
+    def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ours; whatever goes wrong in it must not reach the loop."""
+        try:
+            return function(*args)
+        except Exception as error:
+            self._alive = False
+            self._unhook()
+            self._window, self._open, self._probing = [], None, False
+            where = error.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            told = "watch_error" in self.traces.facts
+            line = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
+            self.traces.facts["watch_error"] = f"{type(error).__name__}: {error} ({line})"[:300]
+            if not told:
+                self.say(
+                    f"trainwell: the watcher stopped, the training goes on ({type(error).__name__}: {error}, {line})"
+                )
+            return None
+
+    def _on_step_guarded(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._alive and not self._probing:
+            self._guarded(self._on_step)
+
+    def _on_loss_guarded(self, call: LossCall) -> None:
+        if self._probing:
+            self._heard.append(call)
+        elif self._alive:
+            self._guarded(self._on_loss, call)
+
+    def _arm(self) -> None:
+        if not self._root_handles:
+            self._root_handles = [
+                self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
+                self.model.register_forward_hook(self._after_forward, with_kwargs=True),
+            ]
+
+    def _disarm(self) -> None:
+        for handle in self._root_handles:
+            handle.remove()
+        self._root_handles = []
+
+    def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._alive and not self._probing:
+            self._guarded(self._open_forward, args, kwargs)
+
+    def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self._alive and not self._probing and self._open is not None:
+            self._open.output = output
+            self._open.inside = len(self._open.calls)
+
+    # ------------------------------------------------------------------ one forward, one loss, one step
+
+    def _open_forward(self, args: Any, kwargs: Any) -> None:
+        now = time.perf_counter()
+        training = torch.is_grad_enabled()
+        if training and not self._window and not self._t_forward:
+            self._t_forward = now
+        self._open = Forward(args, kwargs, self.model.training, torch.get_rng_state())
+        if torch.cuda.is_initialized():
+            self._open.device_rng = torch.cuda.get_rng_state()
+        device = self._open.tensors[0].device.type if self._open.tensors else "cpu"
+        if torch.is_autocast_enabled(device):
+            self._open.autocast = (device, torch.get_autocast_dtype(device))
+        if training and self._looking:
+            if not self._window and self.scene.replica is not None:
+                self.scene.replica.take(self.model)
+                self.scene.train_modes = [m.training for m in self.scene.replica.all_modules]
+            self._window.append(self._open)
+
+    def _on_loss(self, call: LossCall) -> None:
+        forward = self._open
+        if forward is not None:
+            forward.calls.append(call)
+        if torch.is_grad_enabled() and call.value.requires_grad:
+            self._on_train_loss(call, forward)
+        elif not torch.is_grad_enabled():
+            self._on_val_loss(call, forward)
+
+    def _on_train_loss(self, call: LossCall, forward: Forward | None) -> None:
+        if self._val:
+            self._end_validation()
+        value = call.value.detach()
+        self._ledger.loss(self._step, value if value.dim() == 0 else value.mean())
+        if "loss_name" not in self.traces.facts:
+            self._first_loss(call)
+        if self._capturing and forward is not None:
+            self._capture(forward, call)
+        if self._looking and not self._stale_armed and forward is not None:
+            self._stale_armed = True
+            call.value.register_hook(self._before_backward)
+
+    def _first_loss(self, call: LossCall) -> None:
+        facts = self.traces.facts
+        facts["loss_name"], facts["loss_kind"] = call.name, KINDS[call.name]
+        if self._open is not None:
+            facts["batch_size"] = self._open.rows
+
+    def _before_backward(self, grad: Tensor) -> None:
+        """Look whether gradients of the step before are still there; called before any new one arrives."""
+        if self._alive and self._stale is None:
+            self._guarded(self._note_stale)
+
+    def _note_stale(self) -> None:
+        params = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms = [p.grad.detach().abs().max() for p in params[:8] if p.grad.numel()]
+        old = [f for f in self._window if f.calls]
+        if len(old) <= 1:
+            self._stale = (torch.stack(norms).max() > 0).float() if norms else torch.zeros(())
+
+    def _capture(self, forward: Forward, call: LossCall) -> None:
+        rows = forward.rows
+        if rows:
+            own = kept(forward, call)
+            self.scene.train.append(Batch(own, own.calls, self._step))
+            self._kept_rows += rows
+            self._kept_values += self.scene.train[-1].x.numel()
+        limit = int(self.traces.facts.get("rows_per_epoch") or MAX_ROWS)
+        if self._kept_rows >= min(MAX_ROWS, limit) or self._kept_values > MAX_VALUES:
+            self._capturing = False
+
+    def _on_val_loss(self, call: LossCall, forward: Forward | None) -> None:
+        if not self._val:
+            self._val_rows = 0
+            self._val_training = self.model.training and any(m.training for m in self._sensitive)
+            if not self._root_handles and self._val_capturing:
+                self._arm()
+        rows = forward.rows if forward is not None else self._samples(call)
+        if self._val_rows < MAX_VAL_ROWS:
+            each = call.each(rows)
+            self._val.append(judged(call.name, call, rows, each))
+            self._val_rows += len(each)
+        if not self._val_capturing or forward is None or not forward.tensors:
+            return
+        if sum(b.forward.rows for b in self.scene.val) < MAX_ROWS:
+            own = kept(forward, call)
+            self.scene.val.append(Batch(own, own.calls, len(self._val) - 1))
+
+    def _samples(self, call: LossCall) -> int:
+        """Guess the batch size where the forward was not seen: a sample may have several targets."""
+        per_sample = int(self.traces.facts.get("targets_per_sample", 1))
+        total = call.target.shape[0] if call.target.dim() else 0
+        return total // per_sample if per_sample and total % per_sample == 0 else total
+
+    def _end_validation(self) -> None:
+        facts = self.traces.facts
+        phase = Validation(self.scene, self._val, [r["rows"] for r in self._val], self._val_training, False)
+        self.scene.last_val, self._val = self._val, []
+        self._open = None
+        if self._step == 0:
+            return
+        if self._val_phases == 0:
+            facts.setdefault(
+                "rows_per_epoch", sum(b.forward.rows for b in self.scene.train) if self._capturing else None
+            )
+            self._capturing = False
+            self._prepare_targets()
+        self._val_phases += 1
+        self._val_capturing = self._val_capturing and not self.scene.val
+        start = time.process_time()
+        self._probing = True
+        record = self._ledger.at(self._step)
+        with same_streams():
+            for family in self._families:
+                family.validation(phase, record)
+        self._probing = False
+        self._ledger.flush_if_full()
+        self._t_step = time.perf_counter()
+        self._schedule.cost_s += time.process_time() - start
+        self._t_forward = self._t_step
+        if not self._looking and not self._capturing:
+            self._disarm()
+
+    def _on_step(self) -> None:
+        now = time.perf_counter()
+        light = bool(self._root_handles) and not self._looking
+        if light and self._t_forward and self._t_step:
+            record = self._ledger.at(self._step)
+            record("wait_s", self._t_forward - self._t_step)
+            record("step_s", now - self._t_forward)
+        looked = self._looking
+        if looked:
+            start = time.process_time()
+            self._measured()
+            self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
+        self._step += 1
+        self.scene.step = self._step
+        lr = self.optimizer.param_groups[0]["lr"]
+        if lr is not self._lr and lr != self._lr:
+            self._lr = lr
+            self._ledger.at(self._step)("lr", float(lr))
+        self._open = None
+        self._looking = self._step >= self._schedule.next
+        if self._looking or looked or self._capturing or self._validation_may_come():
+            self._arm()
+        elif self._root_handles:
+            self._disarm()
+        self._ledger.flush_if_full()
+        self._t_forward = 0.0
+        self._t_step = time.perf_counter()
+
+    def _validation_may_come(self) -> bool:
+        """Whether an epoch has just ended whose validation is the first to be seen."""
+        return self._val_capturing and self._per_epoch > 0 and self._step % self._per_epoch == 0
+
+    def _prepare_targets(self) -> None:
+        """Measure the targets seen so far, and the loss of the best constant answer."""
+        facts = self.traces.facts
+        calls = [b.calls[0] for b in self.scene.train if b.calls]
+        shapes = {c.target.shape[1:] for c in calls}
+        if not calls or len(shapes) > 1 or calls[0].target.dim() == 0:
+            return
+        targets = torch.cat([c.target.detach() for c in calls])
+        facts |= target_facts(targets, facts["loss_kind"])
+        facts["base_loss"] = base_loss(calls[0], targets, facts)
