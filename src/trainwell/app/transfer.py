@@ -24,6 +24,7 @@ from trainwell.models.backbones.base import BackboneNet
 from trainwell.models.probe import ProbeNet
 from trainwell.values.errors import UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
+from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
     from trainwell.app.console import Console
@@ -246,7 +247,7 @@ def fine_recipe(model: ModelSpec, file: Path, preset: str) -> Recipe:
     techniques = ("layer_decay:factor=0.85", "weight_decay:rate=0.01", "freeze_norms", "clip_grad:max_norm=1")
     return Recipe(
         model=model.replace(weights=str(file)), optimizer="adam", schedule="one_cycle", lr=FINE_LR, batch_size=32,
-        epochs=FINE_EPOCHS[preset], techniques=tuple(techniques),
+        epochs=FINE_EPOCHS[preset], techniques=tuple(map(Technique.parse, techniques)),
     )  # fmt: skip
 
 

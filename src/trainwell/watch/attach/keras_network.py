@@ -47,7 +47,8 @@ class Loss:
     def __init__(self, found: Any) -> None:
         entry = LOSSES.get(type(found).__name__)
         raw = bool(getattr(found, "from_logits", True))
-        self.name = entry[0 if raw else 1] if entry is not None else ""
+        names = entry[:2] if entry is not None else ("", "")
+        self.name = names[0 if raw else 1]
         self.takes_log = self.name == "nll_loss"
         self._function = getattr(F, self.name, None)
         self._target = entry[2] if entry is not None else _alike
@@ -91,7 +92,7 @@ class Network(nn.Module):
             outputs, _ = model.stateless_call(
                 [params[n] for n in learning], [buffers[n] for n in fixed], x, training=own.training
             )
-            return own.seen(outputs)  # type: ignore[operator,no-any-return]
+            return own.seen(outputs)  # type: ignore[operator]
 
         self._call, self._takes_log = call, takes_log
 
