@@ -27,7 +27,7 @@ class BatchTooLarge(Rule):
             return None
         return Finding(
             self.ailment, "warning", 0.8, "S",
-            f"With {view.batch_size} samples in a batch an epoch has only {per_epoch:.0f} steps. "
+            f"With {view.batch_size} samples in a batch an epoch has only {per_epoch:.0f} step(s). "
             "The same data could give many more steps, each nearly as good.",
             (Reading("steps", view.steps, UPDATES, "<"), Reading("steps per epoch", per_epoch, 8, "<")),
             fix="use smaller batches, or raise the learning rate with the batch size", source=self.source,

@@ -27,7 +27,8 @@ class LaunchBound(Rule):
             return None
         return Finding(
             self.ailment, "information", 0.7, "S",
-            "Starting the operations takes longer than computing them. Larger batches cost almost nothing more.",
+            "Network and batch are so small that starting an operation takes longer than computing it. "
+            "A step with a larger batch would take hardly longer.",
             (Reading("seconds of arithmetic / step", expected / actual, 0.3, "<"),),
             fix="larger batches with a scaled learning rate, fused optimizers, or torch.compile", source=self.source,
         )  # fmt: skip

@@ -41,7 +41,7 @@ class LrTooLow(Rule):
         rate = float(view.get("lr").values.max(initial=0.0))
         return Finding(
             self.ailment, "critical", 0.85, "W" if math.isfinite(tenfold) else "S",
-            "Every step changes the loss exactly as a straight line would: the steps are far shorter than they could be. "
+            "The steps are far shorter than they could be: not one gets near the point where the loss would rise again. "
             "The training ends long before it is done.",
             (Reading("q, median", view.q_median, LINEAR),
              Reading("fall of the loss at 10 x the rate", tenfold, RATIO * as_is),

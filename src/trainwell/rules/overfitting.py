@@ -51,7 +51,7 @@ class Overfitting(Rule):
             "It learns rows by heart.",
             (Reading("rise of the validation loss / base loss", rho, RHO), Reading("z", rise / max(error, 1e-12), Z)),
             span=(int(epochs[begin]), view.steps),
-            fix="go back to the weights of that epoch; then weight decay, dropout, augmentation or more data",
+            fix=f"keep the weights of epoch {epoch}; to get further: weight decay, dropout, augmentation or more data",
             source=self.source, measured={**view.measured, "epoch": float(epoch), "rise": rho},
         )  # fmt: skip
 

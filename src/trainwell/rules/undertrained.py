@@ -39,7 +39,8 @@ class Undertrained(Rule):
             return None
         return Finding(
             self.ailment, "warning", 0.75, "W" if reading.trace.startswith("gain") else "S",
-            "The loss still falls at the end, in training and in validation. More epochs would make it better.",
+            "The loss still falls where the training ends, on rows that it trains on and on new ones. "
+            "More epochs would make the network better.",
             (reading,), fix="train longer, two to five times as many epochs",
             source=self.source, measured=view.measured,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -139,21 +140,19 @@ def _is_noise(matrix: Tensor) -> bool:
 def _hidden_modules(model: nn.Module) -> list[str]:
     """Name the modules with parameters that lie in plain lists or dictionaries, where torch does not see them."""
     registered = {id(p) for p in model.parameters()}
-    hidden = []
-    for name, module in model.named_modules():
-        for key, value in vars(module).items():
-            if key.startswith("_") and key != "_":
-                continue
-            members = (
-                value.values()
-                if isinstance(value, dict)
-                else value
-                if isinstance(value, list | tuple)
-                else ()
-            )
-            for i, member in enumerate(members):
-                if isinstance(member, nn.Module) and any(
-                    id(p) not in registered for p in member.parameters()
-                ):
-                    hidden.append(f"{name + '.' if name else ''}{key}[{i}]")
-    return hidden
+    return [
+        f"{name}.{place}" if name else place
+        for name, module in model.named_modules()
+        for place, member in _in_containers(module)
+        if any(id(p) not in registered for p in member.parameters())
+    ]
+
+
+def _in_containers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules in the lists, tuples and dictionaries that are attributes of a module, and where they lie."""
+    for key, value in vars(module).items():
+        if key.startswith("_") and key != "_":
+            continue
+        values = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list | tuple):
+            yield from ((f"{key}[{i}]", v) for i, v in enumerate(values) if isinstance(v, nn.Module))

@@ -171,10 +171,12 @@ def _copied(model: nn.Module) -> nn.Module:
         twin = copy.deepcopy(model)
     for module in twin.modules():
         for table in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
-            for key, hook in list(table.items()):
-                # weight and spectral norm compute their weight in a hook: those stay
-                if not type(hook).__module__.startswith("torch.nn.utils"):
-                    del table[key]
+            # weight and spectral norm compute their weight in a hook: those stay
+            foreign = [
+                k for k, hook in table.items() if not type(hook).__module__.startswith("torch.nn.utils")
+            ]
+            for key in foreign:
+                del table[key]
     for param in twin.parameters():
         param.grad = None
     return twin
