@@ -183,13 +183,15 @@ def _step(
     return (after - before.detach()) / along
 
 
-def branch_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
+def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> dict[str, Any]:
     """Return what continuations of the training gain, in units of the loss of the best constant answer.
 
     `what_if` has an entry for every continuation: `as_is` at the rate as it is, `tenfold`, `tenth`, and `longer`, for
     as many steps as the training took where the budget lasts. Each has `steps`, the fall of the loss on training and
     validation rows to the end, `train` and `val`, the same before the cool-down, `train_hot` and `val_hot`, and how
     many standard errors it lies below `as_is`, row by row: `train_z`, `val_z`.
+
+    Args: longest: steps that `longer` may take; as many as the training took, where nothing is said.
     """
     what_if = WhatIf(scene, budget_s)
     if not what_if.is_possible:
@@ -207,7 +209,7 @@ def branch_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
             found["tenfold"] = _gains(start, what_if.grow(10.0, STEPS), as_is, base)
         if middle < CURVED:
             found["tenth"] = _gains(start, what_if.grow(0.1, STEPS), as_is, base)
-        steps = min(int(scene.step), what_if.affordable_steps())
+        steps = min(int(scene.step) if longest is None else longest, what_if.affordable_steps())
         if steps > 2 * STEPS:
             found["longer"] = _gains(start, what_if.grow(1.0, steps), as_is, base)
     except OutOfTime:

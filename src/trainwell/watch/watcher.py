@@ -183,15 +183,24 @@ class Watch(Listening):
                 self._close_family(family, record)
         self._ledger.flush()
         if self._closed and self._is_suspicious():
-            with same_streams():
-                budget_s = max(1.0, 0.015 * facts["seconds"])
-                for ask in (branch_facts, few_facts):
-                    try:
-                        facts |= ask(self.scene, budget_s)
-                    except Exception as error:  # e.g. no memory for a second optimizer
-                        facts.setdefault("unmeasured", {})[ask.__name__] = f"{type(error).__name__}: {error}"[
-                            :200
-                        ]
+            self._ask_what_if()
         self._probing = False
         if self._closed and self.out is not None:
             self.traces.save(self.out)
+
+    def _ask_what_if(self) -> None:
+        """Let copies go on from here: at other rates, and where the run is not solved also longer, and on few rows."""
+        facts = self.traces.facts
+        budget_s = max(1.0, 0.015 * facts["seconds"])
+        asks: dict[str, Callable[[], dict[str, Any]]] = {
+            "branch_facts": lambda: branch_facts(self.scene, budget_s),
+            "few_facts": lambda: few_facts(self.scene, budget_s),
+        }
+        if View(self.traces).is_solved:
+            asks = {"branch_facts": lambda: branch_facts(self.scene, budget_s, longest=0)}
+        with same_streams():
+            for name, ask in asks.items():
+                try:
+                    facts |= ask()
+                except Exception as error:  # e.g. no memory for a second optimizer
+                    facts.setdefault("unmeasured", {})[name] = f"{type(error).__name__}: {error}"[:200]
