@@ -15,6 +15,10 @@ Q_SOLVED, UNREST, UNREST_UNSOUND = 0.5, 0.15, 0.08
 BETTER, Z = 0.05, 2.0
 """Gain of a tenth of the rate over the rate as it is, in units of the base loss, and in standard errors."""
 
+FLUNG, FLUNG_STEPS = 100.0, 3
+"""Losses of so many times the base loss, for so many steps on end, after a start at about the base loss. Constant
+answers cost the base loss: a hundredfold of it was made by the steps, and no single odd batch makes it thrice."""
+
 KILLED = 0.2
 """Share of a layer's rectifiers that died in the training."""
 
@@ -33,7 +37,7 @@ class LrTooHigh(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.has_nonfinite:
             return self._diverged(view)
-        return self._overshoots(view) or self._killed(view)
+        return self._overshoots(view) or self._flung(view) or self._killed(view)
 
     def _overshoots(self, view: View) -> Finding | None:
         """Steps past the minimum on their own batch, and the harm that they do."""
@@ -73,6 +77,26 @@ class LrTooHigh(Rule):
         at = int(losses.steps[bad[0]]) if bad.size else view.steps
         return self._finding(view, (Reading("first non-finite step", at, 0, ">="),), 0.8, (at, view.steps))
 
+    def _flung(self, view: View) -> Finding | None:
+        """A sane start, then losses far above those of a constant answer: the steps threw the weights away."""
+        early, losses = view.first_loss / view.base_loss, view.get("train_loss")
+        if view.is_solved or not early <= 3 or abs(view.back_gain) > 2:
+            return None
+        high = losses.values > FLUNG * view.base_loss
+        runs = (
+            np.convolve(high, np.ones(FLUNG_STEPS), "valid") >= FLUNG_STEPS
+            if high.size >= FLUNG_STEPS
+            else high[:0]
+        )
+        if not runs.any():
+            return None
+        at = int(losses.steps[int(runs.argmax())])
+        ratio = float(losses.values.max() / view.base_loss)
+        reading = Reading("largest loss / base loss", ratio, FLUNG)
+        # a loss grows no faster than the square of the outputs, and those at least as fast as the steps
+        factor = float(np.clip(ratio**-0.5, 1e-3, 0.1))
+        return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor)
+
     def _killed(self, view: View) -> Finding | None:
         """Units that were alive and died in the training: only a step too large can throw them out."""
         if view.is_sound:
@@ -97,11 +121,13 @@ class LrTooHigh(Rule):
         confidence: float,
         span: tuple[int, int],
         grade: str = "S",
+        factor: float | None = None,
     ) -> Finding:
         rate = float(view.get("lr").values.max(initial=0.0))
         # the step that would reach the minimum along its line is about rate / (2 (1 - q)) of this one
         q = view.q_median if np.isfinite(view.q_median) else 0.0
-        factor = float(np.clip(1 / (4 * max(1 - q, 0.1)), 0.1, 0.5))
+        if factor is None:
+            factor = float(np.clip(1 / (4 * max(1 - q, 0.1)), 0.1, 0.5))
         return Finding(
             self.ailment, "critical", confidence, grade,
             "The steps are so long that they jump over the minimum that they aim at. "
