@@ -16,12 +16,12 @@ $(VENV)/stamp-demo: pyproject.toml constraints.txt
 
 $(VENV)/stamp-test: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export,image,text,audio]'
 	@touch $@ $(VENV)/stamp-demo
 
 $(VENV)/stamp-lint: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export,image,text,audio,lint]'
 	@touch $@ $(VENV)/stamp-demo $(VENV)/stamp-test
 
 # Train on scikit-learn's breast cancer data, from a CSV file, and print the scores and the folder of the run.

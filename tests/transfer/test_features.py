@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import trainwell as tw
+
+pytest.importorskip("PIL", reason="images need Pillow: pip install 'trainwell[image]'")
 from tests.images.samples import class_folders
 from trainwell.app.cli import run_command
 from trainwell.app.feature_cache import Extractor, fold_batch_norms, load_backbone
