@@ -50,7 +50,7 @@ def test_what_is_proved_is_kept_and_trained(
     assert case.after["test"]["accuracy"] > case.before["test"]["accuracy"]
     assert (tmp_path / "treated" / "treatment.json").is_file()
     lines = "\n".join(treatment_lines(case))
-    assert "kept      lr=0.01" in lines and "tried     lr=0.01 for lr too low" in lines
+    assert "kept      lr=0.01" in lines and "tried     lr=0.01 for learning rate too low" in lines
 
 
 def test_a_healthy_run_is_left_alone(blobs: Blobs) -> None:

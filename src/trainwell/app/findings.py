@@ -23,7 +23,7 @@ TRACES = "watch"
 GATES = ("any", *SEVERITIES[1:])
 """What `--fail-on` takes besides the names of ailments: any alarm, or alarms of a severity."""
 
-SHOWN_READINGS, SHOWN_LAYERS, SHOWN_PRESCRIPTIONS = 3, 4, 3
+SHOWN_PRESCRIPTIONS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,29 +185,12 @@ def diagnosis_lines(diagnoses: Sequence[Diagnosis]) -> Iterator[str]:
             yield from alarm_lines(i, finding, diagnosis.recipe)
         for finding in diagnosis.findings:
             if not finding.is_alarm:
-                yield f"note      {title(finding)}: {finding.meaning}"
-
-
-def title(finding: Finding) -> str:
-    """Return the name of an ailment as words."""
-    return finding.ailment.replace("_", " ").replace("lr ", "learning rate ")
+                yield f"note      {finding.title}: {finding.meaning}"
 
 
 def alarm_lines(number: int, finding: Finding, recipe: Recipe | None) -> Iterator[str]:
-    """Yield one finding: what it is and means, the numbers that show it, where, what follows, what to do."""
-    span = f", steps {finding.span[0]:,} to {finding.span[1]:,}" if finding.span else ""
-    yield f"finding {number} {title(finding)} ({finding.severity}, sure to {finding.confidence:.0%}{span})"
-    yield f"          {finding.meaning}"
-    if finding.evidence:
-        yield f"  shows   {'; '.join(map(str, finding.evidence[:SHOWN_READINGS]))}"
-    if finding.layers:
-        more = len(finding.layers) - SHOWN_LAYERS
-        shown = ", ".join(finding.layers[:SHOWN_LAYERS])
-        yield f"  where   {shown}{f' and {more} more' if more > 0 else ''}"
-    if finding.consequences:
-        yield f"  causes  {', '.join(title(f) for f in finding.consequences)}"
-    if finding.fix:
-        yield f"  change  {finding.fix}"
+    """Yield one finding, and what may be tried."""
+    yield from finding.lines(number)
     found = prescriptions(finding, recipe)
     lines = [(p.options if recipe is not None else p.code, p.why) for p in found]
     for line, why in [(line, why) for line, why in lines if line][:SHOWN_PRESCRIPTIONS]:

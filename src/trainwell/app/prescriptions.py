@@ -167,7 +167,7 @@ def _number(finding: Finding, name: str) -> float:
 def _lower_rate(finding: Finding) -> dict[str, tuple[float, str]]:
     suggested, rate = _number(finding, "lr.suggested"), _number(finding, "lr")
     if math.isfinite(suggested):
-        return {"lr": (suggested, "the rate at which the steps of this run no longer overshoot")}
+        return {"lr": (suggested, "a rate at which steps like these would not overshoot")}
     return {"lr": (rate / 3, f"a third of the {rate:.2g} of this run")}
 
 

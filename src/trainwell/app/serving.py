@@ -25,6 +25,7 @@ from trainwell.report.compare import curves
 from trainwell.report.page import page, policy, scripts_of
 from trainwell.report.saved import Saved, read_saved
 from trainwell.values.errors import UsageError
+from trainwell.values.finding import title_of
 
 HOST = "127.0.0.1"
 SHOWN_CURVES = 6
@@ -78,7 +79,7 @@ def _lines(saved: list[Saved]) -> Iterator[tuple[str, str]]:
             else ""
         )
         state = str(run.part("results").get("stop_reason") or ("training" if run.rows else "no epoch yet"))
-        alarms = [words.ailment(f["ailment"]) for f in run.findings if f.get("severity") != "information"]
+        alarms = [title_of(f["ailment"]) for f in run.findings if f.get("severity") != "information"]
         told = [
             score,
             f"{len(run.rows)} epochs, best {run.best_epoch}",

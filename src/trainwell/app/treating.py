@@ -13,7 +13,7 @@ from torch import nn
 from trainwell.app.ablating import Again, told_again
 from trainwell.app.console import Console
 from trainwell.app.evidence_lines import evidence_lines
-from trainwell.app.findings import read_findings, title
+from trainwell.app.findings import read_findings
 from trainwell.app.fit import fit
 from trainwell.app.outcome import load_run
 from trainwell.app.prescriptions import Prescription, prescriptions
@@ -22,7 +22,7 @@ from trainwell.app.run import Run
 from trainwell.engine.streams import derive
 from trainwell.values.errors import RecipeError
 from trainwell.values.evidence import Comparison, Evidence
-from trainwell.values.finding import Finding
+from trainwell.values.finding import Finding, title_of
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 
@@ -103,7 +103,7 @@ def treat(
     recipe, again = told_again(run, data, dict(data_options))
     about = run if isinstance(run, Run) else _told(run, model)
     alarms = [f for f in about.findings if f.is_alarm]
-    names = tuple(title(f) for f in alarms)
+    names = tuple(f.title for f in alarms)
     arms = arms_for(alarms, recipe, max_changes)
     before = {k: dict(v) for k, v in about.scores.items()}
     if not arms:
@@ -179,11 +179,6 @@ def treatment_lines(case: Treatment) -> Iterator[str]:
         yield "treated   nothing: no change was proved; the run stays as it is"
     elif case.run.path is not None:
         yield f"run       {case.run.path}"
-
-
-def title_of(ailment: str) -> str:
-    """Return the name of an ailment as words."""
-    return ailment.replace("_", " ")
 
 
 def _told(run: str | Path, model: Any) -> Run:

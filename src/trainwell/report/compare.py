@@ -15,6 +15,7 @@ from trainwell.report.page import page
 from trainwell.report.saved import Saved, read_saved
 from trainwell.report.thin import plain
 from trainwell.values.errors import UsageError
+from trainwell.values.finding import title_of
 
 # the 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom
 T975 = (
@@ -180,7 +181,7 @@ def told(pair: Pairing) -> str:
 
 def _rows(found: Comparison) -> Iterator[tuple[str, ...]]:
     for name, run in zip(names(found.runs), found.runs, strict=True):
-        alarms = [words.ailment(f["ailment"]) for f in run.findings if f.get("severity") != "information"]
+        alarms = [title_of(f["ailment"]) for f in run.findings if f.get("severity") != "information"]
         yield (
             name, words.score(run.score, run.metric), run.scored_part or "-", words.score(run.baseline, run.metric),
             f"{run.best_epoch} of {len(run.rows)}", words.seconds(run.part("results").get("seconds")),

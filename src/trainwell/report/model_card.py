@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainwell.report import words
+from trainwell.values.finding import title_of
 
 CARD = "MODEL_CARD.md"
 
@@ -57,7 +58,7 @@ def _scores(about: Mapping[str, Any]) -> Iterator[str]:
 def _cautions(findings: Sequence[str], notes: Sequence[str]) -> Iterator[str]:
     yield from ("", "## What to beware of", "")
     yield "It is measured on rows like those it was trained on. Whether it may be used for people was not examined."
-    yield from (f"- finding: {_text(words.ailment(name))}" for name in findings)
+    yield from (f"- finding: {_text(title_of(name))}" for name in findings)
     yield from (f"- data: {_text(note)}" for note in notes)
 
 

@@ -64,11 +64,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def ailment(name: str) -> str:
-    """Return the name of an ailment as words."""
-    return name.replace("_", " ").replace("lr ", "learning rate ")
-
-
 def capital(text: str) -> str:
     """Return the text with a capital first letter."""
     return text[:1].upper() + text[1:]

@@ -19,6 +19,15 @@ FLUNG, FLUNG_STEPS = 100.0, 3
 """Losses of so many times the base loss, for so many steps on end, after a start at about the base loss. Constant
 answers cost the base loss: a hundredfold of it was made by the steps, and no single odd batch makes it thrice."""
 
+OVERSHOOTS = (
+    "The steps are so long that they jump over the minimum that they aim at. "
+    "The loss goes up about as often as down, and units may be thrown out for good."
+)
+THROWN = (
+    "The first steps were so long that they threw the weights away: the loss rose far above that of a constant answer. "
+    "What came after may look calm, but starts from weights that have nothing left of a good start."
+)
+
 KILLED = 0.2
 """Share of a layer's rectifiers that died in the training."""
 
@@ -95,7 +104,7 @@ class LrTooHigh(Rule):
         reading = Reading("largest loss / base loss", ratio, FLUNG)
         # a loss grows no faster than the square of the outputs, and those at least as fast as the steps
         factor = float(np.clip(ratio**-0.5, 1e-3, 0.1))
-        return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor)
+        return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor, meaning=THROWN)
 
     def _killed(self, view: View) -> Finding | None:
         """Units that were alive and died in the training: only a step too large can throw them out."""
@@ -122,6 +131,7 @@ class LrTooHigh(Rule):
         span: tuple[int, int],
         grade: str = "S",
         factor: float | None = None,
+        meaning: str = OVERSHOOTS,
     ) -> Finding:
         rate = float(view.get("lr").values.max(initial=0.0))
         # the step that would reach the minimum along its line is about rate / (2 (1 - q)) of this one
@@ -130,8 +140,7 @@ class LrTooHigh(Rule):
             factor = float(np.clip(1 / (4 * max(1 - q, 0.1)), 0.1, 0.5))
         return Finding(
             self.ailment, "critical", confidence, grade,
-            "The steps are so long that they jump over the minimum that they aim at. "
-            "The loss goes up about as often as down, and units may be thrown out for good.",
+            meaning,
             readings, span=span, fix=f"lower the learning rate to about {rate * factor:.2g}, or warm up",
             source=self.source, measured={**view.measured, "lr.suggested": rate * factor},
         )  # fmt: skip

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 SEVERITIES = ("information", "warning", "critical")
+SHOWN_READINGS, SHOWN_LAYERS = 3, 4
+"""What `Finding.lines` shows at most."""
+
 GRADES = {"D": "a contract that holds or does not", "S": "a statistic", "W": "a what-if probe"}
 
 AILMENTS: Mapping[str, str] = {
@@ -32,6 +35,11 @@ AILMENTS: Mapping[str, str] = {
     "converged_early": "information",
 }  # fmt: skip
 """Every ailment, and the stage of a training that it belongs to."""
+
+
+def title_of(ailment: str) -> str:
+    """Return the name of an ailment as words."""
+    return ailment.replace("_", " ").replace("lr ", "learning rate ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +106,26 @@ class Finding:
     def stage(self) -> str:
         """The stage of a training that the ailment belongs to, e.g. `data`, `rate`."""
         return AILMENTS[self.ailment]
+
+    @property
+    def title(self) -> str:
+        """The name of the ailment as words."""
+        return title_of(self.ailment)
+
+    def lines(self, number: int) -> Iterator[str]:
+        """Yield what a person reads: what it is and means, the numbers that show it, where, what follows, the fix."""
+        span = f", steps {self.span[0]:,} to {self.span[1]:,}" if self.span else ""
+        yield f"finding {number} {self.title} ({self.severity}, sure to {self.confidence:.0%}{span})"
+        yield f"          {self.meaning}"
+        if self.evidence:
+            yield f"  shows   {'; '.join(map(str, self.evidence[:SHOWN_READINGS]))}"
+        if self.layers:
+            more = len(self.layers) - SHOWN_LAYERS
+            yield f"  where   {', '.join(self.layers[:SHOWN_LAYERS])}{f' and {more} more' if more > 0 else ''}"
+        if self.consequences:
+            yield f"  causes  {', '.join(f.title for f in self.consequences)}"
+        if self.fix:
+            yield f"  change  {self.fix}"
 
     @property
     def facts(self) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from trainwell.app.cli.output import emit, json_option, quiet_option, several
+from trainwell.app.cli.training import recipe_of, settings_of
 from trainwell.app.console import Console
 from trainwell.values.errors import UsageError
 
@@ -56,13 +57,12 @@ def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: 
         raise UsageError("--against is needed: which change is to be tried? E.g. --against dropout:rate=0.3.")
     if target is None:
         raise UsageError(f"--target is needed: which column of {data} is to be learned?")
-    from trainwell.app.cli.training import _recipe, _settings  # one reader of these options
     from trainwell.app.evidence_lines import evidence_lines
     from trainwell.app.proving import prove as conduct
 
     evidence = conduct(
-        data, target, change=list(options["against"]), base=_recipe(options["recipe_file"]),
-        preset=options["preset"], settings_=_settings(options["set"]), with_=options["with"],
+        data, target, change=list(options["against"]), base=recipe_of(options["recipe_file"]),
+        preset=options["preset"], settings_=settings_of(options["set"]), with_=options["with"],
         without=options["without"], metric=options["metric"], seeds=options["seeds"], group=options["group"],
         budget=options["budget"], smallest=options["smallest"], split_seed=options["split_seed"],
         device=options["device"], out=options["out"], console=_console(quiet),

@@ -97,7 +97,7 @@ def fit(**options: Any) -> int:
     fractions = {k: options[k] for k in ("val_fraction", "test_fraction") if options[k] is not None}
     run = train(
         options["data"], options["target"], recipe=recipe, preset=options["preset"],
-        settings_=_settings(options["set"]), with_=added, without=options["without"], budget=options["budget"],
+        settings_=settings_of(options["set"]), with_=added, without=options["without"], budget=options["budget"],
         seed=options["seed"], device=options["device"], out=options["out"],
         watch=options["watch"], checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]),
         **_backbone(options, baseline=options["baseline"]), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
@@ -174,8 +174,8 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     parse_seconds(options["checkpoint_every"])
     for name in options["without"]:
         technique(name, "--without")
-    _settings(options["set"])
-    return _recipe(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
+    settings_of(options["set"])
+    return recipe_of(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
 
 
 def _trainer(backbone: str | None) -> Any:
@@ -208,7 +208,7 @@ def _read(file: str) -> Any:
     return read_table(file)
 
 
-def _settings(given: tuple[str, ...]) -> dict[str, str]:
+def settings_of(given: tuple[str, ...]) -> dict[str, str]:
     """Turn `FIELD=VALUE` words into a dictionary."""
     found = {}
     for item in given:
@@ -219,7 +219,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _recipe(path: str | None) -> Recipe | None:
+def recipe_of(path: str | None) -> Recipe | None:
     """Read a recipe file.
 
     Raises:

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
+from trainwell.app.cli.training import recipe_of, settings_of
 from trainwell.app.console import Console
 from trainwell.values.errors import UsageError
+from trainwell.values.recipe import Recipe
 
 TABLE_OPTIONS = (
     "val",
@@ -83,7 +85,7 @@ def tune(**options: Any) -> int:
 
     console = Console.silent() if options["quiet"] else Console.stderr()
     common: dict[str, Any] = {
-        "recipe": recipe, "preset": options["preset"], "settings_": _settings(options["set"]),
+        "recipe": recipe, "preset": options["preset"], "settings_": settings_of(options["set"]),
         "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
         "trials": options["trials"], "fidelity": options["fidelity"], "seed": options["seed"],
         "device": options["device"], "console": console, **{key: options[key] for key in TABLE_OPTIONS},
@@ -103,14 +105,12 @@ def tune(**options: Any) -> int:
 COMMANDS = (tune,)
 
 
-def _check_before_torch(options: dict[str, Any]) -> Any:
+def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
     """Refuse at once what is wrong without a look at the data; return the recipe to search around."""
     import trainwell.search.searchers
     import trainwell.techniques  # noqa: F401  (both fill a registry)
     from trainwell.search.searcher import SEARCHERS
     from trainwell.values.errors import did_you_mean
-    from trainwell.values.journal import loads
-    from trainwell.values.recipe import Recipe
 
     if not Path(options["data"]).exists():
         raise UsageError(f"{options['data']}: there is no such file.")
@@ -119,23 +119,9 @@ def _check_before_torch(options: dict[str, Any]) -> Any:
         raise UsageError(
             f"--searcher {options['searcher']}: expected auto, {', '.join(SEARCHERS)}.{did_you_mean(head, SEARCHERS)}"
         )
-    if options["recipe_file"] is None:
-        return None
-    try:
-        return Recipe.from_dict(loads(Path(options["recipe_file"]).read_text()), options["recipe_file"])
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--recipe {options['recipe_file']}: {error}.") from error
+    settings_of(options["set"])
+    return recipe_of(options["recipe_file"])
 
 
 def _space(given: tuple[str, ...]) -> Any:
     return None if not given else given[0] if len(given) == 1 else list(given)
-
-
-def _settings(given: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set {item}: expected FIELD=VALUE.")
-        found[key.strip()] = value.strip()
-    return found

@@ -12,6 +12,7 @@ from trainwell.report.blocks import Block, Case, Chart, Grid, Items, Text
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
 from trainwell.report.thin import plain, thin
+from trainwell.values.finding import title_of
 from trainwell.values.signal import Traces
 
 TONES = {"critical": "critical", "warning": "warning", "information": ""}
@@ -86,16 +87,14 @@ def _of_training(saved: Saved, number: int, training: Mapping[str, Any]) -> Iter
         yield Text("Nothing that was found asks for a change.", "good")
     for finding in alarms:
         yield Case(
-            words.capital(words.ailment(finding["ailment"])),
+            words.capital(title_of(finding["ailment"])),
             f"{finding['severity']}, sure to {finding['confidence']:.0%}",
             TONES.get(finding["severity"], ""),
             [*_of_finding(finding, traces, has_recipe=bool(saved.part("recipe")))],
         )
     told = [f for f in training.get("findings", ()) if f not in alarms]
     if told:
-        yield Items(
-            [(f"{words.capital(words.ailment(f['ailment']))}: {f.get('meaning', '')}", "") for f in told]
-        )
+        yield Items([(f"{words.capital(title_of(f['ailment']))}: {f.get('meaning', '')}", "") for f in told])
 
 
 def _of_finding(finding: Mapping[str, Any], traces: Traces, *, has_recipe: bool) -> Iterator[Block]:
@@ -115,7 +114,7 @@ def _of_finding(finding: Mapping[str, Any], traces: Traces, *, has_recipe: bool)
     if layers:
         yield Text(f"Where: {words.joined(list(map(str, layers)), SHOWN_LAYERS)}.")
     if finding.get("consequences"):
-        named = words.joined([words.ailment(f["ailment"]) for f in finding["consequences"]])
+        named = words.joined([title_of(f["ailment"]) for f in finding["consequences"]])
         yield Text(f"It explains what else was found: {named}.")
     yield from _cures(finding, has_recipe=has_recipe)
     source = str(finding.get("source") or "").rstrip(".")

@@ -8,6 +8,7 @@ from trainwell.report import words
 from trainwell.report.blocks import Block, Items, Text, Tile, Tiles
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
+from trainwell.values.finding import title_of
 
 SHOWN = 3
 """So many findings are named in the summary."""
@@ -105,7 +106,7 @@ def _how_it_went(saved: Saved) -> Iterator[str]:
     elif rows:
         yield f"the training has not ended: {len(rows)} epochs so far, the best is epoch {saved.best_epoch}."
     if alarms:
-        named = words.joined([words.ailment(f["ailment"]) for f in alarms], SHOWN)
+        named = words.joined([title_of(f["ailment"]) for f in alarms], SHOWN)
         number = "one finding asks" if len(alarms) == 1 else f"{len(alarms)} findings ask"
         yield f"{number} for a change: {named}."
     elif saved.trainings:
@@ -144,7 +145,7 @@ def next_steps(saved: Saved) -> Iterator[tuple[str, str]]:
     """Yield what to do next, each with its command where there is one."""
     alarms = [f for f in saved.findings if f.get("severity") != "information"]
     for finding in alarms[:SHOWN]:
-        told = words.capital(words.ailment(finding["ailment"]))
+        told = words.capital(title_of(finding["ailment"]))
         fix = finding.get("fix") or ""
         cures = [p for p in finding.get("prescriptions", ()) if p.get("options")]
         if cures and saved.part("recipe"):

@@ -14,9 +14,6 @@ from trainwell.values.signal import Traces
 TRACES = "watch"
 """The folder of the traces inside the run; of a second training it is `watch-2`."""
 
-SHOWN = 3
-"""Numbers that are shown of a finding."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Watched:
@@ -46,13 +43,7 @@ def lines_of(watched: Watched) -> Iterator[str]:
     )
     yield f"trainwell: {count} ({about})"
     for number, finding in enumerate(alarms, 1):
-        name = finding.ailment.replace("_", " ").replace("lr ", "learning rate ")
-        yield f"finding {number} {name} ({finding.severity}, sure to {finding.confidence:.0%})"
-        yield f"          {finding.meaning}"
-        if finding.evidence:
-            yield f"  shows   {'; '.join(map(str, finding.evidence[:SHOWN]))}"
-        if finding.fix:
-            yield f"  change  {finding.fix}"
+        yield from finding.lines(number)
 
 
 def write_outcome(folder: Path, trainings: Sequence[Watched]) -> None:
