@@ -80,8 +80,8 @@ def fit(
         device: `cpu`, `cuda`, ...; None takes an accelerator if there is one.
         out: folder of the run; None makes `runs/...`, False writes nothing.
         baseline: also fit scikit-learn's boosting on the same split of a table.
-        watch: look into some of the steps, and say at the end what ails the training: `run.findings`. Costs about 2 %
-            of a long training, some tenths of a second of a short one, and changes nothing in it.
+        watch: look into some of the steps, and say at the end what ails the training: `run.findings`. Costs
+            about 3 % of a training of 16 s, 10 % of one of 2 s (docs/log-doctor.md), and changes nothing in it.
         checkpoint_every: `"10s"`, `"5m"` or seconds between two checkpoints, whatever they cost; None for every ten
             seconds, or rarer where saving would take more than 2 % of the time.
         console: where to tell what happens; None is silent.
