@@ -1,6 +1,7 @@
 """Score the doctor on faultbench, with what the runner does not print: is the first finding right?
 
 python benchmarks/faultbench.py [--seeds 3] [--twins] [--root ../shared/faultbench] [--split dev] [names...]
+With `--dump FOLDER` the traces of every run are kept, and `--read FOLDER` scores the rules on them without training.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,12 @@ def main() -> None:
     )
     parser.add_argument("--own", action="store_true", help="our own cases in place of faultbench's")
     parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
+    parser.add_argument(
+        "--wild", choices=("A", "B", "C", "all"), help="slips on real data, a third of them each"
+    )
     parser.add_argument("--prove", action="store_true", help="only show by how much each repair helps")
     parser.add_argument("--dump", type=Path, help="a folder for the traces of every run")
+    parser.add_argument("--read", type=Path, help="such a folder: ask the rules again, train nothing")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     sys.path.insert(0, str(args.root))
@@ -40,7 +46,7 @@ def main() -> None:
     core.one_thread()
     cases = (
         _ours(args)
-        if args.own or args.mutations
+        if args.own or args.mutations or args.wild
         else core.load_cases(args.names or runner.names_of(args.split))
     )
     if args.prove:
@@ -50,18 +56,21 @@ def main() -> None:
     start = time.process_time()
     for case in cases:
         for seed in range(args.seeds):
-            rows.append(_run(case, seed, False, args.dump, runner, core))
-            if args.twins and case.labels:
-                rows.append(_run(case, seed, True, args.dump, runner, core))
+            for twin in (False, True) if args.twins and case.labels else (False,):
+                found, traces = _findings(case, seed, twin, args, core)
+                if traces is not None:
+                    rows.append(_scored(case, seed, twin, found, traces, runner, rows))
     _report(rows, time.process_time() - start)
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1))
 
 
 def _ours(args: argparse.Namespace) -> list[Any]:
-    from benchmarks import mutations, own_faults, own_healthy
+    from benchmarks import mutations, own_faults, own_healthy, wild
 
     assert own_healthy.healthy
+    if args.wild:
+        return wild.cases(args.wild, args.names)
     if args.mutations:
         return mutations.cases(args.names)
     return [case for case in own_faults.OWN if not args.names or case.name in args.names]
@@ -86,16 +95,61 @@ def _prove(cases: list[Any], seeds: int) -> None:
         )
 
 
-def _run(case: Any, seed: int, twin: bool, dump: Path | None, runner: Any, core: Any) -> dict[str, Any]:
+def _findings(case: Any, seed: int, twin: bool, args: argparse.Namespace, core: Any) -> tuple[list[Any], Any]:
+    """Train a case under the watcher, or read what it left; no traces where it left none."""
+    place = f"{case.name}{'.twin' if twin else ''}.{seed}"
+    if args.read:
+        from trainwell.rules import diagnose
+        from trainwell.values.signal import Traces
+
+        if not (args.read / place).exists():
+            return [], None
+        traces = Traces.load(args.read / place)
+        return diagnose(traces), traces
     from benchmarks.faultbench_adapter import findings
 
-    found, watch = findings(core.Blind(case, seed, twin))
-    error = next(
-        (watch.traces.fact(k) for k in ("watch_error", "no_looks", "unmeasured") if watch.traces.fact(k)),
+    job = case.build_fixed(seed) if twin else case.build(seed)
+    test, job._test = job._test, None
+    job.seed = seed
+    found, watch = findings(types.SimpleNamespace(build=lambda: job))
+    watch.traces.facts["clean_test"] = _tested(job, test)
+    if args.dump:
+        watch.traces.save(args.dump / place)
+    return found, watch.traces
+
+
+def _tested(job: Any, test: Any) -> dict[str, float]:
+    """Return loss and score on clean test rows, which neither the loop nor the doctor saw."""
+    import torch
+
+    job.model.eval()
+    try:
+        with torch.no_grad():
+            out = torch.cat([job.model(test[0][i : i + 256]) for i in range(0, len(test[0]), 256)])
+            return {"loss": float(job.loss_fn(out, test[1])), "score": float(job.metric(out, test[1]))}
+    except (RuntimeError, ValueError, IndexError):  # a fault of shapes shows here too
+        return {}
+
+
+def _harms(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    """Whether a slip costs on clean test rows, against the healthy run of its base; true where that cannot be told."""
+    base = next(
+        (r for r in rows if r["case"] == f"ok_{row['case'].partition('__')[2]}" and r["seed"] == row["seed"]),
         None,
     )
-    if dump:
-        watch.traces.save(dump / f"{case.name}{'.twin' if twin else ''}.{seed}")
+    if base is None or not row["has_measure"]:
+        return True
+    (bad, good), unit = (row["test"], base["test"]), base["base_loss"] or 1.0
+    if not bad or not good:
+        return True
+    worse = good["score"] - bad["score"], (bad["loss"] - good["loss"]) / unit
+    return not (worse[0] < 0.03 and worse[1] < 0.1)
+
+
+def _scored(case: Any, seed: int, twin: bool, found: list[Any], traces: Any, runner: Any,
+            rows: list[dict[str, Any]]) -> dict[str, Any]:  # fmt: skip
+    """Hold findings against the labels of their case, print the line and return it as plain data."""
+    error = next((traces.fact(k) for k in ("watch_error", "no_looks", "unmeasured") if traces.fact(k)), None)
     names = [f.ailment for f in found]
     right = set().union(*map(set, case.labels)) if case.labels and not twin else set()
     accepted = right | set(case.accept) if not twin else set()
@@ -106,11 +160,24 @@ def _run(case: Any, seed: int, twin: bool, dump: Path | None, runner: Any, core:
     row = {
         "case": case.name, "seed": seed, "twin": twin, "faulty": bool(case.labels) and not twin, "found": names,
         "wrong": wrong, "hits": len(hits), "labels": len(case.labels), "error": error,
-        "top": bool(alarms) and alarms[0] in right,
+        "top": bool(alarms) and alarms[0] in right, "test": traces.fact("clean_test") or {},
+        "base_loss": traces.fact("base_loss"), "has_measure": bool(case.better),
     }  # fmt: skip
+    row["faulty"] = row["faulty"] and ("__" not in case.name or _harms(row, rows))
     want = "twin" if twin else ",".join(case.canonical) or "healthy"
     folded = [c.ailment for f in found for c in f.consequences]
-    mark = "" if not row["faulty"] else " MISSED" if not hits else "" if row["top"] else " not-top"
+    harmless = bool(case.labels) and not twin and not row["faulty"]
+    mark = (
+        " harmless"
+        if harmless
+        else ""
+        if not row["faulty"]
+        else " MISSED"
+        if not hits
+        else ""
+        if row["top"]
+        else " not-top"
+    )
     said = f"found {','.join(names) or '-':36s} [{','.join(folded)}]"
     said += f" WRONG {','.join(wrong)}" if wrong else ""
     said += f"{mark} ERROR {error}" if error else mark
@@ -121,12 +188,12 @@ def _run(case: Any, seed: int, twin: bool, dump: Path | None, runner: Any, core:
 def _report(rows: list[dict[str, Any]], seconds: float) -> None:
     faulty = [r for r in rows if r["faulty"]]
     others = {
-        "healthy runs": [r for r in rows if not r["faulty"] and not r["twin"]],
+        "healthy runs": [r for r in rows if not r["labels"] and not r["twin"]],
         "twins": [r for r in rows if r["twin"]],
     }
     share = lambda k, n: f"{100 * k / max(1, n):5.1f} % ({k}/{n})"  # noqa: E731
     hits, labels = sum(r["hits"] for r in faulty), sum(r["labels"] for r in faulty)
-    wrong = sum(len(r["wrong"]) for r in rows if not r["twin"])
+    wrong = sum(len(r["wrong"]) for r in rows if not r["twin"] and (r["faulty"] or not r["labels"]))
     print(
         f"\nright root cause in {share(sum(r['hits'] > 0 for r in faulty), len(faulty))} of the faulty runs"
     )

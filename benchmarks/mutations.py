@@ -59,6 +59,7 @@ class Spec:
     cosine: bool = False
     params: Any = None
     schedule: Any = None
+    metric: Any = None
 
     def build(self, seed: int) -> Any:
         params = (
@@ -71,7 +72,7 @@ class Spec:
         if self.cosine and not self.schedule:
             extra = {"scheduler": optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)}
         return job(self.model, optimizer, self.loss, self.data, batch=self.batch, epochs=self.epochs, task=self.task,
-                   seed=seed, loop=self.loop, shuffle=self.shuffle, **extra)  # fmt: skip
+                   metric=self.metric, seed=seed, loop=self.loop, shuffle=self.shuffle, **extra)  # fmt: skip
 
 
 def digits_mlp(seed: int) -> Spec:

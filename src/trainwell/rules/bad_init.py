@@ -59,7 +59,7 @@ class BadInit(Rule):
     @staticmethod
     def _ratio(view: View) -> float:
         base = math.log(max(view.num_classes, 2)) if view.kind == "classification" else view.base_loss
-        return view.first_loss / base if base > 0 else math.nan
+        return view.first_loss * view.base_loss / base if base > 0 else math.nan
 
     @staticmethod
     def _fades(view: View) -> Reading | None:

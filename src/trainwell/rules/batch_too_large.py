@@ -23,7 +23,7 @@ class BatchTooLarge(Rule):
         # a longer training would also help; the batch is to blame where an epoch has only a few steps
         if per_epoch > 8 or view.batch_size < 64 or (view.steps >= UPDATES and per_epoch > 4):
             return None
-        if not (view.late_rate > 0.25 or view.falling_z > 3) or view.q_median < 0.9:
+        if not (view.late_rate > 0.25 or view.falling_z > 3) or view.q_median < 0.5:
             return None
         return Finding(
             self.ailment, "warning", 0.8, "S",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from trainwell.rules.lr_too_high import FAR, THROW
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import DEAD_RATE, View
 from trainwell.rules.view import DEAD_SHARE as SHARE
@@ -29,6 +30,9 @@ class DeadUnits(Rule):
         shares = {n: view.dead_share(n)[1] for n in layers}
         worst = max(shares, key=lambda k: shares[k], default=None)
         if worst is None or shares[worst] <= SHARE:
+            return None
+        harmed = view.way < FAR or view.thrown > THROW or view.dead_share(worst)[0] > SHARE
+        if not harmed:
             return None
         dead = 1 - (view.get("unit_activity", worst).values < DEAD_RATE).mean(1) < 1 - SHARE
         start = int(view.get("unit_activity", worst).steps[int(dead.argmax())])

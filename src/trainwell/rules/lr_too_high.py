@@ -28,6 +28,9 @@ THROWN = (
     "What came after may look calm, but starts from weights that have nothing left of a good start."
 )
 
+THROW, FAR = 0.3, 0.5
+"""Rise of the loss, in units of the base loss, that no noise of batches explains; way of a run that learned well."""
+
 KILLED = 0.2
 """Share of a layer's rectifiers that died in the training."""
 
@@ -78,7 +81,7 @@ class LrTooHigh(Rule):
 
     def _diverged(self, view: View) -> Finding | None:
         """NaN with sane data and start weights means that the step is too large."""
-        early = view.first_loss / view.base_loss
+        early = view.first_loss
         if not np.isfinite(early) or early > 3 or abs(view.back_gain) > 2:
             return None
         losses = view.get("train_loss")
@@ -88,10 +91,10 @@ class LrTooHigh(Rule):
 
     def _flung(self, view: View) -> Finding | None:
         """A sane start, then losses far above those of a constant answer: the steps threw the weights away."""
-        early, losses = view.first_loss / view.base_loss, view.get("train_loss")
+        early, losses, unit = view.first_loss, view.get("train_loss"), view.train_base_loss
         if view.is_solved or not early <= 3 or abs(view.back_gain) > 2:
             return None
-        high = losses.values > FLUNG * view.base_loss
+        high = losses.values > FLUNG * unit
         runs = (
             np.convolve(high, np.ones(FLUNG_STEPS), "valid") >= FLUNG_STEPS
             if high.size >= FLUNG_STEPS
@@ -100,15 +103,18 @@ class LrTooHigh(Rule):
         if not runs.any():
             return None
         at = int(losses.steps[int(runs.argmax())])
-        ratio = float(losses.values.max() / view.base_loss)
+        ratio = float(losses.values.max() / unit)
         reading = Reading("largest loss / base loss", ratio, FLUNG)
         # a loss grows no faster than the square of the outputs, and those at least as fast as the steps
         factor = float(np.clip(ratio**-0.5, 1e-3, 0.1))
         return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor, meaning=THROWN)
 
     def _killed(self, view: View) -> Finding | None:
-        """Units that were alive and died in the training: only a step too large can throw them out."""
-        if view.is_sound:
+        """Units that were alive and died where the loss was thrown up, or in a run that learned little.
+
+        In a loss that falls without a break units die too: autoencoders and wide layers thin themselves out.
+        """
+        if view.is_sound or (view.way >= FAR and not view.thrown > THROW):
             return None
         shares = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]

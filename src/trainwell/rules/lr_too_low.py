@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -24,7 +26,7 @@ class LrTooLow(Rule):
     source = "DOCTOR 3.3, 3.4 and 4, Rate too low."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or view.rate_decayed or view.num_epochs < 3 or view.steps < 40:
+        if view.is_solved or view.num_epochs < 3 or view.steps < 40:
             return None
         tenfold, as_is = (view.what_if(name, "train") for name in ("tenfold", "as_is"))
         if math.isfinite(tenfold):
@@ -32,9 +34,11 @@ class LrTooLow(Rule):
             better = (
                 tenfold > RATIO * max(as_is, 0.0) and view.what_if("tenfold", "train_z") > Z and on_new_rows
             )
-            too_low = better and view.q_median > LINEAR and tenfold - as_is > 0.01
+            # where a schedule has lowered the rate, both started from its peak
+            q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
+            too_low = better and q > LINEAR and tenfold - as_is > 0.01
         else:
-            crawls = view.late_rate > LATE and view.falling_z > 2
+            crawls = view.late_rate > LATE and view.falling_z > 2 and not view.rate_decayed
             too_low = view.q_median > STRAIGHT and crawls and view.update_ratio < SMALL
         if not too_low:
             return None

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
+
+FEW, ENOUGH = 256, 1024
+"""Values of a matrix from which one that is not random counts as trained, and from which random looks are no chance."""
 
 
 class ParamsNotTrained(Rule):
@@ -22,21 +26,18 @@ class ParamsNotTrained(Rule):
         if hidden:
             return self._finding("they lie in a plain list or dictionary, where torch does not see them", hidden,
                 "put them into nn.ModuleList or nn.ModuleDict", 0.95)  # fmt: skip
-        forgotten = [p for p in params if p["learns"] and not p["optimized"] and p.get("fresh")]
+        fresh = _fresh(params)
+        forgotten = [p for p in fresh if p["learns"] and not p["optimized"]]
         if forgotten:
             return self._finding("the optimizer does not have them, and they hold random start values", _names(forgotten),
                 "give all of them to the optimizer: Adam(model.parameters())", 0.95)  # fmt: skip
-        frozen = [p for p in params if not p["learns"] and p.get("fresh") and not view.is_solved]
-        if frozen:
+        frozen = [p for p in fresh if not p["learns"]]
+        if frozen and not view.is_solved:
             return self._finding("requires_grad is False, and they hold random start values", _names(frozen),
                 "set requires_grad = True, or load the pre-trained weights", 0.9)  # fmt: skip
         if view.steps < 3 or view.has_nonfinite:
             return None
-        cut = [
-            p
-            for p in params
-            if p["learns"] and p["optimized"] and p.get("received") is False and p.get("fresh")
-        ]
+        cut = [p for p in fresh if p["learns"] and p["optimized"] and p.get("received") is False]
         if cut:
             return self._finding("no gradient ever reaches them", _names(cut),
                 "look for detach(), no_grad() or .data between them and the loss, or a layer that forward does not use",
@@ -62,6 +63,18 @@ class ParamsNotTrained(Rule):
             "The rest of the network has to make do with what they compute by chance.",
             (Reading("params_not_trained", len(names), 0),), layers=tuple(names[:20]), fix=fix, source=self.source,
         )  # fmt: skip
+
+
+def _fresh(params: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the matrices that look like random start values.
+
+    Few numbers cannot be told from random ones after a training either: they count only where no matrix is trained.
+    """
+    sizes = {p["name"]: math.prod(p["shape"]) for p in params}
+    trained = any(
+        p.get("fresh") is False and not p.get("symmetric") and sizes[p["name"]] >= FEW for p in params
+    )
+    return [p for p in params if p.get("fresh") and (not trained or sizes[p["name"]] >= ENOUGH)]
 
 
 def _names(params: list[dict[str, Any]]) -> list[str]:

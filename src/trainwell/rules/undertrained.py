@@ -51,7 +51,7 @@ class Undertrained(Rule):
         gain = view.doubling_gain
         if math.isfinite(gain):
             more = MORE_SEQUENCE if view.is_sequence else MORE
-            shown = gain > more and view.what_if("longer", "val_z") > Z
+            shown = gain > more and view.what_if(view.continuation, "val_hot_z") > Z
             return Reading("gain of doubling / base loss", gain, more) if shown else None
         late = LATE_SEQUENCE if view.is_sequence else LATE
         if view.late_rate > late and view.falling_z > 2:

@@ -119,9 +119,29 @@ class View:
         return float(finite[:5].mean()) if finite.size else math.nan
 
     @cached_property
+    def train_base_loss(self) -> float:
+        """The same in the unit of the training loss: a loss that is summed over a batch is larger by its targets."""
+        if self.fact("reduction") != "sum":
+            return self.base_loss
+        return self.base_loss * max(1, math.prod(self.fact("target_shape") or [1]))
+
+    @cached_property
     def first_loss(self) -> float:
+        """Loss of the first step in units of the loss of the best constant answer."""
         values = self.get("train_loss").values
-        return float(values[0]) if values.size else math.nan
+        return float(values[0]) / self.train_base_loss if values.size and self.train_base_loss else math.nan
+
+    @cached_property
+    def thrown(self) -> float:
+        """Largest rise of the training loss above its lowest level before, in units of the base loss, beyond noise."""
+        values = self.get("train_loss").values
+        values = values[np.isfinite(values)] / self.train_base_loss
+        width = max(3, values.size // 100)
+        if values.size < 3 * width:
+            return 0.0
+        level = np.convolve(values, np.ones(width) / width, "valid")
+        noise = 1.48 * float(np.median(np.abs(np.diff(values)))) / math.sqrt(2 * width)
+        return float((level - np.minimum.accumulate(level)).max()) - 4 * noise
 
     # ------------------------------------------------------------------ curves per epoch
 
@@ -151,7 +171,7 @@ class View:
             trace.values[place == i].mean() if (place == i).any() else np.nan
             for i in range(len(self.epoch_ends))
         ]
-        return np.asarray(means) / self.base_loss
+        return np.asarray(means) / self.train_base_loss
 
     @cached_property
     def num_epochs(self) -> int:
@@ -195,7 +215,7 @@ class View:
         """Loss of the first few steps in units of the loss of the best constant answer."""
         values = self.get("train_loss").values
         return (
-            float(np.mean(values[: max(1, min(4, len(values) // 20))]) / self.base_loss)
+            float(np.mean(values[: max(1, min(4, len(values) // 20))]) / self.train_base_loss)
             if len(values)
             else math.nan
         )
@@ -241,10 +261,16 @@ class View:
 
         At most twice what was measured, for progress slows down; NaN where it was not measured.
         """
-        steps = self.what_if("longer", "steps")
+        branch = self.continuation
+        steps = self.what_if(branch, "steps")
         if self.rate_decayed or not steps > 0:
             return math.nan
-        return self.what_if("longer", "val_hot") * min(self.steps / steps, 2.0)
+        return self.what_if(branch, "val_hot") * min(self.steps / steps, 2.0)
+
+    @cached_property
+    def continuation(self) -> str:
+        """The longest continuation at the rate as it was."""
+        return "longer" if self.what_if("longer", "steps") > 0 else "as_is"
 
     @cached_property
     def has_branch(self) -> bool:

@@ -6,8 +6,9 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-SHRUNK, CONSTANT = 0.35, 25.0
-"""Weights at the end over weights at the start; steps in which decay alone takes a weight to a third."""
+SHRUNK, GROWN, CONSTANT = 0.35, 3.0, 25.0
+"""Weights at the end over weights at the start, too small and too large for a decay that rules; steps in which decay
+alone takes a weight to a third."""
 
 PULL, PULL_DECOUPLED = 0.3, 0.5
 """Pull of the decay against the gradient of the loss, and of decoupled decay against the whole step. Healthy runs
@@ -42,7 +43,8 @@ class WeightDecayMisuse(Rule):
         if view.fact("decoupled_decay") and constant < CONSTANT:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay, rate)
-        if pull > limit:
+        # weights that have grown much were not held back by their decay
+        if pull > limit and shrunk < GROWN:
             readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
         if not readings:
             return None

@@ -18,6 +18,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX_COLUMNS = 4096
 
+FEW_COLUMNS = 256
+"""Columns, drawn at random, on which wide rows such as images are described: temporaries of all would cost seconds."""
+
 
 class DataFacts(Family):
     """Measure scale, odd values, copies, shift, order, and whether labels follow from inputs."""
@@ -45,11 +48,14 @@ class DataFacts(Family):
         order = np.concatenate([np.full(b.forward.rows, i) for i, b in enumerate(batches)])
         if y is not None and len(y) == len(x):
             facts |= rows.order_facts(y[keep], order[keep], classes)
+        few = few_columns(x)
         if not tokens:
-            facts |= rows.scale_facts(x) | rows.odd_facts(x[keep])
+            facts |= rows.scale_facts(few) | rows.odd_facts(few[keep])
         if y is not None and y.ndim == 1 and len(y) == len(x) and len(keep) >= 60 and y.std() > 0:
-            some = np.random.default_rng(0).permutation(len(keep))  # rows may come sorted
-            rows_, labels = x[keep][some], y[keep][some]
+            some = keep[
+                np.random.default_rng(0).permutation(len(keep))[: witness.MAX_ROWS]
+            ]  # rows may come sorted
+            rows_, labels = x[some].astype(np.float64), y[some]
             facts |= witness.column_facts(rows_, labels, tokens, classes)
             if not scene.is_sound:
                 facts |= witness.label_facts(rows_, labels, tokens, classes)
@@ -64,9 +70,11 @@ class DataFacts(Family):
             return
         num_train = int(facts.get("rows_per_epoch") or len(x))
         if x.shape[1] >= 2:
-            facts |= rows.copy_facts(x, xv, num_train)
+            facts |= rows.copy_facts(x, xv, num_train) | rows.near_facts(
+                few_columns(x[:1024]), few_columns(xv[:512])
+            )
         if not tokens:
-            facts |= rows.shift_facts(x, xv)
+            facts |= rows.shift_facts(few_columns(x), few_columns(xv))
         if y is None or yv is None:
             return
         if classes and y.ndim == 1 and yv.ndim == 1:
@@ -82,12 +90,20 @@ class DataFacts(Family):
 
 
 def inputs_of(batches: list[Batch]) -> tuple[Array, bool]:
-    """Return (N, D) inputs of float64, and whether they were whole numbers: tokens, codes."""
+    """Return (N, D) inputs, and whether they were whole numbers: tokens, codes."""
     parts = [b.x for b in batches if b.x.shape[1:] == batches[0].x.shape[1:]]
     flat = torch.cat([p.detach().flatten(1) if p.dim() > 1 else p.detach()[:, None] for p in parts]).cpu()
-    if flat.is_floating_point() or flat.dtype == torch.uint8:
-        return flat[:, :MAX_COLUMNS].double().numpy(), False
-    return flat[:, :MAX_COLUMNS].double().numpy(), True
+    flat = flat[:, :MAX_COLUMNS]
+    exact = flat.dtype in (torch.float32, torch.float64)
+    numbers: Array = (flat if exact else flat.double()).numpy()
+    return numbers, not (flat.is_floating_point() or flat.dtype == torch.uint8)
+
+
+def few_columns(x: Array) -> Array:
+    """Return the same columns of every array as wide as this, at most FEW_COLUMNS, in float64."""
+    if x.shape[1] > FEW_COLUMNS:
+        x = x[:, np.sort(np.random.default_rng(0).permutation(x.shape[1])[:FEW_COLUMNS])]
+    return x.astype(np.float64)
 
 
 def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | None, bool]:
@@ -115,7 +131,10 @@ def _first_normalises(facts: dict[str, Any]) -> bool:
 
 def target_facts(y: Tensor, kind: str) -> dict[str, Any]:
     """Return scale and form of the targets of the first batches."""
-    flat = y.detach().double().cpu().flatten(1) if y.dim() > 1 else y.detach().double().cpu()[:, None]
+    codes = kind == "classification" and not y.is_floating_point()
+    flat = y.detach().double().cpu()
+    # a sample may have many class numbers, as in segmentation: each is one label, none is a column
+    flat = flat.reshape(-1, 1) if codes or y.dim() == 1 else flat.flatten(1)
     finite = torch.isfinite(flat)
     values = torch.where(finite, flat, torch.zeros_like(flat))
     facts: dict[str, Any] = {

@@ -12,6 +12,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 NEIGHBOURS = 5
 
+QUARTILE_ROWS = 512
+"""Rows, spread over all, from which the quantiles of a column are taken."""
+
 
 def scale_facts(x: Array) -> dict[str, float]:
     """Return rms, spread of the columns' scales and share of constant columns of (N, D) inputs."""
@@ -42,12 +45,15 @@ def odd_facts(x: Array) -> dict[str, float]:
         values, counts = np.unique(far, return_counts=True)
         best = int(counts.argmax())
         if counts[best] >= max(4, 0.3 * far.size):
-            sentinel, share = float(values[best]), float(counts[best] / x.size)
+            sentinel = float(values[best])
+            share = _stranger_share(clean, sentinel)
     # robust scales: a column of large numbers is no odd row, and odd rows must not widen their columns
-    centred = clean - np.median(clean, 0)
-    spread = np.subtract(*np.percentile(clean, (75, 25), axis=0)) / 1.35
-    spread = np.where(spread > 0, spread, clean.std(0))
-    norms = np.sqrt(((centred / np.where(spread > 0, spread, 1.0)) ** 2).mean(1))
+    some = clean[:: max(1, len(clean) // QUARTILE_ROWS)]
+    low, mid, high = np.percentile(some, (5, 50, 95), axis=0)
+    # where a column is nearly always the same (an edge of images, a rare code) its middle says nothing of its scale
+    spread = np.maximum((high - low) / 3.29, 0.3 * clean.std(0))
+    # the mean over cells: one odd cell makes no odd row
+    norms = np.abs((clean - mid) / np.where(spread > 0, spread, 1.0)).mean(1)
     middle = float(np.median(norms))
     odd = norms > 12 * middle if middle > 0 else np.zeros(len(x), bool)
     blank = clean.std(1) <= 1e-9 * max(usual, 1e-300) if x.shape[1] >= 8 else np.zeros(len(x), bool)
@@ -57,6 +63,20 @@ def odd_facts(x: Array) -> dict[str, float]:
         # rows without any typical cell: what a stuck sensor or a wrong read leaves
         "odd_row_ratio": float(norms.max() / middle) if middle > 0 else 1.0,
     }  # fmt: skip
+
+
+def _stranger_share(x: Array, value: float) -> float:
+    """Return the share of cells that hold a value which lies far from all others of their column.
+
+    A rare category that was standardised, or the bound at which a column was clipped, does not.
+    """
+    count = 0
+    for column in np.flatnonzero((x == value).any(0)):
+        rest = x[x[:, column] != value, column]
+        gap = np.abs(rest - value).min() if rest.size else 0.0
+        if gap > 5 * rest.std() > 1e-9 * abs(value):
+            count += len(x) - rest.size
+    return count / x.size
 
 
 def standardised(x: Array, other: Array | None = None) -> tuple[Array, Array | None]:
@@ -126,23 +146,27 @@ def first_of_each(x: Array) -> Array:
 
 
 def copy_facts(train: Array, val: Array, num_train: int) -> dict[str, float]:
-    """Return the share of validation rows that also stand in training, exactly or nearly."""
+    """Return the share of validation rows that also stand in training."""
     known = set(hashes(train))
     same = np.array([key in known for key in hashes(val)])
     distinct = len(set(hashes(val))) / max(1, len(val))
     coverage = min(1.0, len(train) / max(1, num_train))
-    facts = {
+    return {
         "copied_share": float(same.mean()) / coverage if distinct > 0.5 else 0.0, "copied_rows": float(same.sum()),
         "val_distinct_share": distinct,
     }  # fmt: skip
-    a, b = standardised(train[:1024], val[:512])
+
+
+def near_facts(train: Array, val: Array) -> dict[str, float]:
+    """Return the share of rows that nearly stand in training, of validation and of training itself."""
+    a, b = standardised(train, val)
     assert b is not None
     own = np.sqrt(neighbours(a, 1)[1])
     cross = np.sqrt(distances(b, a).min(1))
     # what counts as near: a quarter of the usual distance between neighbours within training
     near = 0.25 * float(np.median(own))
     within, across = float((own < near).mean()), float((cross < near).mean())
-    return facts | {"near_share": across, "near_share_within": within}
+    return {"near_share": across, "near_share_within": within}
 
 
 def shift_facts(train: Array, val: Array) -> dict[str, float]:

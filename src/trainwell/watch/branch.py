@@ -23,6 +23,9 @@ lower rate always looks better over a short horizon (Wu et al. 2018, arXiv:1803.
 PROBE_ROWS = 256
 """Rows of training, and of validation, on which branches are compared row by row."""
 
+DECAYED = 0.34
+"""A rate below this share of its peak has decayed; then all branches start from the peak."""
+
 LINEAR, CURVED = 0.98, 0.85
 """Above the first prediction ratio a higher rate is tried, below the second a lower one."""
 
@@ -96,6 +99,12 @@ class WhatIf:
         self.pace_s = 0.0
 
     @property
+    def has_decayed(self) -> bool:
+        """Whether a schedule has lowered the rate: going on at its peak would be another training."""
+        trace = self.scene.traces.get("lr").values
+        return float(self.scene.optimizer.param_groups[0]["lr"]) < DECAYED * float(trace.max(initial=0.0))
+
+    @property
     def is_possible(self) -> bool:
         return len(self.batches) >= 2
 
@@ -104,8 +113,19 @@ class WhatIf:
         self.replica.take(self.scene.model)
         return self._losses()
 
+    @property
+    def rates(self) -> list[float]:
+        """The rates at their peak, of every group: a schedule may have taken them to nothing by now."""
+        groups, trace = self.scene.optimizer.param_groups, self.scene.traces.get("lr").values
+        now = float(groups[0]["lr"])
+        peak = max(now, float(trace.max(initial=0.0)))
+        if not self.has_decayed:
+            return [float(g["lr"]) for g in groups]
+        first = float(groups[0].get("initial_lr", 0.0)) or now or peak
+        return [float(g.get("initial_lr", g["lr"])) * peak / first for g in groups]
+
     def grow(self, factor: float, steps: int, want_q: bool = False) -> Branch:
-        """Train a copy on at its rates times `factor`, then cool down.
+        """Train a copy on at its peak rates times `factor`, then cool down.
 
         Raises:
             OutOfTime: the budget does not last.
@@ -115,7 +135,7 @@ class WhatIf:
         for module, training in zip(replica.model.modules(), scene.train_modes, strict=False):
             module.training = training
         optimizer = copied_optimizer(scene.optimizer, replica.params, list(scene.model.parameters()))
-        rates = [float(g["lr"]) * factor for g in optimizer.param_groups]
+        rates = [rate * factor for rate in self.rates]
         qs: list[Tensor] = []
         began = time.perf_counter()
         hot = self._losses() if steps == 0 else ()
@@ -209,7 +229,11 @@ def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> d
             found["tenfold"] = _gains(start, what_if.grow(10.0, STEPS), as_is, base)
         if middle < CURVED:
             found["tenth"] = _gains(start, what_if.grow(0.1, STEPS), as_is, base)
-        steps = min(int(scene.step) if longest is None else longest, what_if.affordable_steps())
+        steps = (
+            0
+            if what_if.has_decayed
+            else min(int(scene.step) if longest is None else longest, what_if.affordable_steps())
+        )
         if steps > 2 * STEPS:
             found["longer"] = _gains(start, what_if.grow(1.0, steps), as_is, base)
     except OutOfTime:
@@ -224,6 +248,7 @@ def _gains(start: tuple[Tensor, Tensor], branch: Branch, as_is: Branch, base: fl
             continue
         gains[name] = float((start[i] - branch.end[i]).mean()) / base
         gains[f"{name}_hot"] = float((start[i] - branch.hot[i]).mean()) / base
+        gains[f"{name}_hot_z"] = _paired_z(start[i], branch.hot[i])
         gains[f"{name}_z"] = _paired_z(as_is.end[i], branch.end[i])
         gains[f"{name}_cool_z"] = _paired_z(branch.hot[i], branch.end[i])
     return gains
