@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.app import settings
 from trainwell.values.finding import Finding
 from trainwell.values.recipe import Recipe
@@ -128,6 +127,8 @@ def prescriptions(finding: Finding, recipe: Recipe | None = None) -> list[Prescr
 
 
 def _of_techniques(finding: Finding) -> list[Prescription]:
+    import trainwell.techniques  # noqa: F401  (fills the registry; a healthy run need not pay for it)
+
     made = []
     for kind in REGISTRY.values():
         technique = kind.prescribe(finding)

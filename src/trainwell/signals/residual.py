@@ -41,7 +41,7 @@ class Residual(Family):
         if residual is None or len(x) < 60 or len(x) != len(residual) or not np.isfinite(residual).all():
             return
         some = np.random.default_rng(0).permutation(len(x))[: witness.MAX_ROWS]
-        facts |= witness.residual_facts(x[some], residual[some], tokens)
+        facts |= witness.residual_facts(x[some].astype(np.float64), residual[some], tokens)
 
     @staticmethod
     def _on_training_rows(scene: Scene) -> tuple[list[Batch], list[dict[str, Any]]]:

@@ -34,10 +34,11 @@ def views(x: Array, tokens: bool) -> list[Array]:
 
 
 def _kernels(x: Array) -> list[Array]:
-    d = rows.distances(x, x)
-    middle = float(np.median(d[d > 0])) if (d > 0).any() else 1.0
     centred = x - x.mean(0)
     gram = rows.product(centred, centred.T)
+    size = np.diag(gram)
+    d = np.maximum(size[:, None] + size[None] - 2 * gram, 0.0)
+    middle = float(np.median(d[d > 0])) if (d > 0).any() else 1.0
     scale = max(float(np.trace(gram)) / len(x), 1e-300)
     return [gram / scale, *(np.exp(-d * band / middle) for band in BANDS)]
 
@@ -45,7 +46,9 @@ def _kernels(x: Array) -> list[Array]:
 def _unseen(kernel: Array, targets: Array, ridge: float) -> Array:
     """Return what each row is predicted to be without itself: (N, K)."""
     mean = targets.mean(0)
-    inverse = torch.linalg.inv(torch.from_numpy(kernel + ridge * np.eye(len(kernel)))).numpy()
+    # kernel + ridge is positive definite, its condition below N / ridge: float32 suffices
+    regular = torch.from_numpy((kernel + ridge * np.eye(len(kernel))).astype(np.float32))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(regular)).double().numpy()
     return targets - rows.product(inverse, targets - mean) / np.diag(inverse)[:, None]
 
 

@@ -288,17 +288,9 @@ class Listening:
             self._disarm()
 
     def _on_step(self) -> None:
-        now = time.perf_counter()
-        light = bool(self._root_handles) and not self._looking
-        if light and self._t_forward and self._t_step:
-            record = self._ledger.at(self._step)
-            record("wait_s", self._t_forward - self._t_step)
-            record("step_s", now - self._t_forward)
-        looked = self._looking
-        if looked:
-            start = time.process_time()
-            self._measured()
-            self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
+        armed, looked = bool(self._root_handles), self._looking
+        if armed or looked:
+            self._on_seen_step(looked)
         self._step += 1
         self.scene.step = self._step
         lr = self.optimizer.param_groups[0]["lr"]
@@ -309,11 +301,22 @@ class Listening:
         self._looking = self._step >= self._schedule.next
         if self._looking or looked or self._capturing or self._validation_may_come():
             self._arm()
-        elif self._root_handles:
+        elif armed:
             self._disarm()
         self._ledger.flush_if_full()
-        self._t_forward = 0.0
-        self._t_step = time.perf_counter()
+        if self._root_handles:
+            self._t_forward, self._t_step = 0.0, time.perf_counter()
+
+    def _on_seen_step(self, looking: bool) -> None:
+        """Take a step whose forward was seen: look at it, or note how long it took."""
+        if looking:
+            start = time.process_time()
+            self._measured()
+            self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
+        elif self._t_forward and self._t_step:
+            record = self._ledger.at(self._step)
+            record("wait_s", self._t_forward - self._t_step)
+            record("step_s", time.perf_counter() - self._t_forward)
 
     def _validation_may_come(self) -> bool:
         """Whether an epoch has just ended whose validation is the first to be seen."""
