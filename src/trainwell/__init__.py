@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainwell.app.findings import diagnose_run as diagnose
     from trainwell.app.fit import fit, resume
     from trainwell.app.outcome import evaluate_run as evaluate
+    from trainwell.app.probing import Probe, probe
     from trainwell.app.proving import prove
     from trainwell.app.run import Run
     from trainwell.app.treating import treat
@@ -50,6 +51,7 @@ _HOMES = {
     "app.findings": ("Diagnosis", "diagnose_run as diagnose"),
     "app.fit": ("fit", "resume"),
     "app.outcome": ("evaluate_run as evaluate",),
+    "app.probing": ("Probe", "probe"),
     "app.proving": ("prove",),
     "app.run": ("Run",),
     "app.treating": ("treat",),
@@ -69,9 +71,9 @@ _HOMES = {
 _WHERE = {name.split()[-1]: (home, name.split()[0]) for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Classifier", "Console", "DataError", "Diagnosis", "Dose", "DoseError", "GateError", "Interrupted",
-    "ModelSpec", "NonFiniteError", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task",
+    "ModelSpec", "NonFiniteError", "Probe", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task",
     "Technique", "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "batch_size_probe",
-    "choice", "diagnose", "dose", "evaluate", "export", "fit", "load", "lr_probe", "prove", "resume",
+    "choice", "diagnose", "dose", "evaluate", "export", "fit", "load", "lr_probe", "probe", "prove", "resume",
     "treat", "tune", "watch",
 ]  # fmt: skip
 

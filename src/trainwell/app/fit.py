@@ -99,9 +99,9 @@ def fit(
         raise UsageError("optimizer= needs model=: it holds the parameters of a module of yours.")
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
     console.data(prepared)
-    recipe = _recipe(prepared, recipe, preset, model, optimizer)
+    recipe = recipe_for(prepared, recipe, preset, model, optimizer)
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without, budget=budget)
-    network = model if model is not None else _build(recipe, prepared, seed)
+    network = model if model is not None else network_of(recipe, prepared, seed)
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console,
         settings.parse_seconds(checkpoint_every), watch,
@@ -145,7 +145,7 @@ def resume(
     seed = int(known["seed"])
     if recipe.model.family == "module" and model is None:
         raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
-    network = model if model is not None else _build(recipe, prepared, seed)
+    network = model if model is not None else network_of(recipe, prepared, seed)
     chosen = choose_device(device or known["device"])
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console,
@@ -183,7 +183,7 @@ class Setup:
         return step_flops(numbers, self.recipe.batch_size) * (inputs.places if inputs is not None else 1)
 
 
-def _recipe(
+def recipe_for(
     prepared: Prepared,
     recipe: Recipe | None,
     preset: str,
@@ -208,7 +208,7 @@ def _recipe(
     return recipe if optimizer is None else recipe.replace(optimizer="given")
 
 
-def _build(recipe: Recipe, prepared: Prepared, seed: int) -> nn.Module:
+def network_of(recipe: Recipe, prepared: Prepared, seed: int) -> nn.Module:
     """Build the family of the recipe; its numbers come from the stream `init`."""
     if prepared.inputs is None or prepared.task is None:
         raise UsageError(

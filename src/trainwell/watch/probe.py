@@ -97,23 +97,59 @@ def lr_probe(
             _check_optimizer(model, optimizer)
         count = steps + steps // 2
         batches = bench.placed(batches_of("lr_probe", data, batch_size, count, seed))
-        runs = _Runs(bench, batches, optimizer, steps)
-        return _verdict(runs, *_search(runs))
+        return answer(_LoopRuns(bench, batches, optimizer, steps))
 
 
-class _Runs:
-    """Short runs from the same start over the same batches, each at its own rate."""
+def answer(runs: Runs) -> LrProbe:
+    """Choose the rates to try, and answer from what they did."""
+    return _verdict(runs, *_search(runs))
 
-    def __init__(self, bench: Bench, batches: list[Rows], optimizer: Optimizer | None, steps: int) -> None:
-        self.bench, self.batches, self.given, self.steps = bench, batches, optimizer, steps
+
+class Runs:
+    """Short runs from the same start over the same batches, each at its own rate.
+
+    Args:
+        batches: of every run, in their order, again from the first where they do not suffice.
+        steps: at the rate; half as many follow in which it falls to zero.
+
+    Attributes:
+        probe: the first batches, on which runs are compared.
+        start: loss before the first step.
+    """
+
+    def __init__(self, batches: Sequence[Rows], steps: int) -> None:
+        self.batches, self.steps = batches, steps
         rows = np.cumsum([0, *(len(b[-1]) for b in batches)])
         self.probe = [b for b, before in zip(batches, rows[:-1], strict=True) if before < PROBE_ROWS]
-        self.start = self._probe_loss()
+        self.points: dict[float, LrPoint] = {}
+        self.begin()
+        self.start = self.probe_loss()
         if not math.isfinite(self.start):
             raise UsageError(
-                f"lr_probe needs a finite loss at the start, got {self.start}. Look for NaN in data or weights."
+                f"the probe of the rate needs a finite loss at the start, got {self.start}. "
+                "Look for NaN in data or weights."
             )
-        self.points: dict[float, LrPoint] = {}
+
+    def begin(self) -> None:
+        """Put weights, optimizer and streams to the start of every run."""
+        raise NotImplementedError
+
+    def step(self, batch: Rows, rate: float) -> bool:
+        """Take one step; return whether its loss was finite."""
+        raise NotImplementedError
+
+    def loss_of(self, batch: Rows) -> float:
+        """Return the loss of a batch with the weights as they stand."""
+        raise NotImplementedError
+
+    def reseed(self) -> None:
+        """Set the streams of dropout and its like to the same state for every comparison."""
+        raise NotImplementedError
+
+    @property
+    def learning(self) -> Sequence[Tensor]:
+        """The weights that the steps move, with the gradients of the last one."""
+        raise NotImplementedError
 
     def is_stable(self, rate: float) -> bool:
         """Whether the loss does not rise, and falls by more than a rest: a bounded loss never rises far."""
@@ -140,13 +176,11 @@ class _Runs:
 
     def _first_step(self, rate: float) -> tuple[float, float]:
         """Return the slope of the loss along a first step, per rate, and the step's length over that of the weights."""
-        self.bench.restart()
-        optimizer, shares = self._optimizer()
-        _set_rates(optimizer, shares, rate)
-        old = [p.detach().clone() for p in self.bench.learning]
-        self._step(optimizer, self.batches[0])
-        moves = [p.detach().double() - o.double() for p, o in zip(self.bench.learning, old, strict=True)]
-        grads = [p.grad for p in self.bench.learning]
+        self.begin()
+        old = [p.detach().clone() for p in self.learning]
+        self.step(self.batches[0], rate)
+        moves = [p.detach().double() - o.double() for p, o in zip(self.learning, old, strict=True)]
+        grads = [p.grad for p in self.learning]
         slope = sum(float((g * m).sum()) for g, m in zip(grads, moves, strict=True) if g is not None)
         length = math.sqrt(sum(float((m * m).sum()) for m in moves))
         return slope / rate, length / max(1e-30, math.sqrt(sum(float((o.double() ** 2).sum()) for o in old)))
@@ -157,20 +191,52 @@ class _Runs:
         return self.points[rate]
 
     def _run(self, rate: float) -> LrPoint:
-        self.bench.restart()
-        optimizer, shares = self._optimizer()
+        self.begin()
         hot, cool = math.inf, self.steps // 2
         for i in range(self.steps + cool):
             if i == self.steps:
-                hot = self._probe_loss()
-            _set_rates(optimizer, shares, rate * min(1.0, (self.steps + cool - i) / (cool + 1)))
-            if not self._step(optimizer, self.batches[i % len(self.batches)]) or (
+                hot = self.probe_loss()
+            falling = rate * min(1.0, (self.steps + cool - i) / (cool + 1))
+            if not self.step(self.batches[i % len(self.batches)], falling) or (
                 i == self.steps and hot == math.inf
             ):
                 return LrPoint(rate, math.inf, math.inf)
-        return LrPoint(rate, hot, self._probe_loss())
+        return LrPoint(rate, hot, self.probe_loss())
 
-    def _step(self, optimizer: Optimizer, batch: Rows) -> bool:
+    @torch.no_grad()
+    def probe_loss(self) -> float:
+        """Return the mean loss of the probe's rows, infinite where it is not finite."""
+        self.reseed()
+        rows = sum(len(b[-1]) for b in self.probe)
+        value = sum(self.loss_of(b) * len(b[-1]) for b in self.probe) / rows
+        return value if math.isfinite(value) else math.inf
+
+
+class _LoopRuns(Runs):
+    """Runs of a model, a loss and an optimizer of torch."""
+
+    def __init__(
+        self, bench: Bench, batches: Sequence[Rows], optimizer: Optimizer | None, steps: int
+    ) -> None:
+        self.bench, self.given = bench, optimizer
+        super().__init__(batches, steps)
+
+    @property
+    def learning(self) -> Sequence[Tensor]:
+        return self.bench.learning
+
+    def reseed(self) -> None:
+        self.bench.reseed()
+
+    def begin(self) -> None:
+        self.bench.restart()
+        self.optimizer, self.shares = self._optimizer()
+
+    def loss_of(self, batch: Rows) -> float:
+        return float(self.bench.loss_of(batch))
+
+    def step(self, batch: Rows, rate: float) -> bool:
+        _set_rates(self.optimizer, self.shares, rate)
         for param in self.bench.replica.params:
             param.grad = None
         with torch.enable_grad():
@@ -178,7 +244,7 @@ class _Runs:
             if not torch.isfinite(loss):
                 return False
             loss.backward()
-        optimizer.step()
+        self.optimizer.step()
         return True
 
     def _optimizer(self) -> tuple[Optimizer, list[float]]:
@@ -190,15 +256,8 @@ class _Runs:
         top = max(rates)
         return twin, [r / top if top > 0 else 1.0 for r in rates]
 
-    @torch.no_grad()
-    def _probe_loss(self) -> float:
-        self.bench.reseed()  # the same dropout in every comparison
-        rows = sum(len(b[-1]) for b in self.probe)
-        value = sum(float(self.bench.loss_of(b)) * len(b[-1]) for b in self.probe) / rows
-        return value if math.isfinite(value) else math.inf
 
-
-def _search(runs: _Runs) -> tuple[float | None, bool]:
+def _search(runs: Runs) -> tuple[float | None, bool]:
     """Return the highest stable rate, `None` where there is none, and whether a rate above it diverged."""
     rate = runs.first_rate()
     if rate is None:
@@ -227,7 +286,7 @@ def _search(runs: _Runs) -> tuple[float | None, bool]:
     return stable, True
 
 
-def _verdict(runs: _Runs, high: float | None, diverged: bool) -> LrProbe:
+def _verdict(runs: Runs, high: float | None, diverged: bool) -> LrProbe:
     if high is None:
         reason = "No rate lowered the loss: the gradient is zero, or the weights stand at a minimum already."
         return LrProbe(None, None, None, reason, _curve(runs))
@@ -254,7 +313,7 @@ def _verdict(runs: _Runs, high: float | None, diverged: bool) -> LrProbe:
     return LrProbe(low, high, best, reason, _curve(runs))
 
 
-def _curve(runs: _Runs) -> tuple[LrPoint, ...]:
+def _curve(runs: Runs) -> tuple[LrPoint, ...]:
     return tuple(runs.points[r] for r in sorted(runs.points))
 
 

@@ -1,9 +1,9 @@
-"""The verbs of the doctor: watch, diagnose."""
+"""The verbs of the doctor: watch, diagnose, probe."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -74,7 +74,51 @@ def diagnose(run: str, fail_on: tuple[str, ...], as_json: bool) -> int:
     return close_gate(diagnoses, gates)
 
 
-COMMANDS = (watch, diagnose)
+@click.command()
+@click.argument("data")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed for a table.")
+@click.option(
+    "--preset", default="balanced", show_default=True, metavar="NAME", help="quick, balanced or best."
+)
+@click.option("--recipe", "recipe_file", metavar="FILE", help="Recipe to probe, e.g. RUN/recipe.json.")
+@several("--set", "FIELD=VALUE", "Field of the recipe: batch_size=64, model.width=128.")
+@several("--with", "TECHNIQUE", "Add a technique: dropout:rate=0.2.")
+@several("--without", "NAME", "Take a technique away.")
+@click.option("--task", metavar="KIND", help="binary, multiclass or regression; inferred without it.")
+@click.option("--steps", type=int, default=24, show_default=True, help="Steps of a short run at its rate.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all that is drawn.")
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
+@json_option
+def probe(
+    data: str,
+    target: str | None,
+    recipe_file: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find a learning rate and a batch size for DATA by short runs, before anything is trained.
+
+    Every run starts from the same weights and takes the steps that `fit` would take, each at its own rate. Nothing is
+    written.
+    """
+    from trainwell.app.cli.training import recipe_of, settings_of
+    from trainwell.app.probing import probe as ask
+
+    wanted = settings_of(options.pop("set"))
+    recipe, added = recipe_of(recipe_file), options.pop("with")
+    found = ask(data, target, recipe=recipe, settings_=wanted, with_=added, **options)
+    changes = " ".join(f"--set {name}={value:g}" for name, value in found.changes.items())
+    command = [
+        "trainwell fit",
+        data,
+        *(["--target", target] if target else []),
+        *([changes] if changes else []),
+    ]
+    emit(found.to_dict(), [*found.lines(), f"next        {' '.join(command)}"], as_json)
+
+
+COMMANDS = (watch, diagnose, probe)
 
 
 def close_gate(diagnoses: Sequence[Diagnosis], gates: tuple[str, ...]) -> int:
