@@ -82,7 +82,7 @@ def test_trial_is_drawn_with_its_verdicts(trial: Path) -> None:
         "Refuted: mixup",
         "Effect of each change",
         "22 changes of the recipe",
-        "1.1 times",
+        "+10.0 %",
     ):
         assert part in html, part
 

@@ -76,13 +76,35 @@ def mistakes(folder: Path, part: str) -> dict[str, Any]:
     scored = Scored(run.task, truth, np.asarray(outputs))
     frame = prepared.table.raw[part][0] if prepared.table is not None else None
     places = prepared.table.splits[part].index if prepared.table is not None else np.arange(len(truth))
+    rows = worst(scored, frame, places)
+    if prepared.samples is not None:
+        from trainwell.app.shown import show_samples
+
+        show_samples(rows, prepared, folder, part)
     return {
         "part": part,
         "rows": len(truth),
+        "constant": constant(scored),
         **_whole(scored),
         **_parts(scored, frame),
-        "worst": worst(scored, frame, places),
+        "worst": rows,
     }
+
+
+def constant(scored: Scored) -> dict[str, Any]:
+    """Return what answering the same for every row would score: the commonest class of the training part, the mean."""
+    from trainwell.app.scoring import scores
+
+    task, rows = scored.task, len(scored.truth)
+    if task.is_classification:
+        held = task.class_counts or np.bincount(scored.truth, minlength=len(task.classes)).tolist()
+        counts = np.asarray(held, float) + 1e-9
+        outputs = np.broadcast_to(counts / counts.sum(), (rows, len(counts)))
+        answer = str(task.classes[int(counts.argmax())])
+    else:
+        outputs, answer = np.full(rows, task.mean, float), f"{task.mean:.4g}"
+    found = scores(task, scored.truth, np.array(outputs)).get(task.metric, math.nan)
+    return {"answer": answer, "score": found} if math.isfinite(found) else {}
 
 
 def _again(folder: Path, fingerprint: str) -> Prepared:
@@ -240,7 +262,7 @@ def _slices(frame: pd.DataFrame) -> Iterator[tuple[str, Array]]:
         cells = frame[column]
         missing = cells.isna().to_numpy()
         if missing.any():
-            yield f"{column} is missing", missing
+            yield f"{column} is {_gap(cells)}", missing
         if hasattr(cells.dtype, "categories"):
             codes = cells.cat.codes.to_numpy()
             for code, label in enumerate(cells.cat.categories[:200]):
@@ -276,11 +298,17 @@ def worst(scored: Scored, frame: pd.DataFrame | None, places: Array) -> list[dic
 
 
 def _features(frame: pd.DataFrame, row: int) -> dict[str, Any]:
-    cells = {str(name): frame[name].iloc[row] for name in frame.columns[:SHOWN_FEATURES]}
-    return {k: _plain(v) for k, v in cells.items()}
+    return {
+        str(name): _plain(frame[name].iloc[row], _gap(frame[name])) for name in frame.columns[:SHOWN_FEATURES]
+    }
 
 
-def _plain(value: Any) -> float | str:
+def _gap(column: pd.Series) -> str:
+    """Return what an empty cell is: categories that the training part does not have are empty here as well."""
+    return "missing or new" if hasattr(column.dtype, "categories") else "missing"
+
+
+def _plain(value: Any, gap: str) -> float | str:
     if not isinstance(value, int | float | np.number):
-        return str(value) if isinstance(value, str) else "missing"
-    return float(value) if math.isfinite(value) else "missing"
+        return str(value) if isinstance(value, str) else gap
+    return float(value) if math.isfinite(value) else gap

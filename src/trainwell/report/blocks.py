@@ -9,6 +9,17 @@ from typing import Any
 
 Cell = str | int | float | None
 
+
+class Ticked(str):
+    """Words of ours in which `these marks` stand around code."""
+
+    __slots__ = ()
+
+
+PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+=*")
+"""What may be shown as a picture; anything else is left out."""
+STACKED_COLUMNS, STACKED_LETTERS = 4, 26
+
 _NUMBER = re.compile(r"-|[<>]?=? ?-?[\d,]*\.?\d+(e[+-]?\d+)?( ?(%|s|ms))?")
 
 TONES = ("", "good", "warning", "critical")
@@ -75,6 +86,12 @@ class Grid:
     kind: str = "grid"
 
     @property
+    def is_stacked(self) -> bool:
+        """Whether a narrow screen shows every row as a list of facts: many columns, and long words in them."""
+        long = any(isinstance(v, str) and len(v) > STACKED_LETTERS for row in self.rows for v in row)
+        return any(self.head) and len(self.head) >= STACKED_COLUMNS and long
+
+    @property
     def is_numeric(self) -> list[bool]:
         """Whether each column holds numbers only."""
         columns = range(len(self.head))
@@ -103,6 +120,7 @@ class Chart:
         data: what its form needs, plain values; numbers that are not finite must be `None`.
         note: how to read it, in one or two sentences.
         numbers: the same as a table, folded below the picture.
+        is_small: whether two of them stand side by side where there is room.
     """
 
     form: str
@@ -110,7 +128,37 @@ class Chart:
     data: Mapping[str, Any]
     note: str = ""
     numbers: Grid | None = None
+    is_small: bool = False
     kind: str = "chart"
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """One example: a picture or a text, and what is told of it.
+
+    Args:
+        title: its name.
+        facts: names and values.
+        picture: a PNG as a data address; anything else is left out.
+        text: the example itself, where it is a text.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    picture: str = ""
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.picture and not PICTURE.fullmatch(self.picture):
+            object.__setattr__(self, "picture", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Examples side by side."""
+
+    cards: Sequence[Card]
+    kind: str = "gallery"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +172,7 @@ class Case:
     kind: str = "case"
 
 
-Block = Text | Heading | Items | Tiles | Grid | Code | Chart | Case
+Block = Text | Heading | Items | Tiles | Grid | Code | Chart | Gallery | Case
 
 
 def _is_number(value: Cell) -> bool:

@@ -38,5 +38,15 @@ def lead(saved: Saved) -> str:
         )
     elif script:
         parts.append(f"watched script {script.get('script')}")
+    told = saved.part("evidence")
+    if told and not recipe:
+        parts.append(f"trial on {told.get('data') or 'data'}")
+    if saved.part("tuning") or saved.study:
+        parts.append(f"search of {len(_parameters(saved))} parameters")
     started = str(saved.part("environment").get("time", ""))[:16].replace("T", " ")
     return ", ".join([*parts, *([started] if started else [])])
+
+
+def _parameters(saved: Saved) -> list[Any]:
+    space = next((e.get("space") or {} for e in saved.study if e.get("event") == "study"), {})
+    return list(space.get("parameters") or ())

@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from trainwell.report import words
-from trainwell.report.blocks import Block, Case, Chart
+from trainwell.report.blocks import Block, Case, Chart, Ticked
 from trainwell.values.errors import UsageError
 
 SCRIPTS = ("d3.min.js", "plot.min.js", "charts.js")
@@ -133,7 +133,19 @@ def _template() -> Any:
         lstrip_blocks=True,
         finalize=shown,
     )
-    world.filters |= {"cell": _cell, "cut": _text}
+
+    def ticked(value: Any) -> Any:
+        """Return words with what stands between marks as code; only those that we wrote ourselves."""
+        if not isinstance(value, Ticked):
+            return _cell(value)
+        parts = [markupsafe.escape(_text(part)) for part in value.split("`")]
+        if len(parts) % 2 == 0:
+            return _text(value)
+        return markupsafe.Markup("").join(
+            markupsafe.Markup("<code>%s</code>") % part if i % 2 else part for i, part in enumerate(parts)
+        )
+
+    world.filters |= {"cell": ticked, "cut": _text}
     world.tests["numbers"] = _is_number
     return world.from_string(asset("page.html"))
 

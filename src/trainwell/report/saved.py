@@ -20,6 +20,9 @@ PARTS = (
 )  # fmt: skip
 """The JSON files of a folder that a report reads; every one may be missing."""
 
+TRIALS = "trials"
+"""Where trials lie beside the folder of the runs."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
@@ -34,6 +37,7 @@ class Saved:
         catalogue: what is known of each technique by name: summary, source, sites, treats.
         problems: what could not be read, a line each.
         study: the journal of a search.
+        evidence: comparisons of trials on the same data, each with the metric of its trial.
     """
 
     path: Path
@@ -44,6 +48,7 @@ class Saved:
     catalogue: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
     study: Sequence[Mapping[str, Any]] = ()
+    evidence: Sequence[Mapping[str, Any]] = ()
 
     def part(self, name: str) -> Mapping[str, Any]:
         """Return one JSON file; empty where it is not there."""
@@ -132,6 +137,20 @@ def find_folder(spec: str | Path) -> Path:
     raise RunError(f"there is no run {given}.{did_you_mean(given.name, names) or have}")
 
 
+def evidence_beside(root: Path, fingerprint: str) -> list[dict[str, Any]]:
+    """Return the comparisons of all trials in a folder that were made on the data of this fingerprint."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(root.glob("*/evidence.json")) if root.is_dir() and fingerprint else ():
+        try:
+            evidence = RunFolder(path.parent).read_json("evidence")
+        except RunError:
+            continue  # a trial that is being written, or was damaged, tells nothing
+        if evidence.get("fingerprint") == fingerprint and not path.parent.is_symlink():
+            rows = [c for c in evidence.get("comparisons") or () if isinstance(c, Mapping)]
+            found += [{**c, "metric": evidence.get("metric", "")} for c in rows]
+    return found
+
+
 def read_saved(path: Path, catalogue: Mapping[str, Mapping[str, Any]] | None = None) -> Saved:
     """Read a folder; what is damaged becomes a line in `problems` and the rest is read all the same."""
     folder, problems = RunFolder(path), []
@@ -162,4 +181,6 @@ def read_saved(path: Path, catalogue: Mapping[str, Mapping[str, Any]] | None = N
     if (path / "study.jsonl").is_file():
         study, warnings = read_journal(path / "study.jsonl")
         problems += warnings
-    return Saved(path, parts, events, traces, losses, catalogue or {}, tuple(problems), study)
+    fingerprint = str((parts.get("data") or {}).get("fingerprint") or "")
+    evidence = evidence_beside(path.parent.parent / TRIALS, fingerprint)
+    return Saved(path, parts, events, traces, losses, catalogue or {}, tuple(problems), study, evidence)

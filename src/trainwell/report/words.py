@@ -31,7 +31,9 @@ def score(value: Any, metric: str = "") -> str:
     """Return a score: shares in per cent, other numbers with four digits."""
     if not is_number(value):
         return "-"
-    return f"{100 * value:.1f} %" if metric in SHARES else number(value)
+    if metric in SHARES:
+        return f"{100 * value:.1f} %"
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 10 else number(value)
 
 
 def number(value: Any, digits: int = 4) -> str:

@@ -32,6 +32,7 @@ from trainwell.data.samples.parts import (
     joined,
     kind_note,
     split_items,
+    titles_of,
 )
 from trainwell.data.samples.spectra import (
     SUFFIXES,
@@ -149,7 +150,10 @@ class Sounds(Kind):
         }
         print_ = fingerprint_of(digests, split, transform.to_dict())
         notes = [*notes, *said, *split.notes]
-        return SampleData(cls.name, split.task, transform, made, split.provenance, print_, tuple(notes))
+        titles = titles_of(items.names, split, kept)
+        return SampleData(
+            cls.name, split.task, transform, made, split.provenance, print_, tuple(notes), titles
+        )
 
     @classmethod
     def recipe(cls, preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:

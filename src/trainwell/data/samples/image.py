@@ -35,6 +35,7 @@ from trainwell.data.samples.parts import (
     joined,
     kind_note,
     split_items,
+    titles_of,
 )
 from trainwell.data.samples.pixels import SUFFIXES, Header, common_size, decode, header_of, is_image
 from trainwell.values.errors import DataError, UsageError
@@ -179,7 +180,7 @@ class Images(Kind):
         ]
         return SampleData(
             cls.name, split.task, transform, made, split.provenance,
-            fingerprint_of(digests, split, transform.to_dict()), tuple(notes),
+            fingerprint_of(digests, split, transform.to_dict()), tuple(notes), titles_of(items.names, split, kept),
         )  # fmt: skip
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -55,6 +55,7 @@ class SampleData:
         provenance: how each part was made; plain data.
         fingerprint: a hash of contents, labels and the rows of each part.
         notes: everything that was inferred, skipped or suspected.
+        titles: per part, what a person calls each row: the name of its file, or the text itself.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class SampleData:
     provenance: dict[str, Any]
     fingerprint: str
     notes: tuple[Note, ...] = ()
+    titles: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def spec(self) -> InputSpec:

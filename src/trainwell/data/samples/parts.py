@@ -173,6 +173,17 @@ def _table(items: Items, kept: np.ndarray, at: np.ndarray) -> Table:
     return Table({ITEM: at, items.target: take(items.labels), **columns}, items.where)
 
 
+def titles_of(names: Sequence[str], split: Split, kept: np.ndarray | None = None) -> dict[str, list[str]]:
+    """Return per part what a person calls each row.
+
+    Args:
+        names: of all items.
+        kept: positions of the items among which the split counts; None where it counts among all.
+    """
+    held = names if kept is None else [names[i] for i in kept.tolist()]
+    return {part: [held[i] for i in rows.tolist()] for part, rows in split.rows.items()}
+
+
 def encode_labels(task: Task, items: Items, kept: np.ndarray) -> np.ndarray:
     """Return the targets of another labelled source, for a task that is fixed already.
 

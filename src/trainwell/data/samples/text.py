@@ -15,7 +15,14 @@ from trainwell.data.notes import info, warning
 from trainwell.data.read import read_table
 from trainwell.data.samples.files import PART_COLUMNS, Items, items_of_frame, peek
 from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
-from trainwell.data.samples.parts import encode_labels, fingerprint_of, joined, kind_note, split_items
+from trainwell.data.samples.parts import (
+    encode_labels,
+    fingerprint_of,
+    joined,
+    kind_note,
+    split_items,
+    titles_of,
+)
 from trainwell.values.errors import DataError, UsageError, did_you_mean
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import InputSpec, Task
@@ -147,7 +154,10 @@ class Texts(Kind):
         ]  # fmt: skip
         digests = [hashlib.blake2b(t.encode(errors="replace"), digest_size=16).hexdigest() for t in texts]
         print_ = fingerprint_of(digests, split, transform.to_dict())
-        return SampleData(cls.name, split.task, transform, made, split.provenance, print_, tuple(notes))
+        titles = titles_of(texts, split)
+        return SampleData(
+            cls.name, split.task, transform, made, split.provenance, print_, tuple(notes), titles
+        )
 
     @classmethod
     def recipe(cls, preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:

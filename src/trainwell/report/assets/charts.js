@@ -18,6 +18,7 @@
     if (a !== 0 && (a < 1e-3 || a >= 1e6)) return String(+v.toPrecision(3)).includes("e") ? v.toExponential(0).replace("e+", "e") : v.toExponential(0).replace("e+", "e");
     return d3.format(",")(+v.toPrecision(6));
   };
+  const halo = { stroke: "var(--card)", strokeWidth: 4, strokeOpacity: 0.9 };
   const style = { background: "transparent", color: "var(--ink)", fontSize: "12px", fontFamily: "inherit" };
   const base = (width, more) => ({ width, style, ...more });
   const ticksIn = (width) => Math.max(3, Math.min(9, Math.floor(width / 90)));
@@ -29,7 +30,11 @@
   function domain(data, series) {
     // what is off the scale of the rest is drawn to the edge: one spike must not flatten a curve
     const values = series.flatMap((s) => s.y).filter((v) => v !== null).sort(d3.ascending);
-    if (!data.fit || values.length < 8 || data.log) return undefined;
+    if (data.log) {
+      const over = [...values, ...(data.levels || []).map((l) => l.y)].filter((v) => v > 0);
+      return over.length ? [d3.min(over) * 0.8, d3.max(over) * 1.25] : undefined;
+    }
+    if (!data.fit || values.length < 8) return undefined;
     const main = series.filter((s) => !s.faint).flatMap((s) => s.y).filter((v) => v !== null).sort(d3.ascending);
     const use = main.length >= 8 ? main : values;
     const low = d3.quantileSorted(use, 0.01), high = d3.quantileSorted(use, 0.97), room = 0.6 * (high - low);
@@ -44,12 +49,20 @@
     const series = data.series, many = series.length > 1;
     const rows = series.flatMap((s, i) => s.x.map((x, k) => ({ x, y: s.y[k], i, name: s.name, faint: s.faint })));
     const limits = domain(data, series);
-    const clamp = (v) => (v === null || !limits ? v : Math.max(limits[0], Math.min(limits[1], v)));
+    const clamp = (v) => (v === null || !limits ? v : data.log && v <= 0 ? null : Math.max(limits[0], Math.min(limits[1], v)));
     const y = { label: null, grid: true, ticks: 6, tickFormat: data.percent ? percent : tick, nice: !limits };
     if (limits) y.domain = limits;
     if (data.log) { y.type = "log"; y.tickFormat = tick; y.ticks = 4; }
     const marks = [], color = (i) => hue(series, i);
-    for (const s of data.spans || []) marks.push(Plot.rectX([s], { x1: "from", x2: "to", fill: "var(--warning)", fillOpacity: 0.13 }));
+    const ends = [d3.min(series, (s) => d3.min(s.x)), d3.max(series, (s) => d3.max(s.x))];
+    const within = (v) => Math.max(ends[0], Math.min(ends[1], v));
+    // a span of the whole picture would only tint it
+    for (const s of data.spans || []) {
+      if (s.from > ends[1] || s.to < ends[0] || (s.from <= ends[0] && s.to >= ends[1])) continue;
+      const span = [{ from: within(s.from), to: within(s.to), label: s.label }];
+      marks.push(Plot.rectX(span, { x1: "from", x2: "to", fill: "var(--warning)", fillOpacity: 0.12 }));
+      marks.push(Plot.text(span, { x: "from", text: "label", frameAnchor: "top", dy: 5, dx: 4, textAnchor: "start", fill: "var(--warning)" }));
+    }
     for (const b of data.bands || []) {
       const i = Math.max(0, series.findIndex((s) => s.name === b.series));
       const band = b.x.map((x, k) => ({ x, low: clamp(b.low[k]), high: clamp(b.high[k]) }));
@@ -58,16 +71,17 @@
     const low = (data.levels || []).length > 0;
     for (const m of data.marks || []) {
       marks.push(Plot.ruleX([m.x], { stroke: tone(m.tone), strokeDasharray: "3 3" }));
-      marks.push(Plot.text([m], { x: "x", text: "label", frameAnchor: low ? "bottom" : "top", dy: (low ? -4 : 4) + (m.tone ? (low ? -14 : 14) : 0), dx: 4, textAnchor: "start", fill: tone(m.tone) }));
+      const late = m.x > ends[0] + 0.75 * (ends[1] - ends[0]);
+      marks.push(Plot.text([m], { x: "x", text: "label", frameAnchor: low ? "bottom" : "top", dy: (low ? -6 : 4) + (m.tone ? (low ? -14 : 14) : 0), dx: late ? -4 : 4, textAnchor: late ? "end" : "start", fill: tone(m.tone), ...halo }));
     }
     for (const l of data.levels || []) {
       marks.push(Plot.ruleY([l.y], { stroke: tone(l.tone), strokeDasharray: "5 3" }));
-      marks.push(Plot.text([l], { y: "y", text: "label", frameAnchor: "right", dy: -8, textAnchor: "end", fill: tone(l.tone) }));
+      marks.push(Plot.text([l], { y: "y", text: "label", frameAnchor: "right", dy: -8, textAnchor: "end", fill: tone(l.tone), ...halo }));
     }
     const xs = series.flatMap((s) => s.x), onePoint = d3.max(series, (s) => s.x.length) < 40;
     series.forEach((s, i) => {
       const own = rows.filter((r) => r.i === i && r.y !== null).map((r) => ({ ...r, shown: clamp(r.y) }));
-      marks.push(Plot.line(own, { x: "x", y: "shown", stroke: color(i), strokeWidth: s.faint ? 1 : 1.9, strokeOpacity: s.faint ? 0.3 : 1, strokeDasharray: s.faint ? null : many ? DASHES[i % 6] && series.length > 3 ? DASHES[i % 6] : null : null, clip: true }));
+      marks.push(Plot.line(own.filter((r) => r.shown !== null), { x: "x", y: "shown", stroke: color(i), strokeWidth: s.faint ? 1 : 1.9, strokeOpacity: s.faint ? 0.3 : 1, strokeDasharray: s.faint ? null : many ? DASHES[i % 6] && series.length > 3 ? DASHES[i % 6] : null : null, clip: true }));
       if (onePoint && !s.faint) marks.push(Plot.dot(own, { x: "x", y: "shown", r: 2.3, fill: color(i) }));
     });
     const pick = rows.filter((r) => !r.faint && r.y !== null).map((r) => ({ ...r, shown: clamp(r.y) }));
@@ -83,6 +97,8 @@
 
   function heat(data, width) {
     const cells = [];
+    const none = [];
+    data.values.forEach((row, i) => row.forEach((v, k) => { if (v === 0 && data.log) none.push({ x: data.columns[k], y: data.rows[i], v }); }));
     data.values.forEach((row, i) => row.forEach((v, k) => { if (v !== null && (!data.log || v > 0)) cells.push({ x: data.columns[k], y: data.rows[i], v, c: data.log ? Math.log10(v) : v }); }));
     const long = Math.min(34, Math.max(8, Math.floor((width * 0.34) / 6.6)));
     const left = Math.min(widest(data.rows), long * 6.6) + 16;
@@ -94,7 +110,9 @@
       color: { scheme: "cividis" },
       marks: [
         Plot.cell(cells, { x: "x", y: "y", fill: "c" }),
-        Plot.tip(cells, Plot.pointer({ x: "x", y: "y", title: (d) => `${short(d.y, 60)}\n${data.x} ${number(d.x)}\n${number(d.v)}` })),
+        Plot.cell(none, { x: "x", y: "y", fill: "var(--critical)", fillOpacity: 0.25 }),
+        Plot.text(none, { x: "x", y: "y", text: () => "0", fill: "var(--critical)" }),
+        Plot.tip([...cells, ...none], Plot.pointer({ x: "x", y: "y", title: (d) => `${short(d.y, 60)}\n${data.x} ${number(d.x)}\n${number(d.v)}` })),
       ],
     }));
   }
@@ -111,7 +129,7 @@
     const most = d3.max(data.items, (d) => d.value) || 1, limits = data.items.filter((d) => d.threshold !== undefined);
     const marks = [
       Plot.barX(data.items, { x: "value", y: "name", fill: "var(--c0)", fillOpacity: 0.85 }),
-      Plot.text(data.items, { x: "value", y: "name", text: (d) => number(d.value), dx: 5, textAnchor: "start", fill: "var(--ink)" }),
+      Plot.text(data.items, { x: "value", y: "name", text: (d) => d.text || number(d.value), dx: 5, textAnchor: "start", fill: "var(--ink)" }),
       Plot.ruleX([0], { stroke: "var(--soft)" }),
     ];
     if (limits.length) {
@@ -120,8 +138,8 @@
     }
     const top = d3.max([most, ...limits.map((d) => d.threshold)]), low = d3.min([0, ...data.items.map((d) => d.value), ...limits.map((d) => d.threshold)]);
     return Plot.plot(base(width, {
-      height: 62 + 26 * names.length + (limits.length ? 20 : 0), marginLeft: left, marginRight: 66, marginBottom: 38, marginTop: limits.length ? 22 : 6,
-      x: { label: data.label, labelAnchor: "right", labelArrow: "none", ticks: ticksIn(width - left), tickFormat: tick, grid: true, domain: [low, top * 1.02 || 1] },
+      height: 62 + 26 * names.length + (limits.length ? 20 : 0), marginLeft: left, marginRight: Math.max(66, widest(data.items.map((d) => d.text || "")) + 14), marginBottom: 38, marginTop: limits.length ? 22 : 6,
+      x: { label: data.label, labelAnchor: "right", labelArrow: "none", ticks: ticksIn(width - left), tickFormat: data.percent ? percent : tick, grid: true, domain: [low, top * 1.02 || 1] },
       y: { domain: names, label: null, tickSize: 0, tickFormat: (d) => short(d, long), padding: 0.25 }, marks,
     }));
   }
@@ -138,9 +156,10 @@
       marks.push(Plot.text([data.zero], { x: (d) => d, text: () => data.zero_label || "no effect", frameAnchor: "top", dy: -14, fill: "var(--soft)" }));
     }
     marks.push(
-      Plot.ruleY(data.items, { x1: "low", x2: "high", y: "name", stroke: color, strokeWidth: 2.2 }),
+      // without bounds there is a point alone: its interval is not known
+      Plot.ruleY(data.items.filter((d) => d.low !== null && d.high !== null), { x1: "low", x2: "high", y: "name", stroke: color, strokeWidth: 2.2 }),
       Plot.dot(data.items, { x: "mid", y: "name", r: 4.5, fill: color }),
-      Plot.tip(data.items, Plot.pointerY({ x: "mid", y: "name", title: (d) => `${short(d.name, 70)}\n${format(d.mid)} (${format(d.low)} to ${format(d.high)})${d.note ? "\n" + d.note : ""}` })),
+      Plot.tip(data.items, Plot.pointerY({ x: "mid", y: "name", title: (d) => `${short(d.name, 70)}\n${format(d.mid)}${d.low === null || d.high === null ? "" : ` (${format(d.low)} to ${format(d.high)})`}${d.note ? "\n" + d.note : ""}` })),
     );
     return Plot.plot(base(width, {
       height: 72 + 24 * names.length, marginLeft: left, marginRight: 24, marginTop: 24, marginBottom: 38,
@@ -163,10 +182,9 @@
       marginBottom: turn ? Math.min(widest(data.classes), long * 6.6) * 0.75 + 36 : 40,
       x: { type: "band", domain: d3.range(n), label: "called", labelAnchor: "right", labelArrow: "none", tickFormat: name, tickSize: 0, tickRotate: turn ? -40 : 0, padding: 0.03 },
       y: { type: "band", domain: d3.range(n), label: "truth", labelArrow: "none", tickFormat: name, tickSize: 0, padding: 0.03 },
-      color: { scheme: "cividis", domain: [0, 1] },
       marks: [
-        Plot.cell(cells, { x: "said", y: "truth", fill: "share" }),
-        ...(shown ? [Plot.text(cells, { x: "said", y: "truth", text: (d) => number(d.count), fill: (d) => (d.share > 0.55 ? "#111" : "#fff"), fontSize: 12 })] : []),
+        Plot.cell(cells, { x: "said", y: "truth", fill: "var(--c0)", fillOpacity: (d) => 0.05 + 0.8 * d.share }),
+        ...(shown ? [Plot.text(cells.filter((d) => d.count), { x: "said", y: "truth", text: (d) => number(d.count), fill: "var(--ink)", fontSize: 12, ...halo })] : []),
         Plot.tip(cells, Plot.pointer({ x: "said", y: "truth", title: (d) => `${short(data.classes[d.truth], 40)} called ${short(data.classes[d.said], 40)}\n${number(d.count)} rows, ${percent(d.share)} of the class` })),
       ],
     }));
@@ -174,7 +192,7 @@
 
   function points(data, width) {
     const p = data.points.filter((d) => d.x !== null && d.y !== null), marks = [];
-    const format = data.percent ? percent : number, spread = p.some((d) => d.low !== undefined);
+    const format = data.percent ? percent : number, formatY = data.percent_y ? percent : format, spread = p.some((d) => d.low !== undefined);
     if (data.diagonal) {
       const lo = d3.min(p, (d) => Math.min(d.x, d.low ?? d.y)), hi = d3.max(p, (d) => Math.max(d.x, d.high ?? d.y));
       marks.push(Plot.line([[lo, lo], [hi, hi]], { stroke: "var(--soft)", strokeDasharray: "5 3" }));
@@ -183,11 +201,11 @@
     if (spread) marks.push(Plot.ruleX(p, { x: "x", y1: "low", y2: "high", stroke: "var(--c0)", strokeOpacity: 0.6 }));
     if (data.best) marks.push(Plot.line(data.best, { x: "x", y: "y", curve: "step-after", stroke: "var(--c1)", strokeWidth: 1.8 }));
     marks.push(Plot.dot(p, { x: "x", y: "y", r: spread ? 4 : p.length > 400 ? 1.8 : 3, fill: "var(--c0)", fillOpacity: p.length > 400 ? 0.4 : 0.85 }));
-    marks.push(Plot.tip(p, Plot.pointer({ x: "x", y: "y", title: (d) => `${d.name ? short(d.name, 70) + "\n" : ""}${data.x} ${format(d.x)}\n${data.y} ${format(d.y)}` })));
+    marks.push(Plot.tip(p, Plot.pointer({ x: "x", y: "y", title: (d) => `${d.name ? short(d.name, 70) + "\n" : ""}${data.x} ${format(d.x)}\n${data.y} ${formatY(d.y)}` })));
     return Plot.plot(base(width, {
       height: 310, marginLeft: 60, marginRight: 18, marginBottom: 38, marginTop: 22,
       x: { label: data.x, labelAnchor: "right", labelArrow: "none", ticks: ticksIn(width), tickFormat: data.percent ? percent : tick, type: data.log_x ? "log" : "linear" },
-      y: { label: data.y, labelArrow: "none", grid: true, ticks: 6, tickFormat: data.percent ? percent : tick }, marks,
+      y: { label: data.y, labelArrow: "none", grid: true, ticks: 6, tickFormat: data.percent || data.percent_y ? percent : tick }, marks,
     }));
   }
 

@@ -8,7 +8,7 @@ from trainwell.report import words
 from trainwell.report.blocks import Block, Chart, Grid, Text
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
-from trainwell.report.sections.summary import against_baseline, interval
+from trainwell.report.sections.summary import PARTS, against_baseline, against_constant, constant, interval
 
 
 class Baseline(Section):
@@ -26,7 +26,7 @@ class Baseline(Section):
                 )
         if not rows:
             return []
-        told = against_baseline(saved)
+        told = against_constant(saved) + against_baseline(saved)
         head = ("part", "metric", "this run", "boosting")
         whose = "Boosting is scikit-learn's HistGradientBoosting with its defaults, fitted on the same rows."
         return [
@@ -46,11 +46,14 @@ def _picture(saved: Saved) -> Iterator[Block]:
         items.append(
             {"name": "boosting", "low": saved.baseline, "mid": saved.baseline, "high": saved.baseline}
         )
-    label = f"{words.metric_name(saved.metric)}, {saved.scored_part} part"
+    one = constant(saved)
+    if one is not None:
+        items.append({"name": f"always {one[0]}", "low": one[1], "mid": one[1], "high": one[1]})
+    label = f"{words.metric_name(saved.metric)}, {PARTS[saved.scored_part]} part"
     data = {"items": items, "label": label, "percent": saved.metric in words.SHARES}
     yield Chart(
         "intervals",
-        f"{words.capital(label)} with its 95 % interval",
+        f"{words.capital(label)}",
         data,
-        "The interval is of the run's score alone, from the spread over the rows.",
+        "The line is the 95 % interval of the run's score, from the spread over the rows.",
     )

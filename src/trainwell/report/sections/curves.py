@@ -16,6 +16,8 @@ from trainwell.report.thin import means, plain, thin
 from trainwell.values.signal import Array
 
 Z95 = 1.96
+WORTH = 0.01
+"""A rise of the validation loss of less than this share of it is not worth a word, however sure it is."""
 
 
 class Curves(Section):
@@ -42,7 +44,10 @@ def noise(saved: Saved) -> Array:
 
 
 def overfitting_began(saved: Saved) -> int:
-    """Return the epoch from which the validation loss stays above its best by more than noise; 0 for none."""
+    """Return the epoch from which the validation loss stays above its best by more than noise; 0 for none.
+
+    Two epochs must show it, and the training loss must have fallen meanwhile: else the network got worse altogether.
+    """
     errors, rows = noise(saved), saved.rows
     losses = np.array([r["val_loss"] if words.is_number(r.get("val_loss")) else math.nan for r in rows])
     if not errors.size or not np.isfinite(losses).any():
@@ -52,7 +57,10 @@ def overfitting_began(saved: Saved) -> int:
         if not losses[i] - losses[best] > Z95 * errors[i]:
             break
         began = int(rows[i]["epoch"])
-    return began
+    if began and losses[-1] - losses[best] < WORTH * abs(losses[best]):
+        return 0
+    falls = [r["train_loss"] if words.is_number(r.get("train_loss")) else math.nan for r in rows]
+    return began if began and began < rows[-1]["epoch"] and not falls[-1] >= falls[best] else 0
 
 
 def _losses(saved: Saved) -> Iterator[Block]:
@@ -74,6 +82,7 @@ def _losses(saved: Saved) -> Iterator[Block]:
     began = overfitting_began(saved)
     data = {
         "series": series, "x": "epoch", "y": "loss", "marks": _marks(saved, began), "bands": _band(saved), "fit": True,
+        "log": is_wide([s for s in series if not s.get("faint")]),
     }  # fmt: skip
     yield Chart("lines", "Loss by epoch", data, _how_to_read(saved, began), _numbers(saved))
     if began:
@@ -81,6 +90,12 @@ def _losses(saved: Saved) -> Iterator[Block]:
             f"Overfitting began at epoch {began}: from there the validation loss stays above its best by more than "
             "the noise of its rows. The weights that were kept are from before.", "warning",
         )  # fmt: skip
+
+
+def is_wide(series: Sequence[dict[str, Any]], factor: float = 100) -> bool:
+    """Whether the values span so much that only a logarithmic axis shows them."""
+    values = [v for s in series for v in s["y"] if v is not None]
+    return bool(values) and min(values) > 0 and max(values) > factor * min(values)
 
 
 def _steps_per_epoch(saved: Saved) -> float:
@@ -157,7 +172,8 @@ def _of_steps(saved: Saved) -> Iterator[Block]:
     val = saved.watch.get("val_loss")
     if len(val):
         series.append({"name": "validation", "x": plain(val.steps), "y": plain(val.values)})
-    yield Chart("lines", "Loss by step", {"series": series, "x": "optimizer step", "y": "loss", "fit": True})
+    data = {"series": series, "x": "optimizer step", "y": "loss", "fit": True, "log": is_wide(series)}
+    yield Chart("lines", "Loss by step", data)
 
 
 def _rate(saved: Saved) -> Iterator[Block]:

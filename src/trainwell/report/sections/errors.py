@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainwell.report import words
-from trainwell.report.blocks import Block, Chart, Grid, Heading, Text
+from trainwell.report.blocks import Block, Card, Chart, Gallery, Grid, Heading, Text
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
+from trainwell.report.sections.summary import PARTS
+
+SIDE_BY_SIDE = 6
+"""With more classes the confusion matrix takes the whole width."""
 
 
 class Errors(Section):
@@ -20,7 +25,8 @@ class Errors(Section):
             return [Text(f"Left out: {errors['reason']}")]
         if not errors:
             return []
-        of = f"All of it is about the {errors.get('rows', 0):,} rows of the {errors.get('part')} part."
+        part = PARTS.get(str(errors.get("part")), errors.get("part"))
+        of = f"All of it is about the {errors.get('rows', 0):,} rows of the {part} part."
         return [
             Text(of),
             *_confusion(errors),
@@ -36,19 +42,27 @@ def _confusion(errors: Mapping[str, Any]) -> Iterator[Block]:
     if not found:
         return
     classes, counts = list(map(str, found["classes"])), found["counts"]
-    note = "Rows of the picture are the true classes; the colour is the share of a class that was called so."
+    note = "A row is a true class; the colour is the share of it that was called so."
     if found.get("left_out"):
         note += f" The {len(classes)} classes with most errors; {found['left_out']} more are not shown."
     wrong = ((i, j) for i in range(len(classes)) for j in range(len(classes)) if i != j and counts[i][j])
     pairs = sorted(((counts[i][j], classes[i], classes[j]) for i, j in wrong), reverse=True)[:10]
     rows = [(truth, said, count) for count, truth, said in pairs]
     numbers = Grid(("truth", "called", "rows"), rows, "The commonest confusions") if rows else None
-    yield Chart("matrix", "Confusion matrix", {"classes": classes, "counts": counts}, note, numbers)
+    yield Chart(
+        "matrix", "Confusion matrix", {"classes": classes, "counts": counts}, note, numbers, len(classes) <= 4
+    )
 
 
 def _calibration(errors: Mapping[str, Any]) -> Iterator[Block]:
-    bins = errors.get("calibration") or ()
+    bins = list(errors.get("calibration") or ())
     if len(bins) < 2:
+        return
+    if bins[-1]["confidence"] - bins[0]["confidence"] < 0.005:
+        yield Text(
+            f"It gives every row the same probability, {bins[0]['confidence']:.1%}: it tells no row apart.",
+            "warning",
+        )
         return
     points = [{"x": b["confidence"], "y": b["right"], "low": b["low"], "high": b["high"]} for b in bins]
     data = {
@@ -62,9 +76,12 @@ def _calibration(errors: Mapping[str, Any]) -> Iterator[Block]:
     off = words.total(abs(b["confidence"] - b["right"]) * b["rows"] for b in bins) / max(
         1, words.total(b["rows"] for b in bins)
     )
+    by_chance = words.total(_chance(b) * b["rows"] for b in bins) / max(
+        1, words.total(b["rows"] for b in bins)
+    )
     note = (
-        "Points on the line are honest probabilities; bars are 95 % intervals. "
-        f"On average they are {100 * off:.1f} points off."
+        "Points on the line are honest probabilities; bars are 95 % intervals. On average they are "
+        f"{100 * off:.1f} points off the line; chance alone makes {100 * by_chance:.1f}."
     )
     yield Chart(
         "points",
@@ -72,7 +89,14 @@ def _calibration(errors: Mapping[str, Any]) -> Iterator[Block]:
         data,
         note,
         Grid(("said", "was right", "rows"), rows, "Numbers"),
+        is_small=len((errors.get("confusion") or {}).get("classes") or ()) <= SIDE_BY_SIDE,
     )
+
+
+def _chance(one: Mapping[str, Any]) -> float:
+    """Return how far an honest bin lies off the line on average, by the rows that it happens to hold."""
+    share = min(1.0, max(0.0, float(one["confidence"])))
+    return math.sqrt(2 / math.pi * share * (1 - share) / max(1, one["rows"]))
 
 
 def _residuals(errors: Mapping[str, Any]) -> Iterator[Block]:
@@ -128,8 +152,11 @@ def _worst(errors: Mapping[str, Any]) -> Iterator[Block]:
     rows = errors.get("worst") or ()
     if not rows:
         return
-    yield Heading("Rows with the largest errors")
-    yield Text("Look at these first: rows that the network is sure of and wrong about are often mislabelled.")
+    yield Heading("The largest errors")
+    yield Text("Look at these first: what the network is sure of and wrong about is often mislabelled.")
+    if any(row.get("picture") or row.get("text") for row in rows):
+        yield Gallery([_card(row) for row in rows])
+        return
     columns = list(rows[0].get("features") or {})
     head = ("row", "truth", "prediction", rows[0].get("measure", "error"), *columns)
     body = []
@@ -137,6 +164,16 @@ def _worst(errors: Mapping[str, Any]) -> Iterator[Block]:
         values = (row["truth"], row["prediction"], row["error"], *(row.get("features") or {}).values())
         body.append((str(row.get("row")), *map(_shown, values)))
     yield Grid(head, body)
+
+
+def _card(row: Mapping[str, Any]) -> Card:
+    facts = [("truth", _shown(row["truth"])), ("called", _shown(row["prediction"]))]
+    if row.get("measure") == "probability of the truth":
+        facts.append(("truth given", f"{100 * row['error']:.2g} %"))
+    else:
+        facts.append((str(row.get("measure", "error")), _shown(row["error"])))
+    title = str(row.get("title") or f"row {row.get('row')} of the part, from 0")
+    return Card(title, facts, str(row.get("picture") or ""), str(row.get("text") or ""))
 
 
 def _shown(value: Any) -> str:

@@ -11,6 +11,9 @@ from trainwell.report.saved import Saved
 from trainwell.report.section import Section
 from trainwell.report.sections.summary import command
 
+TOLD = ("data", "fingerprint", "planned", "split", "seconds")
+"""What is told of a trial."""
+
 
 class Reproduce(Section):
     name, title, place = "reproduce", "How to reproduce it", 95
@@ -28,6 +31,14 @@ class Reproduce(Section):
         elif script:
             arguments = " ".join(map(str, script.get("arguments") or ()))
             found.append(Code(f"trainwell watch {script.get('script')} {arguments}".rstrip()))
+        evidence, tuning = saved.part("evidence"), saved.part("tuning")
+        if evidence and not recipe:
+            found.append(
+                Text("The same command with --out and this folder goes on with the trial, or adds seeds.")
+            )
+            found.append(Code(json.dumps(evidence.get("base"), indent=1), "The recipe of the base"))
+        if tuning.get("recipe"):
+            found.append(Code(json.dumps(tuning["recipe"], indent=1), "The recipe of the winner"))
         facts = [
             (k.replace("_", " "), words.number(v) if v is not None else "-")
             for k, v in saved.part("environment").items()
@@ -37,6 +48,11 @@ class Reproduce(Section):
                 ("seed", str(data.get("seed"))),
                 ("fingerprint of the data", str(data.get("fingerprint"))),
             ]
+        if evidence:
+            facts += [
+                (k.replace("_", " "), words.number(evidence[k])) for k in TOLD if evidence.get(k) is not None
+            ]
+            facts += [("trained as", str(line)) for line in evidence.get("engine") or ()]
         results = saved.part("results")
         if results.get("recipe_hash"):
             facts.append(("hash of the recipe", str(results["recipe_hash"])))

@@ -49,7 +49,10 @@ def _totals(saved: Saved) -> Iterator[Block]:
         return
     whole = sum(found.values())
     ordered = sorted(found.items(), key=lambda item: -item[1])
-    items = [{"name": name, "value": round(value, 4)} for name, value in ordered]
+    items = [
+        {"name": name, "value": round(value, 4), "text": f"{words.seconds(value)} ({value / whole:.0%})"}
+        for name, value in ordered
+    ]
     rows = [(name, words.seconds(value), f"{100 * value / whole:.1f} %") for name, value in ordered]
     yield Chart(
         "bars",

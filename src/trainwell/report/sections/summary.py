@@ -12,6 +12,12 @@ from trainwell.values.finding import title_of
 
 SHOWN = 3
 """So many findings are named in the summary."""
+VERDICTS = ("proved", "refuted", "undecided")
+PARTS = {"test": "test", "val": "validation"}
+REASONS = {
+    "budget of epochs": "its budget of epochs was used up", "budget of time": "its budget of time was used up",
+    "non-finite": "a loss or a weight was no longer a finite number",
+}  # fmt: skip
 
 
 class Summary(Section):
@@ -45,16 +51,17 @@ def rows_scored(saved: Saved) -> int:
 def _sentences(saved: Saved) -> Iterator[str]:
     score, bounds, metric = saved.score, interval(saved), saved.metric
     if score is not None:
-        which = {"test": "on rows that no decision has seen", "val": "on the rows that chose the best epoch"}
+        which = {"test": "which no decision has seen", "val": "which also chose the best epoch"}
+        rows = f"{rows_scored(saved):,} rows of the " if rows_scored(saved) else ""
         between = (
             f" (95 % interval {words.score(bounds[0], metric)} to {words.score(bounds[1], metric)})"
             if bounds
             else ""
         )
-        of = f" {rows_scored(saved):,} rows," if rows_scored(saved) else ""
         yield (
-            f"{words.metric_name(metric)} {words.score(score, metric)}{between}, measured{' on' if of else ''}{of} "
-            f"{which[saved.scored_part]}. {against_baseline(saved)}"
+            f"{words.metric_name(metric)} {words.score(score, metric)}{between}, measured on the {rows}"
+            f"{PARTS[saved.scored_part]} part, {which[saved.scored_part]}. {against_constant(saved)}"
+            f"{against_baseline(saved)}"
         )
     elif not any((saved.findings, saved.rows, saved.study, saved.part("evidence"), saved.part("tuning"))):
         yield "this folder holds no epoch yet."
@@ -64,20 +71,51 @@ def _sentences(saved: Saved) -> Iterator[str]:
 
 def _of_studies(saved: Saved) -> Iterator[str]:
     """What a trial or a search has shown."""
-    evidence = saved.part("evidence") or saved.part("treatment").get("evidence") or {}
+    treatment = saved.part("treatment")
+    evidence = saved.part("evidence") or treatment.get("evidence") or {}
     compared = evidence.get("comparisons") or ()
+    if treatment.get("of"):
+        yield f"this run treats {treatment['of']} ({words.joined(list(map(str, treatment.get('findings') or ())))})."
     if compared:
-        verdicts = [str(c.get("verdict")) for c in compared]
-        told = ", ".join(
-            f"{verdicts.count(v)} {v}" for v in ("proved", "refuted", "undecided") if v in verdicts
-        )
-        seeds = len(evidence.get("seeds") or ())
-        yield f"{len(compared)} changes of the recipe were tried on {seeds} paired seeds: {told}."
+        named = {v: [str(c.get("name")) for c in compared if c.get("verdict") == v] for v in VERDICTS}
+        told = "; ".join(f"{v}: {words.joined(names, SHOWN)}" for v, names in named.items() if names)
+        seeds, number = len(evidence.get("seeds") or ()), len(compared)
+        changes = "one change" if number == 1 else f"{number} changes"
+        were = "was" if number == 1 else "were"
+        yield f"{changes} of the recipe {were} tried on {seeds} paired seeds. {words.capital(told)}."
     tuning = saved.part("tuning")
     if tuning:
-        number = (tuning.get("trials") or {}).get("all", 0)
+        metric, number = str(tuning.get("metric", "")), (tuning.get("trials") or {}).get("all", 0)
         better = "beats" if tuning.get("beats_default") else "does not certainly beat"
-        yield f"{number} recipes were tried; the winner {better} the default on fresh seeds and splits."
+        test = words.score((tuning.get("test") or {}).get(metric), metric)
+        yield (
+            f"{number} recipes were tried. On fresh seeds and splits the winner {better} the default; on the test part, "
+            f"which nothing has seen before, it reaches {words.metric_name(metric)} {test}."
+        )
+
+
+def constant(saved: Saved) -> tuple[str, float] | None:
+    """Return the best constant answer and its score on the scored part; None where it is not known."""
+    errors = saved.part("errors")
+    found = errors.get("constant") or {}
+    if errors.get("part") != saved.scored_part or not words.is_number(found.get("score")):
+        return None
+    return str(found.get("answer")), float(found["score"])
+
+
+def against_constant(saved: Saved) -> str:
+    """Say so where the network is no better than one answer for all rows."""
+    found, bounds = constant(saved), interval(saved)
+    if found is None or bounds is None:
+        return ""
+    answer, theirs = found
+    worst = min(bounds, key=lambda b: b * saved.sign)
+    if (theirs - worst) * saved.sign < 0:
+        return ""
+    told = words.score(theirs, saved.metric)
+    return (
+        f"Answering “{answer}” for every row reaches {told}: the network is not certainly better than that. "
+    )
 
 
 def against_baseline(saved: Saved) -> str:
@@ -99,8 +137,8 @@ def _how_it_went(saved: Saved) -> Iterator[str]:
     results, rows = saved.part("results"), saved.rows
     if results.get("stop_reason"):
         yield (
-            f"training ended after {len(rows) or results.get('epochs', 0)} epochs "
-            f"({words.seconds(results.get('seconds'))}): {results['stop_reason']}. "
+            f"training ended after {len(rows) or results.get('epochs', 0)} epochs and "
+            f"{words.seconds(results.get('seconds'))}: {reason(str(results['stop_reason']))}. "
             f"The weights are those of epoch {saved.best_epoch}."
         )
     elif rows:
@@ -115,19 +153,27 @@ def _how_it_went(saved: Saved) -> Iterator[str]:
         yield "the training was not watched, so nothing is known of what may ail it."
 
 
+def reason(stop: str) -> str:
+    """Return why a training ended, as a clause."""
+    return REASONS.get(stop, stop)
+
+
 def _tiles(saved: Saved) -> Iterator[Tile]:
     score, bounds, metric = saved.score, interval(saved), saved.metric
     if score is not None:
         note = f"{words.score(bounds[0], metric)} to {words.score(bounds[1], metric)}" if bounds else ""
-        label = f"{words.metric_name(metric)}, {saved.scored_part} part"
+        label = f"{words.metric_name(metric)}, {PARTS[saved.scored_part]} part"
         yield Tile(words.capital(label), words.score(score, metric), note)
     if saved.baseline is not None:
         yield Tile("Boosting, same rows", words.score(saved.baseline, metric), "scikit-learn's defaults")
+    one = constant(saved)
+    if one is not None:
+        yield Tile("One answer for all", words.score(one[1], metric), f"always {one[0]}")
     if saved.rows:
         yield Tile(
             "Best epoch",
             f"{saved.best_epoch} of {len(saved.rows)}",
-            str(saved.part("results").get("stop_reason", "")),
+            "by " + str((saved.part("recipe") or {}).get("monitor", "validation")).replace("_", " "),
         )
         spent = saved.part("results").get("seconds") or words.total(r.get("epoch_s") for r in saved.rows)
         yield Tile("Training time", words.seconds(spent), str(saved.part("data").get("device", "")))
@@ -144,6 +190,11 @@ def _has_critical(alarms: Sequence[object]) -> bool:
 def next_steps(saved: Saved) -> Iterator[tuple[str, str]]:
     """Yield what to do next, each with its command where there is one."""
     alarms = [f for f in saved.findings if f.get("severity") != "information"]
+    if saved.part("tuning") and (saved.path / "best" / "recipe.json").is_file():
+        yield (
+            "The winner is a run of its own: see its report.",
+            f"trainwell report {shell(str(saved.path / 'best'))}",
+        )
     for finding in alarms[:SHOWN]:
         told = words.capital(title_of(finding["ailment"]))
         fix = finding.get("fix") or ""

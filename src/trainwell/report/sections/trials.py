@@ -17,18 +17,54 @@ class Trials(Section):
     name, title, place = "trials", "Trials", 15
 
     def blocks(self, saved: Saved) -> Sequence[Block]:
-        evidence = saved.part("evidence") or saved.part("treatment").get("evidence") or {}
-        found = [c for c in evidence.get("comparisons") or () if isinstance(c, Mapping)]
+        evidence, found = evidence_of(saved), comparisons(saved)
         if not found:
             return []
         metric = str(evidence.get("metric", ""))
         return [
+            *_treatment(saved.part("treatment"), metric),
             *_verdicts(evidence, found),
             _forest(found, metric),
             _seeds(evidence, found, metric),
             *_claims(found),
             *_costs(found),
+            *_confirmed(found, metric),
         ]
+
+
+def evidence_of(saved: Saved) -> Mapping[str, Any]:
+    """Return what a trial has shown: its own, or that of the treatment that the run came from."""
+    return saved.part("evidence") or saved.part("treatment").get("evidence") or {}
+
+
+def comparisons(saved: Saved) -> list[Mapping[str, Any]]:
+    """Return what was compared with the base of the trial, one entry per change."""
+    return [c for c in evidence_of(saved).get("comparisons") or () if isinstance(c, Mapping)]
+
+
+def gain(value: Any, metric: str) -> str:
+    """Return a difference of scores: shares in points of per cent."""
+    if not words.is_number(value):
+        return "unbounded" if str(value).lstrip("+-") == "inf" else words.number(value)
+    return f"{100 * value:+.2f} points" if metric in words.SHARES else f"{value:+.4g}"
+
+
+def _treatment(treatment: Mapping[str, Any], metric: str) -> Iterator[Block]:
+    """What a treatment set out from, and what came of it."""
+    if not treatment:
+        return
+    yield Text(
+        f"This run treats {treatment.get('of')}: {words.joined(list(map(str, treatment.get('findings') or ())))}. "
+        "Each change below was tried against the untreated recipe; what was proved is in the recipe of this run."
+    )
+    before, after = treatment.get("before") or {}, treatment.get("after") or {}
+    rows = [
+        (part, words.score(before[part].get(metric), metric), words.score(after[part].get(metric), metric))
+        for part in before
+        if part in after
+    ]
+    if rows:
+        yield Grid((words.metric_name(metric), "before", "after"), rows)
 
 
 def _verdicts(evidence: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
@@ -36,6 +72,12 @@ def _verdicts(evidence: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
         names = [str(c.get("name")) for c in found if c.get("verdict") == verdict]
         if names:
             yield Text(f"{words.capital(verdict)}: {words.joined(names, 12)}.", TONES.get(verdict, ""))
+    alpha: Any = evidence.get("alpha")
+    error = (
+        f" A change that does nothing is called proved in at most {100 * alpha / 2:.3g} % of such trials."
+        if words.is_number(alpha)
+        else ""
+    )
     split = (
         "each seed with its own validation rows"
         if evidence.get("split") == "redrawn"
@@ -43,7 +85,7 @@ def _verdicts(evidence: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
     )
     yield Text(
         f"{len(evidence.get('seeds') or ())} seeds of at most {evidence.get('planned')}, {split}; "
-        f"{evidence.get('stopped')}. Error of the whole trial {words.number(evidence.get('alpha'))}."
+        f"{evidence.get('stopped')}.{error}"
     )
 
 
@@ -51,18 +93,19 @@ def _forest(found: Sequence[Mapping[str, Any]], metric: str) -> Chart:
     items, rows = [], []
     for c in sorted(found, key=lambda c: -_finite(c.get("effect"))):
         low, mid, high = (words.is_number(c.get(k)) for k in ("low", "effect", "high"))
-        if low and mid and high:
+        if mid:
             about = {
-                "low": c["low"],
+                "low": c["low"] if low else None,
                 "mid": c["effect"],
-                "high": c["high"],
+                "high": c["high"] if high else None,
                 "tone": TONES.get(str(c.get("verdict")), ""),
             }
             items.append({"name": str(c.get("name")), "note": str(c.get("verdict")), **about})
-        bounds = f"{words.number(c.get('low'))} to {words.number(c.get('high'))}"
+        bounds = f"{gain(c.get('low'), metric)} to {gain(c.get('high'), metric)}"
+        bounds = "none: judged by ranks" if "unbounded" in bounds else bounds
         p_value = words.number(c.get("adjusted"), 2)
         rows.append(
-            (str(c.get("name")), words.number(c.get("effect")), bounds, p_value, str(c.get("verdict")))
+            (str(c.get("name")), gain(c.get("effect"), metric), bounds, p_value, str(c.get("verdict")))
         )
     label = f"gain in {words.metric_name(metric)}"
     note = (
@@ -71,8 +114,9 @@ def _forest(found: Sequence[Mapping[str, Any]], metric: str) -> Chart:
     )
     numbers = Grid(("change", "gain", "interval", "p, corrected", "verdict"), rows, "Numbers")
     return Chart(
-        "intervals", "Effect of each change", {"items": items, "label": label, "zero": 0}, note, numbers
-    )
+        "intervals", "Effect of each change",
+        {"items": items, "label": label, "zero": 0, "percent": metric in words.SHARES}, note, numbers,
+    )  # fmt: skip
 
 
 def _finite(value: Any) -> float:
@@ -106,27 +150,40 @@ def _costs(found: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     rows = [
         (
             str(c.get("name")),
-            f"{words.number(cost.get('step_ratio'), 3)} times",
-            f"{words.number(cost.get('memory_ratio'), 3)} times",
+            _ratio(cost.get("step_ratio")),
+            _ratio(cost.get("memory_ratio")),
         )
         for c in found
         if (cost := c.get("cost"))
     ]
     if rows:
         yield Heading("What the changes cost")
-        yield Grid(("change", "time of a step", "memory of weights and states"), rows)
-    yield from _confirmed(found)
+        yield Grid(("change", "time of a step", "memory"), rows)
 
 
-def _confirmed(found: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def _ratio(value: Any) -> str:
+    """Return a cost against that of the base."""
+    if not words.is_number(value):
+        return "-"
+    return "the same" if abs(value - 1) < 0.005 else f"{100 * (value - 1):+.1f} %"
+
+
+def _confirmed(found: Sequence[Mapping[str, Any]], metric: str) -> Iterator[Block]:
     items = []
-    for c in found:
+    for c in sorted(found, key=lambda c: -_finite(c.get("effect"))):
         seen = c.get("confirmation") or {}
         if all(words.is_number(seen.get(k)) for k in ("low", "effect", "high")):
             items.append(
-                {"name": str(c.get("name")), "low": seen["low"], "mid": seen["effect"], "high": seen["high"]}
+                {
+                    "name": str(c.get("name")),
+                    "low": seen["low"],
+                    "mid": seen["effect"],
+                    "high": seen["high"],
+                    "tone": TONES.get(str(c.get("verdict")), ""),
+                }
             )
     if items:
         note = "The same comparison on rows that no decision has seen."
-        data = {"items": items, "label": "gain", "zero": 0}
+        label = f"gain in {words.metric_name(metric)}"
+        data = {"items": items, "label": label, "zero": 0, "percent": metric in words.SHARES}
         yield Chart("intervals", "Effect on the test part, looked at once", data, note)

@@ -9,6 +9,7 @@ from trainwell.report import words
 from trainwell.report.blocks import Block, Chart, Grid, Text, Tile, Tiles
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
+from trainwell.report.sections.trials import gain
 from trainwell.report.thin import plain
 
 SHOWN_PARAMETERS, SHOWN_TRIALS = 8, 300
@@ -52,8 +53,11 @@ def _trials(saved: Saved) -> list[dict[str, Any]]:
 
 
 def _verdict(tuning: Mapping[str, Any]) -> Iterator[Block]:
-    gain, bounds = tuning.get("gain_over_default"), tuning.get("gain_interval") or (None, None)
-    told = f"{words.number(gain)} (95 % interval {words.number(bounds[0])} to {words.number(bounds[1])})"
+    metric, bounds = _metric(tuning), tuning.get("gain_interval") or (None, None)
+    told = (
+        f"{gain(tuning.get('gain_over_default'), metric)} (95 % interval {gain(bounds[0], metric)} to "
+        f"{gain(bounds[1], metric)})"
+    )
     if tuning.get("beats_default"):
         yield Text(f"The winner beats the default by {told}, on fresh seeds and splits.", "good")
     else:
@@ -64,9 +68,12 @@ def _numbers(tuning: Mapping[str, Any]) -> Iterator[Tile]:
     metric = _metric(tuning)
     low, high = tuning.get("confirmed_interval") or (None, None)
     between = f"{words.score(low, metric)} to {words.score(high, metric)}"
-    yield Tile("Best of the search", words.score(tuning.get("best_seen"), metric), "flattered by the search")
+    optimism: Any = tuning.get("optimism")
+    flattered = words.is_number(optimism) and optimism > 0
+    yield Tile("Best of the search", words.score(tuning.get("best_seen"), metric), "one seed, one split")
     yield Tile("Confirmed", words.score(tuning.get("confirmed"), metric), between)
-    yield Tile("Optimism", words.number(tuning.get("optimism"), 3), "by which the search flattered its best")
+    told = "by which the search flattered its best" if flattered else "the search did not flatter its best"
+    yield Tile("Optimism", gain(optimism, metric), told)
     test = (tuning.get("test") or {}).get(metric)
     yield Tile("Test part", words.score(test, metric), "opened once")
 
@@ -89,7 +96,10 @@ def _history(trials: Sequence[Mapping[str, Any]], metric: str) -> Iterator[Block
             best = y if best is None or (y < best) == (metric in LOSSES) else best
         if best is not None:
             line.append({"x": t["number"] + 1, "y": plain([best])[0]})
-    data = {"points": points, "x": "trial", "y": words.metric_name(metric), "best": line}
+    data = {
+        "points": points, "x": "trial", "y": words.metric_name(metric), "best": line,
+        "percent_y": metric in words.SHARES,
+    }  # fmt: skip
     counts = {
         s: sum(t.get("state") == s for t in trials) for s in ("complete", "stopped", "diverged", "error")
     }
@@ -153,11 +163,25 @@ def _share(importance: Mapping[str, Any]) -> float:
 
 
 def _importance(tuning: Mapping[str, Any]) -> Iterator[Block]:
-    found = [(str(i.get("name", i.get("parameter"))), _share(i)) for i in tuning.get("importance") or ()]
+    found = [
+        (str(i.get("name", i.get("parameter"))), _share(i), _between(i))
+        for i in tuning.get("importance") or ()
+    ]
     items = [
-        {"name": n, "value": plain([v], 3)[0]}
-        for n, v in sorted(found, key=lambda x: -x[1])[:SHOWN_PARAMETERS]
+        {"name": n, "value": plain([v], 3)[0], "text": f"{v:.0%}{between}"}
+        for n, v, between in sorted(found, key=lambda x: -x[1])[:SHOWN_PARAMETERS]
         if v > 0
     ]
     if items:
-        yield Chart("bars", "What mattered", {"items": items, "label": "share of the variance"})
+        note = (
+            "Share of the variance of the scores that goes when a parameter is fixed, in brackets its 90 % interval. "
+            "Parameters that act together are counted in each, so the shares may add up to more than all."
+        )
+        yield Chart(
+            "bars", "What mattered", {"items": items, "label": "share of the variance", "percent": True}, note
+        )
+
+
+def _between(importance: Mapping[str, Any]) -> str:
+    low, high = importance.get("low"), importance.get("high")
+    return f" ({low:.0%} to {high:.0%})" if words.is_number(low) and words.is_number(high) else ""

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from trainwell.report.blocks import Block, Chart, Text
+from trainwell.report.evidence import DEAD, SATURATED
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
 from trainwell.report.thin import plain
 from trainwell.values.signal import Traces
-
-DEAD, SATURATED = 0.002, 0.95
-"""A unit counts as dead that is on in under 0.2 % of the rows (as the rule has it), as saturated above 95 %."""
 
 SHOWN_LAYERS = 12
 

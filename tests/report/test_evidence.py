@@ -1,0 +1,75 @@
+"""Every reading of the rules has words, and its evidence is drawn with threshold and span in the unit of the picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trainwell.rules
+from trainwell.report.evidence import READINGS, drawn_of, pictures
+from trainwell.values.signal import Traces
+
+DYNAMIC = {"outputs", "target", "dimensions", "momentum", "log_simplex", "symmetric layers", "loss spikes"}
+
+
+def traces(steps: int = 40) -> Traces:
+    found = Traces({"base_loss": 2.0, "modules": [{"name": n} for n in ("a", "b", "c")]})
+    draws = np.random.default_rng(0)
+    for step in range(steps):
+        for signal, value in (("train_loss", 2.0), ("lr", 0.1), ("q", 0.5), ("wait_s", 0.3), ("step_s", 0.1)):
+            found.add(signal, step, value * (1 + 0.1 * draws.random()))
+        found.add("val_loss", step, 1.0 + 0.01 * step)
+        for i, layer in enumerate(("a", "b", "c")):
+            found.add("back_rms", step, 10.0**i, layer)
+            found.add("act_rms", step, 10.0**i, layer)
+            found.add("weight_norm", step, 1.0 / (1 + step), f"{layer}.weight")
+            found.add("unit_activity", step, np.array([0.0, 0.0, 0.5, 0.5]), layer)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "layer", "level", "last"),
+    [
+        ("largest loss / base loss", 100, None, 200.0, None),
+        ("rise of the validation loss / base loss", 0.08, None, 1.16, 1.39),
+        ("wait_s / (wait_s + step_s)", 0.5, None, 0.5, None),
+        ("unit_activity", 0.4, "b", 0.4, 0.5),
+        ("back_gain", -2, None, -2, -2.0),
+        ("act_gain", 1.7, None, 1.7, 2.0),
+        ("weight rms, end / start", 0.1, None, 0.1, 1 / 40),
+    ],
+)
+def test_threshold_lies_in_the_unit_of_the_picture(
+    name: str, threshold: float, layer: str | None, level: float, last: float | None
+) -> None:
+    found = drawn_of({"trace": name, "threshold": threshold, "layer": layer}, traces())
+    assert found is not None and found.level == pytest.approx(level)
+    if last is not None:
+        assert found.series[0][2][-1] == pytest.approx(last)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, draw) in READINGS.items() if draw is not None])
+def test_readings_never_raise_on_missing_short_or_strange_traces(name: str) -> None:
+    whole, short, odd = traces(), traces(2), Traces({"base_loss": "x"})
+    for step in range(5):
+        odd.add("train_loss", step, np.nan)
+        odd.add("lr", step, np.inf)
+    for found in (Traces(), short, odd, whole):
+        for layer in (None, "b", "absent"):
+            finding = {
+                "evidence": [{"trace": name, "value": 1.0, "threshold": 0.5, "layer": layer}],
+                "span": [3, 900],
+            }
+            assert all(chart.form in ("lines", "bars") for chart in pictures(finding, found))
+
+
+def test_every_reading_of_the_rules_has_words() -> None:
+    source = "\n".join(p.read_text() for p in Path(trainwell.rules.__file__).parent.glob("*.py"))
+    named = set(re.findall(r'Reading\(\s*"([^"]+)"', source))
+    assert len(named) > 40
+    spoken = {n for n in named if re.fullmatch(r"[a-z0-9 ]+", n) and " " in n}
+    missing = named - set(READINGS) - DYNAMIC - spoken
+    assert not missing, f"say them in report/evidence.py: {sorted(missing)}"
