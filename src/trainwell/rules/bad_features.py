@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -15,6 +17,10 @@ UNSTABLE = (
 )
 
 
+WINDOW, GROWN = 20, 3.0
+"""Losses before the first that is no number, and how far the last of them may lie above the usual one."""
+
+
 class BadFeatures(Rule):
     """Find inputs that are missing, stand for missing, or are destroyed."""
 
@@ -23,7 +29,7 @@ class BadFeatures(Rule):
     explains = (*UNSTABLE, "unscaled_inputs", "undertrained", "overfitting", "bad_init", "lr_too_low",
                 "train_val_shift", "batch_too_small", "shuffled_labels", "label_noise",
                 "vanishing_gradient")  # fmt: skip
-    source = "DOCTOR 4, Data; Deepchecks 'special characters', 'outlier sample'."
+    source = "Chorev et al. 2022, arXiv:2203.08491 (Deepchecks: odd values, outlying samples)."
 
     def diagnose(self, view: View) -> Finding | None:
         harmed = not view.is_solved
@@ -50,4 +56,24 @@ class BadFeatures(Rule):
                     "The network takes them for real measurements, and they outweigh the rest.",
                     (Reading(fact, share, limit),), fix=fix, source=self.source, measured=view.measured,
                 )  # fmt: skip
-        return None
+        return self._breaks(view)
+
+    def _breaks(self, view: View) -> Finding | None:
+        """A loss that is no number out of nothing: what diverges grows before, what meets a bad value does not."""
+        losses = view.get("train_loss")
+        bad = np.flatnonzero(~np.isfinite(losses.values))
+        if bad.size == 0 or bad[0] < 3 or abs(view.back_gain) > 1.7:
+            return None
+        before = np.abs(losses.values[max(0, bad[0] - WINDOW) : bad[0]])
+        grown = float(before[-3:].max() / max(float(np.median(before)), 1e-30))
+        if grown > GROWN or before[-1] > GROWN * view.train_base_loss:
+            return None
+        at = int(losses.steps[bad[0]])
+        return Finding(
+            self.ailment, "critical", 0.75, "S",
+            f"The loss of step {at} is no number, and those just before were as always: it did not grow into that. "
+            "Most likely a value of that batch is missing or infinite, or the loss takes a logarithm or root of 0.",
+            (Reading("losses before / usual loss", grown, GROWN, "<"),), span=(at, view.steps),
+            fix="assert torch.isfinite(x).all() for inputs and targets; impute what is missing", source=self.source,
+            measured=view.measured,
+        )  # fmt: skip

@@ -7,7 +7,7 @@ from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
 RATIO = 2.0
-"""First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (DOCTOR 4)."""
+"""First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (faultbench, dev part)."""
 
 
 class BadInit(Rule):
@@ -18,7 +18,7 @@ class BadInit(Rule):
     explains = ("lr_too_low", "params_not_trained", "underfitting", "undertrained", "plateau", "exploding_gradient",
     "vanishing_gradient",
                 "saturated_units", "dead_units", "lr_too_high", "oscillation", "batch_too_large")  # fmt: skip
-    source = "Glorot and Bengio 2010; He et al. 2015; DOCTOR 2, initial loss."
+    source = "Glorot and Bengio 2010; He et al. 2015, arXiv:1502.01852; Karpathy 2019 (verify the loss at the start)."
 
     def diagnose(self, view: View) -> Finding | None:
         if view.is_solved:
@@ -63,15 +63,19 @@ class BadInit(Rule):
 
     @staticmethod
     def _fades(view: View) -> Reading | None:
-        """The fall of the activations in decades, where the weights are a tenth of what keeps their scale."""
+        """How far activations or their gradients fall, in decades, where weights are a tenth of what keeps scale."""
         gains = [
             p["rms"] * math.sqrt(math.prod(p["shape"][1:])) for p in view.fact("params") or []
             if len(p["shape"]) >= 2 and p["leaf"].startswith("weight") and p["kind"] not in ("Embedding",
             "MultiheadAttention")
         ]  # fmt: skip
+        if len(gains) < 3 or sorted(gains)[len(gains) // 2] > 0.1:
+            return None
+        if view.back_gain < -3:
+            return Reading("back_gain", view.back_gain, -3.0, "<")
         acts = [view.get("act_rms", m["name"]).values for m in view.fact("modules", ())]
         acts = [a for a in acts if a.size]
-        if len(gains) < 3 or len(acts) < 3 or sorted(gains)[len(gains) // 2] > 0.1 or not acts[0][0] > 0:
+        if len(acts) < 3 or not acts[0][0] > 0:
             return None
         fall = math.log10(max(float(min(a[0] for a in acts)), 1e-38) / float(acts[0][0]))
         return Reading("act_gain", fall, -2.0, "<") if fall < -2 else None

@@ -13,7 +13,7 @@ class BatchTooLarge(Rule):
     ailment = "batch_too_large"
     needs = ("q", "train_loss", "probe_score")
     explains = ("undertrained", "underfitting", "plateau", "lr_too_low")
-    source = "McCandlish et al. 2018, arXiv:1812.06162; Keskar et al. 2017; DOCTOR 4, Batch."
+    source = "McCandlish et al. 2018, arXiv:1812.06162; Keskar et al. 2017, arXiv:1609.04836."
 
     def diagnose(self, view: View) -> Finding | None:
         rows = view.number("rows_per_epoch", 0)

@@ -10,6 +10,10 @@ FEW, RISING, UNREST = 8, 0.2, 0.1
 """Batch size; upward share of the path of the epoch loss; sum of its rises in units of the base loss."""
 
 
+LEARNABLE = 0.15
+"""Share of the targets that a simple learner explains, from which a network that learns nothing is stuck."""
+
+
 class BatchTooSmall(Rule):
     """Find tiny batches whose noise keeps the loss from falling."""
 
@@ -17,7 +21,7 @@ class BatchTooSmall(Rule):
     needs = ("q", "train_loss", "probe_score", "lr")
     explains = ("lr_too_high", "oscillation", "plateau", "underfitting", "exploding_gradient", "dead_units",
                 "undertrained", "launch_bound", "overfitting")  # fmt: skip
-    source = "McCandlish et al. 2018, arXiv:1812.06162; DOCTOR 4, Batch too small."
+    source = "McCandlish et al. 2018, arXiv:1812.06162; Masters and Luschi 2018, arXiv:1804.07612."
 
     def diagnose(self, view: View) -> Finding | None:
         size = view.batch_size
@@ -27,7 +31,9 @@ class BatchTooSmall(Rule):
         # a batch of one or two hardly sees its own curvature: there the unrest of the loss must do
         restless = view.upward > RISING and view.unrest > UNREST
         flat = view.upward > RISING or abs(view.falling_z) < 2
-        if not (overshoots and flat) and not (restless and size <= 4) and not view.has_nonfinite:
+        # a network that was thrown out by noise may stay where it answers the same to all
+        stuck = view.way < 0.1 and abs(view.falling_z) < 2 and view.number("learnable", 0.0) > LEARNABLE
+        if not (overshoots and flat) and not ((restless or stuck) and size <= 4) and not view.has_nonfinite:
             return None
         return Finding(
             self.ailment, "critical", 0.8, "S",

@@ -15,7 +15,7 @@ class ClassImbalance(Rule):
     ailment = "class_imbalance"
     needs = ("data", "confusion")
     explains = ("underfitting", "undertrained", "overfitting", "plateau")
-    source = "Buda et al. 2018, arXiv:1710.05381; DOCTOR 4, Data."
+    source = "Buda et al. 2018, arXiv:1710.05381."
 
     def diagnose(self, view: View) -> Finding | None:
         counts = view.class_counts

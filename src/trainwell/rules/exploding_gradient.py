@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from trainwell.rules.rule import Rule
@@ -14,25 +16,31 @@ class ExplodingGradient(Rule):
     needs = ("train_loss", "grad_norm", "back_rms", "act_rms", "probe_score")
     explains = ("dead_units", "underfitting", "undertrained", "plateau", "oscillation", "saturated_units",
                 "batch_too_small", "vanishing_gradient", "bad_init", "lr_too_high")  # fmt: skip
-    source = "Pascanu et al. 2013, arXiv:1211.5063; DOCTOR 4, Exploding."
+    source = "Pascanu et al. 2013, arXiv:1211.5063; Glorot and Bengio 2010."
 
     def diagnose(self, view: View) -> Finding | None:
         losses = view.get("train_loss")
         grows = self._forward_growth(view)
         if (view.back_gain > 1.7 or grows > 1.7) and not view.is_solved:
             value, name = (view.back_gain, "back_gain") if view.back_gain > grows else (grows, "act_gain")
-            return self._finding(view, Reading(name, value, 1.7), (0, view.steps), 0.93,
+            found = self._finding(view, Reading(name, value, 1.7), (0, view.steps), 0.93,
                 "From layer to layer the signals grow many times over. ",
-                "start with He weights, normalise, or clip the gradient")  # fmt: skip
+                "start with He weights or normalise between layers; clipping comes after that")  # fmt: skip
+            # the norms of this run are those of the fault: no dose follows from them
+            kept = {k: v for k, v in found.measured.items() if not k.startswith(("grad_norm", "lr"))}
+            return dataclasses.replace(found, measured=kept | {"at_start": 1.0})
         if view.has_nonfinite and len(losses):
             bad = np.flatnonzero(~np.isfinite(losses.values))
             at = int(losses.steps[bad[0]]) if bad.size else int(losses.steps[-1])
-            return self._finding(view, Reading("first non-finite step", at, 0, ">="), (at, view.steps), 0.7,
+            reading = Reading("losses that are no number", int(bad.size), 0)
+            if not bad.size:
+                reading = Reading("norms that are no number", 1, 0)
+            return self._finding(view, reading, (at, view.steps), 0.7,
                 f"At step {at} a loss, gradient or weight was no longer a finite number. ",
                 "lower the learning rate, warm up, or clip the gradient")  # fmt: skip
         spike = self._spikes(view)
         if spike is not None and not view.is_solved:
-            return self._finding(view, Reading("loss spikes", spike[1], 6), (spike[0], view.steps), 0.6,
+            return self._finding(view, Reading("loss spikes", spike[1], 2), (spike[0], view.steps), 0.6,
                 "The loss jumps far above its usual level again and again. ",
                 "clip the gradient at the 90 % quantile of its usual norms, or warm up")  # fmt: skip
         return None
@@ -62,11 +70,21 @@ class ExplodingGradient(Rule):
         count = int(high.sum())
         return (int(trace.steps[int(np.argmax(high))]), count) if count >= 3 else None
 
+    @staticmethod
+    def _sane_norms(view: View, until: int) -> dict[str, float]:
+        """Return quantiles of the gradient norms before the trouble, without those that are part of it."""
+        trace = view.get("grad_norm")
+        norms = trace.values[(trace.steps < until) if until > 0 else slice(None)]
+        norms = norms[np.isfinite(norms)]
+        norms = norms[norms <= 10 * np.median(norms[: max(5, norms.size // 2)])] if norms.size else norms
+        return {f"grad_norm.q{q}": float(np.quantile(norms, q / 100)) for q in (50, 90)} if norms.size else {}
+
     def _finding(
         self, view: View, reading: Reading, span: tuple[int, int], confidence: float, what: str, fix: str
     ) -> Finding:
         return Finding(
             self.ailment, "critical", confidence, "S",
             what + "A single step then throws the weights far from anything useful.",
-            (reading,), span=span, fix=fix, source=self.source, measured=view.measured,
+            (reading,), span=span, fix=fix, source=self.source,
+            measured=view.measured | self._sane_norms(view, span[0]),
         )  # fmt: skip

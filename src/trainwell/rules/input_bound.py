@@ -16,7 +16,7 @@ class InputBound(Rule):
     ailment = "input_bound"
     needs = ("wait_s", "step_s")
     explains = ("launch_bound",)
-    source = "SageMaker Debugger, DataLoader bottleneck; DOCTOR 4, Compute."
+    source = "Rauschmayr et al. 2021, MLSys (Amazon SageMaker Debugger, bottleneck of the data loader)."
 
     def diagnose(self, view: View) -> Finding | None:
         wait, step = view.get("wait_s").values, view.get("step_s").values

@@ -6,13 +6,18 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+WASTED, FEW = 0.01, 8
+"""Share of the step that is arithmetic, and samples in a batch, below which it is worth a warning."""
+
 
 class LaunchBound(Rule):
     """Note steps whose arithmetic is far smaller than the cost of starting it."""
 
     ailment = "launch_bound"
     needs = ("step_s", "params")
-    source = "DOCTOR 4, Compute: true of nearly every small net on a CPU, so it is information."
+    source = (
+        "PyTorch Performance Tuning Guide; true of nearly every small network on a CPU, so it is information."
+    )
 
     def diagnose(self, view: View) -> Finding | None:
         step = view.get("step_s").values
@@ -25,8 +30,10 @@ class LaunchBound(Rule):
         actual = sorted(step)[len(step) // 2]
         if not expected < 0.3 * actual:
             return None
+        # where next to nothing is computed a larger batch gives the same for a fraction of the time
+        wasted = expected < WASTED * actual and 0 < view.batch_size <= FEW
         return Finding(
-            self.ailment, "information", 0.7, "S",
+            self.ailment, "warning" if wasted else "information", 0.8 if wasted else 0.7, "S",
             "Network and batch are so small that starting an operation takes longer than computing it. "
             "A step with a larger batch would take hardly longer.",
             (Reading("seconds of arithmetic / step", expected / actual, 0.3, "<"),),

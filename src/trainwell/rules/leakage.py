@@ -4,6 +4,10 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+CODES = 0.2
+"""Where no column has this share of distinct values, rows of codes are equal by chance: only more equal rows between
+the parts than within one tell."""
+
 
 class Leakage(Rule):
     """Find validation rows that stand in training, and a single feature that gives the answer away."""
@@ -17,7 +21,9 @@ class Leakage(Rule):
         copied, rows = view.number("copied_share", 0.0), view.number("copied_rows", 0.0)
         distinct = view.number("distinct_rows", 0.0) / max(1.0, view.number("seen_rows", 1.0))
         near, within = view.number("near_share", 0.0), view.number("near_share_within", 1.0)
-        if copied > 0.02 and rows >= 3 and distinct > 0.3:
+        codes = not view.fact("tokens") and view.number("most_distinct", 1.0) < CODES
+        by_chance = 3 * (1 - distinct) if codes else 0.0
+        if copied > 0.02 + by_chance and rows >= 3 and distinct > 0.3:
             return self._finding("D", 0.95, Reading("copied_share", copied, 0.02),
                 f"{100 * min(copied, 1):.0f} % of the validation rows also stand in training. ",
                 "remove duplicates before splitting, and split again")  # fmt: skip

@@ -37,7 +37,7 @@ class LossMismatch(Rule):
         "data",
     )
     explains = STUCK
-    source = "DOCTOR 4, Loss / output; TheDeepChecker 2022; UMLAUT 2021."
+    source = "Schoop et al. 2021, CHI (UMLAUT); Ben Braiek and Khomh 2023, arXiv:2204.00694 (TheDeepChecker)."
 
     def diagnose(self, view: View) -> Finding | None:
         for test in (

@@ -14,7 +14,9 @@ class LrSchedule(Rule):
     needs = ("lr", "train_loss", "probe_score")
     explains = ("lr_too_low", "undertrained", "underfitting", "plateau", "lr_too_high", "oscillation",
                 "exploding_gradient", "dead_units", "batch_too_large")  # fmt: skip
-    source = "DOCTOR 4, Schedule; PyTorch forum: scheduler.step() in the batch loop."
+    source = (
+        "torch.optim, How to adjust learning rate; Li et al. 2020, arXiv:1905.04753 (decay over the budget)."
+    )
 
     def diagnose(self, view: View) -> Finding | None:
         trace = view.get("lr")

@@ -7,7 +7,7 @@ from trainwell.rules.view import DEAD_RATE, DEAD_SHARE, View
 from trainwell.values.finding import Finding, Reading
 
 Q_LOW, Q_NEGATIVE, UPWARD = 0.72, 0.3, 0.2
-"""Healthy runs: median 0.77 to 0.99, negative 0 to 0.2; too high a rate: 0.30 and 0.67 (DOCTOR 3.3)."""
+"""Healthy runs: median 0.77 to 0.99, negative 0 to 0.2; too high a rate: 0.30 and 0.67 (faultbench, dev part)."""
 
 Q_SOLVED, UNREST, UNREST_UNSOUND = 0.5, 0.15, 0.08
 """Of a solved run: the prediction ratio, and the sum of all rises of the epoch loss in units of the base loss."""
@@ -28,8 +28,9 @@ THROWN = (
     "What came after may look calm, but starts from weights that have nothing left of a good start."
 )
 
-THROW, FAR = 0.3, 0.5
-"""Rise of the loss, in units of the base loss, that no noise of batches explains; way of a run that learned well."""
+THROW, THROWN_FAR, FAR = 0.3, 1.0, 0.5
+"""Rise of the loss, in units of the base loss and beyond the noise of batches, that kills units, and that is as much as
+all there was to learn; way of a run that learned well."""
 
 KILLED = 0.2
 """Share of a layer's rectifiers that died in the training."""
@@ -43,7 +44,8 @@ class LrTooHigh(Rule):
     explains = ("exploding_gradient", "dead_units", "saturated_units", "oscillation", "plateau", "underfitting",
                 "overfitting", "undertrained", "batch_too_small", "vanishing_gradient")  # fmt: skip
     source = (
-        "DOCTOR 3.3; Cohen et al. 2021, arXiv:2103.00065 (edge of stability is normal, no progress is not)."
+        "Mutschler and Zell 2020, arXiv:1903.11991 (loss along the step); Cohen et al. 2021, arXiv:2103.00065 "
+        "(edge of stability is normal, no progress is not)."
     )
 
     def diagnose(self, view: View) -> Finding | None:
@@ -87,13 +89,19 @@ class LrTooHigh(Rule):
         losses = view.get("train_loss")
         bad = np.flatnonzero(~np.isfinite(losses.values))
         at = int(losses.steps[bad[0]]) if bad.size else view.steps
-        return self._finding(view, (Reading("first non-finite step", at, 0, ">="),), 0.8, (at, view.steps))
+        return self._finding(
+            view, (Reading("losses that are no number", int(bad.size), 0),), 0.8, (at, view.steps)
+        )
 
     def _flung(self, view: View) -> Finding | None:
         """A sane start, then losses far above those of a constant answer: the steps threw the weights away."""
         early, losses, unit = view.first_loss, view.get("train_loss"), view.train_base_loss
         if view.is_solved or not early <= 3 or abs(view.back_gain) > 2:
             return None
+        if view.thrown > THROWN_FAR and view.way < FAR:
+            at = int(losses.steps[int(np.nanargmax(losses.values))])
+            reading = Reading("rise of the loss / base loss", view.thrown, THROWN_FAR)
+            return self._finding(view, (reading,), 0.8, (at, view.steps), factor=0.1, meaning=THROWN)
         high = losses.values > FLUNG * unit
         runs = (
             np.convolve(high, np.ones(FLUNG_STEPS), "valid") >= FLUNG_STEPS

@@ -13,8 +13,9 @@ LINEAR, RATIO, Z = 0.99, 5.0, 5.0
 rate must gain over the same steps, and in how many standard errors. Rates that suit their run gain at most 4 times
 more (own_faults, utr_*), rates that are too low 7 to 11 times (lrl_*)."""
 
-STRAIGHT, LATE, SMALL = 0.998, 0.3, 1e-3
-"""Without a what-if: prediction ratio, late against mean progress, and update over weight (1e-3 is usual)."""
+STRAIGHT, LATE, STILL, SMALL = 0.998, 0.3, 0.05, 1e-3
+"""Without a what-if: prediction ratio, late against mean progress, hardly any progress, and update over weight (1e-3
+is usual)."""
 
 
 class LrTooLow(Rule):
@@ -23,14 +24,16 @@ class LrTooLow(Rule):
     ailment = "lr_too_low"
     needs = ("q", "train_loss", "probe_score", "lr", "update_norm", "weight_norm")
     explains = ("underfitting", "undertrained", "plateau", "batch_too_large")
-    source = "DOCTOR 3.3, 3.4 and 4, Rate too low."
+    source = (
+        "Smith 2017, arXiv:1506.01186 (range of rates); Wu et al. 2018, arXiv:1803.02021 (equal cool-down)."
+    )
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or view.num_epochs < 3 or view.steps < 40:
+        if view.is_solved or len(view.epoch_loss) < 3 or view.steps < 40:
             return None
         tenfold, as_is = (view.what_if(name, "train") for name in ("tenfold", "as_is"))
         if math.isfinite(tenfold):
-            on_new_rows = not view.what_if("tenfold", "val_z") < 3
+            on_new_rows = not view.what_if("tenfold", "val_z") < 2
             better = (
                 tenfold > RATIO * max(as_is, 0.0) and view.what_if("tenfold", "train_z") > Z and on_new_rows
             )
@@ -38,7 +41,8 @@ class LrTooLow(Rule):
             q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
             too_low = better and q > LINEAR and tenfold - as_is > 0.01
         else:
-            crawls = view.late_rate > LATE and view.falling_z > 2 and not view.rate_decayed
+            falls = view.falling_z > 2 or view.what_if("as_is", "train_hot_z") > 3
+            crawls = (view.late_rate > LATE or view.gained < STILL) and falls and not view.rate_decayed
             too_low = view.q_median > STRAIGHT and crawls and view.update_ratio < SMALL
         if not too_low:
             return None

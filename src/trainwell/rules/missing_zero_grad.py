@@ -14,7 +14,7 @@ class MissingZeroGrad(Rule):
     needs = ("stale_grad",)
     explains = ("lr_too_high", "exploding_gradient", "oscillation", "dead_units", "undertrained", "plateau",
                 "underfitting", "saturated_units", "batch_too_small", "weight_decay_misuse", "overfitting")  # fmt: skip
-    source = "DOCTOR 4, Optimiser misuse; SO 48001598."
+    source = "PyTorch recipe, Zeroing out gradients; Stack Overflow, question 48001598."
 
     def diagnose(self, view: View) -> Finding | None:
         stale = view.get("stale_grad")

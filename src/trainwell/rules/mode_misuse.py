@@ -14,7 +14,7 @@ class ModeMisuse(Rule):
     ailment = "mode_misuse"
     needs = ("norms_in_eval", "dropouts_in_eval", "val_in_train_mode", "layers")
     explains = ("batchnorm_misuse", "train_val_shift", "exploding_gradient", "lr_too_high", "undertrained")
-    source = "TheDeepChecker 2022, 'missing inference mode'; DOCTOR 4, Batch norm / mode."
+    source = "Ben Braiek and Khomh 2023, arXiv:2204.00694 (TheDeepChecker: missing inference mode)."
 
     def diagnose(self, view: View) -> Finding | None:
         val = view.get("val_in_train_mode").values

@@ -10,7 +10,7 @@ from trainwell.values.finding import Finding, Reading
 from trainwell.values.signal import Array
 
 Z, RHO = 3.0, 0.08
-"""Below 8 % of the base loss stopping early gains less than the seed does (DOCTOR 4, Overfitting)."""
+"""Below 8 % of the base loss stopping early gains less than the seed does."""
 
 GAP, Z_GAP = 0.3, 1.64
 """Where validation lies this far above training, a rise at the 5 % level is enough: that the network learns by heart
@@ -23,9 +23,7 @@ class Overfitting(Rule):
     ailment = "overfitting"
     needs = ("val_loss", "val_losses", "train_loss", "probe_score", "probe_loss", "val_score")
     explains = ("converged_early",)
-    source = (
-        "Prechelt 1998; DOCTOR 4, Overfitting (epoch chosen on one half of the samples, judged on the other)."
-    )
+    source = "Prechelt 1998, Early Stopping; Cawley and Talbot 2010, JMLR 11 (chosen on one half, judged on the other)."
 
     def diagnose(self, view: View) -> Finding | None:
         trace = view.get("val_losses")

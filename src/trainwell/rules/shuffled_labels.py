@@ -17,7 +17,7 @@ class ShuffledLabels(Rule):
     needs = ("data", "val_score", "probe_score")
     explains = ("overfitting", "underfitting", "label_noise", "undertrained", "plateau", "lr_too_low",
                 "batch_too_small", "batch_too_large", "oscillation", "class_imbalance")  # fmt: skip
-    source = "Zhang et al. 2017, arXiv:1611.03530 (random labels are memorised); DOCTOR 4, Data."
+    source = "Zhang et al. 2017, arXiv:1611.03530 (random labels are memorised)."
 
     def diagnose(self, view: View) -> Finding | None:
         learnable, rows = view.number("learnable"), view.number("label_rows", 0)
@@ -37,7 +37,16 @@ class ShuffledLabels(Rule):
         best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))
         base = view.base_score
         at_chance = best < base + max(0.05 * (1 - base), 2.5 * math.sqrt(max(base * (1 - base), 0.01) / rows))
-        fitted = view.way > 0.08 and view.train_score - view.val_score > 0.08 * (1 - base)
+        gap = view.train_score - view.val_score
+        least = 0.08 * (1 - base)
+        if counts:  # what a score differs by chance between so many rows
+            num_val = (
+                view.get("val_losses").values.shape[-1] if view.get("val_losses").values.ndim == 2 else rows
+            )
+            least = max(
+                0.03, 3 * math.sqrt(max(base * (1 - base), 0.01) * (1 / max(rows, 1) + 1 / max(num_val, 1)))
+            )
+        fitted = view.way > 0.03 and gap > least
         if not at_chance or not fitted:
             return None
         return Finding(

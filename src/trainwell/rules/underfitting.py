@@ -24,7 +24,7 @@ class Underfitting(Rule):
     ailment = "underfitting"
     needs = ("q", "train_loss", "val_loss", "probe_score", "residual", "layers")
     explains = ("plateau", "converged_early", "vanishing_gradient", "dead_units", "undertrained")
-    source = "DOCTOR 3.4, residual test; Goodfellow et al. 2016, 5.2."
+    source = "Goodfellow et al. 2016, 5.2; Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch)."
 
     def diagnose(self, view: View) -> Finding | None:
         if view.is_solved or view.has_nonfinite or view.is_sequence or view.is_wide:
@@ -35,7 +35,7 @@ class Underfitting(Rule):
         gap = view.train_score - view.val_score
         fits_alike = not math.isfinite(gap) or gap < 0.25 * (1 - view.base_score)
         longer = view.doubling_gain
-        stands = longer < MORE if math.isfinite(longer) else view.late_rate < FALLING
+        stands = view.late_rate < FALLING or longer < MORE
         few = view.number("few_way")
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
         small = few < POOR or (few < FEW and left > MUCH_LEFT)

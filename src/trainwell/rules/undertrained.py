@@ -14,20 +14,24 @@ MORE, MORE_SEQUENCE, Z = 0.05, 0.03, 3.0
 The loss of sequences has a floor far above zero, so that less counts there."""
 
 
+FEW_STEPS = 100
+"""A loss that falls over fewer steps is the beginning of every training; then only a continuation can tell."""
+
+
 class Undertrained(Rule):
     """Find trainings that end while training and validation loss still fall."""
 
     ailment = "undertrained"
     needs = ("train_loss", "val_loss", "probe_score", "lr")
     explains = ("underfitting", "plateau")
-    source = "DOCTOR 4, Convergence; Domhan et al. 2015 (learning curves)."
+    source = "Domhan et al. 2015, IJCAI (learning curves); the continuation is measured on a copy."
 
     def diagnose(self, view: View) -> Finding | None:
         if (
             view.is_solved
             or not view.way < FAR
             or view.rate_decayed
-            or view.num_epochs < 3
+            or len(view.epoch_loss) < 3
             or view.gained < 0.05
         ):
             return None
@@ -54,6 +58,6 @@ class Undertrained(Rule):
             shown = gain > more and view.what_if(view.continuation, "val_hot_z") > Z
             return Reading("gain of doubling / base loss", gain, more) if shown else None
         late = LATE_SEQUENCE if view.is_sequence else LATE
-        if view.late_rate > late and view.falling_z > 2:
+        if view.steps >= FEW_STEPS and view.late_rate > late and view.falling_z > 2:
             return Reading("fall at the end / mean fall", view.late_rate, late)
         return None

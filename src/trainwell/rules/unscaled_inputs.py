@@ -6,7 +6,7 @@ from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
 SPREAD, LARGE, SMALL = 30.0, 5.0, 0.02
-"""Largest against median scale of the columns; rms of all inputs. Healthy data lie near 1 (DOCTOR 4, Data)."""
+"""Largest against median scale of the columns; rms of all inputs. Healthy data lie near 1."""
 
 
 class UnscaledInputs(Rule):

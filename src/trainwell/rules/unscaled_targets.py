@@ -15,10 +15,10 @@ class UnscaledTargets(Rule):
     needs = ("data", "probe_score")
     explains = (*UNSTABLE, "undertrained", "lr_too_low", "bad_init", "train_val_shift", "loss_mismatch",
                 "batch_too_small", "overfitting", "weight_decay_misuse", "shuffled_labels")  # fmt: skip
-    source = "DOCTOR 4, Data; Bishop 1995, 8.2."
+    source = "Bishop 1995, Neural Networks for Pattern Recognition, 8.2."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.kind != "regression" or view.is_wide or (view.is_solved and not view.has_nonfinite):
+        if view.kind != "regression" or (view.is_solved and not view.has_nonfinite):
             return None
         rms, sd = view.number("y_rms", 1.0), view.number("y_sd", 1.0)
         offset = abs(view.number("y_mean", 0.0)) / max(sd, 1e-300)

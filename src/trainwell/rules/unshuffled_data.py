@@ -16,7 +16,7 @@ class UnshuffledData(Rule):
     explains = ("lr_too_high", "oscillation", "exploding_gradient", "undertrained", "overfitting", "batch_too_small",
                 "train_val_shift", "underfitting", "plateau", "class_imbalance", "dead_units", "batchnorm_misuse",
                 "lr_too_low", "lr_schedule")  # fmt: skip
-    source = "Bengio 2012, arXiv:1206.5533, 3.1; DOCTOR 4, Data."
+    source = "Bengio 2012, arXiv:1206.5533, 3.1."
 
     def diagnose(self, view: View) -> Finding | None:
         between = view.number("between_batches", 0.0)

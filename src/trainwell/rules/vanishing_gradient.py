@@ -10,6 +10,10 @@ DECADES = -3.0
 """Gradient at the first layer against the last, in decades. Healthy nets: -1.7 to -0.4; eight sigmoids: -7.2."""
 
 
+WAY = 0.8
+"""Way from which a run has learned well although little came back at its start."""
+
+
 class VanishingGradient(Rule):
     """Find gradients that do not reach the first layers, or the first time steps."""
 
@@ -20,7 +24,7 @@ class VanishingGradient(Rule):
     source = "Bengio et al. 1994; Schoenholz et al. 2017, arXiv:1611.01232 (depth scale)."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or not view.way < 0.5:
+        if view.is_solved or not view.way < (WAY if view.back_gain < DECADES else 0.5):
             return None
         start, later = view.back_gain, view.back_profile(slice(3, None))
         gain = min(start, later)
@@ -35,7 +39,9 @@ class VanishingGradient(Rule):
             reading = Reading("back_time", min(times), DECADES, "<")
         # what fades only later is often what another fault has left; a layer that is all off passes nothing on
         dead = max((view.dead_share(n)[0] for n in view.traces.layers("unit_activity")), default=0.0)
-        confidence = 0.7 if start >= DECADES and gain < DECADES else 0.8 if dead > 0.9 else 0.9
+        if reading.trace == "back_time":
+            start = gain = min(self._over_time(view, n, 3) for n in view.traces.layers("back_time"))
+        confidence = 0.7 if start >= DECADES else 0.8 if dead > 0.9 else 0.9
         return Finding(
             self.ailment, "critical", confidence, "S",
             f"On its way back the learning signal shrinks {10 ** -max(reading.value, -30):.0e} times. "
@@ -46,8 +52,9 @@ class VanishingGradient(Rule):
         )  # fmt: skip
 
     @staticmethod
-    def _over_time(view: View, layer: str) -> float:
-        values = view.get("back_time", layer).values
+    def _over_time(view: View, layer: str, looks: int | None = None) -> float:
+        """Return the decades from the last time steps to the first, of the first looks or of all."""
+        values = view.get("back_time", layer).values[:looks]
         if values.ndim != 2 or not len(values) or values.shape[1] < 8:
             return 0.0
         profile = np.nanmedian(values, axis=0)

@@ -14,7 +14,14 @@ DEAD_RATE, DEAD_SHARE, DEAD_ROWS = 0.002, 0.45, 500
 """A unit is dead that is on in under 0.2 % of at least 500 samples; healthy layers have up to 12.5 % of them."""
 
 SOLVED = 0.9
-"""Share of the way from the best constant answer to perfection at which a run counts as solved (DOCTOR 3.1)."""
+"""Share of the way from the best constant answer to perfection at which a run counts as solved."""
+
+
+FEW_EPOCHS, PART_STEPS = 5, 8
+"""Epochs from which their means make a curve; steps that a part of a run of fewer must have."""
+
+MANY = 16
+"""Numbers of a target from which it counts as a picture, not as one with a few parts."""
 
 
 class View:
@@ -57,7 +64,8 @@ class View:
     @cached_property
     def is_wide(self) -> bool:
         """Whether a sample has many numbers as its target, as in autoencoders."""
-        return self.kind == "regression" and self.number("y_width", 1) > 1
+        width = self.number("y_width", 1)
+        return self.kind in ("regression", "binary") and width > MANY
 
     @cached_property
     def num_classes(self) -> int:
@@ -141,7 +149,9 @@ class View:
             return 0.0
         level = np.convolve(values, np.ones(width) / width, "valid")
         noise = 1.48 * float(np.median(np.abs(np.diff(values)))) / math.sqrt(2 * width)
-        return float((level - np.minimum.accumulate(level)).max()) - 4 * noise
+        # the first step alone may throw the weights
+        lowest = np.minimum(np.minimum.accumulate(level), values[0] + 2 * noise * math.sqrt(width))
+        return float((level - lowest).max()) - 4 * noise
 
     # ------------------------------------------------------------------ curves per epoch
 
@@ -161,17 +171,40 @@ class View:
         )
 
     @cached_property
+    def part_ends(self) -> Array:
+        """Ends of the parts over which the training loss is averaged: epochs, or ten parts where those are few."""
+        if self.num_epochs >= FEW_EPOCHS or self.steps < 10 * PART_STEPS:
+            return self.epoch_ends
+        return np.linspace(0, self.steps, 11).astype(int)[1:]
+
+    @cached_property
     def epoch_loss(self) -> Array:
-        """Mean training loss of every epoch, in units of the loss of the best constant answer."""
-        trace = self.get("train_loss")
-        if not len(trace) or not len(self.epoch_ends):
-            return np.zeros(0)
-        place = np.searchsorted(self.epoch_ends, trace.steps, side="right")
-        means = [
-            trace.values[place == i].mean() if (place == i).any() else np.nan
-            for i in range(len(self.epoch_ends))
-        ]
-        return np.asarray(means) / self.train_base_loss
+        """Mean training loss of every epoch (or part), in units of the loss of the best constant answer."""
+        return self._over_parts[0]
+
+    @cached_property
+    def _over_parts(self) -> tuple[Array, Array]:
+        """Means of the training loss over the parts, and the rise from one to the next that noise alone may make."""
+        trace, ends = self.get("train_loss"), self.part_ends
+        if not len(trace) or not len(ends):
+            return np.zeros(0), np.zeros(0)
+        place = np.searchsorted(ends, trace.steps, side="right")
+        parts = [trace.values[place == i] for i in range(len(ends))]
+        means = np.asarray([p.mean() if p.size else np.nan for p in parts]) / self.train_base_loss
+        if ends is self.epoch_ends:  # every epoch has the same rows
+            return means, np.zeros(len(means))
+        errors = (
+            np.asarray([p.std() / math.sqrt(p.size) if p.size else 0.0 for p in parts]) / self.train_base_loss
+        )
+        return means, 2 * np.hypot(errors, np.append(errors[1:], 0.0))
+
+    @cached_property
+    def _rises(self) -> Array:
+        """Rises of the training loss from part to part, beyond noise."""
+        means, noise = self._over_parts
+        with np.errstate(all="ignore"):
+            rises = np.clip(np.diff(means) - noise[:-1], 0, None)
+        return rises[np.isfinite(rises)]
 
     @cached_property
     def num_epochs(self) -> int:
@@ -188,7 +221,7 @@ class View:
         """Share of the path of the epoch loss that goes up: 0 is steady progress, 1/2 none at all."""
         curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
         path = np.abs(np.diff(curve)).sum()
-        return float(np.clip(np.diff(curve), 0, None).sum() / path) if path > 0 else 0.0
+        return float(self._rises.sum() / path) if path > 0 else 0.0
 
     @cached_property
     def gained(self) -> float:
@@ -224,7 +257,7 @@ class View:
     def unrest(self) -> float:
         """Sum of all rises of the epoch loss after the first quarter, in units of the base loss."""
         curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
-        return float(np.clip(np.diff(curve[curve.size // 4 :]), 0, None).sum()) if curve.size > 2 else 0.0
+        return float(self._rises[curve.size // 4 :].sum()) if curve.size > 2 else 0.0
 
     @cached_property
     def falling_z(self) -> float:
@@ -259,13 +292,13 @@ class View:
     def doubling_gain(self) -> float:
         """Fall of the validation loss when the training goes on for as long again, in units of the base loss.
 
-        At most twice what was measured, for progress slows down; NaN where it was not measured.
+        At most twice what a long continuation gained, for progress slows down; NaN where none was measured.
         """
         branch = self.continuation
         steps = self.what_if(branch, "steps")
         if self.rate_decayed or not steps > 0:
             return math.nan
-        return self.what_if(branch, "val_hot") * min(self.steps / steps, 2.0)
+        return self.what_if(branch, "val_hot") * (min(self.steps / steps, 2.0) if branch == "longer" else 1.0)
 
     @cached_property
     def continuation(self) -> str:
@@ -328,12 +361,7 @@ class View:
     @cached_property
     def back_gain(self) -> float:
         """Decades by which the gradient of the activations grows from the last layer to the first, at the start."""
-        gains = self.back_profile(self._first_looks)
-        return gains
-
-    @cached_property
-    def _first_looks(self) -> slice:
-        return slice(0, 3)
+        return self.back_profile(slice(0, 3))
 
     def back_profile(self, looks: slice) -> float:
         """Return log10 of the gradient at the first layer over that at the last, the median of some looks."""
@@ -363,7 +391,7 @@ class View:
             for share in (50, 90):
                 found[f"grad_norm.q{share}"] = float(np.quantile(self.grad_norms, share / 100))
         found["lr"] = float(self.get("lr").values.max()) if len(self.get("lr")) else math.nan
-        found["batch_size"] = float(self.batch_size)
+        found["batch_size"], found["steps"] = float(self.batch_size), float(self.steps)
         found["train_score"], found["val_score"] = self.train_score, self.val_score
         found["gap"] = self.train_score - self.val_score
         return {k: v for k, v in found.items() if math.isfinite(v)}

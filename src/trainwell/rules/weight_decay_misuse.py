@@ -22,7 +22,7 @@ class WeightDecayMisuse(Rule):
     needs = ("params", "lr", "probe_score", "weight_norm")
     explains = ("underfitting", "undertrained", "plateau", "lr_too_low", "vanishing_gradient", "dead_units",
                 "saturated_units", "batch_too_large", "oscillation", "lr_too_high")  # fmt: skip
-    source = "Loshchilov and Hutter 2019, arXiv:1711.05101; DOCTOR 4, Optimiser misuse."
+    source = "Loshchilov and Hutter 2019, arXiv:1711.05101; Wang and Aitchison 2024, arXiv:2405.13698 (time constant)."
 
     def diagnose(self, view: View) -> Finding | None:
         decay = float(view.fact("hyper", {}).get("weight_decay", 0.0))

@@ -11,7 +11,7 @@ class WrongDtype(Rule):
     ailment = "wrong_dtype"
     needs = ("params",)
     explains = ("launch_bound",)
-    source = "DOCTOR 4, Compute: NumPy's default is float64."
+    source = "PyTorch documentation, torch.from_numpy: it keeps NumPy's default, float64."
 
     def diagnose(self, view: View) -> Finding | None:
         params = view.fact("params") or ()

@@ -115,7 +115,7 @@ def _is_default(values: Tensor, module: nn.Module) -> bool:
         return bool(
             abs(float(values.std()) - 1) < 4 / values.numel() ** 0.5 and abs(float(values.mean())) < 0.1
         )
-    bound = values[0].numel() ** -0.5
+    bound = float(module.hidden_size if isinstance(module, nn.RNNBase) else values[0].numel()) ** -0.5
     top = float(values.abs().max())
     kurtosis = float(values.pow(4).mean() / values.pow(2).mean().pow(2).clamp(min=1e-300))
     # the largest of n uniform draws lies below bound * 0.9 with probability 0.9**n

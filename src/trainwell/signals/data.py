@@ -107,7 +107,7 @@ def few_columns(x: Array) -> Array:
 
 
 def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | None, bool]:
-    """Return (N,) labels or numbers, or None where a sample has many; and whether they are classes."""
+    """Return (N,) labels, (N,) or (N, K) numbers, None where samples have another form; and whether they are classes."""
     targets = [b.y for b in batches if b.calls]
     if len(targets) != len(batches) or any(not isinstance(t, Tensor) for t in targets):
         return None, False
@@ -118,6 +118,8 @@ def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | Non
     if kind == "classification" and y.is_floating_point() and y.dim() == 2:
         y = y.argmax(1)
     y = y.squeeze(-1) if y.dim() == 2 and y.shape[1] == 1 else y
+    if y.dim() == 2 and kind == "regression":
+        return y.double().numpy(), False
     if y.dim() != 1:
         return None, False
     classes = kind == "classification" or (kind == "binary" and bool(((y == 0) | (y == 1)).all()))

@@ -57,6 +57,7 @@ class Evaluation(Family):
         if scene.facts.get("loss_kind") in ("classification", "binary"):
             scene.facts["train_recalls"] = _recalls(results)
             scene.facts["val_recalls"] = _recalls(scene.last_val)
+            scene.facts.update(_sure_errors(scene.last_val))
         if scene.replica is not None and any("norm" in m for m in scene.facts.get("layers", ())):
             trained = _evaluated(scene, FINAL_ROWS, training=True)
             if trained:
@@ -112,6 +113,26 @@ def _score(results: list[dict[str, Any]], facts: dict[str, Any]) -> Tensor | Non
     if facts.get("loss_kind") == "regression" and base:
         return 1 - torch.cat([r["each"] for r in results]).mean() / base
     return None
+
+
+def _sure_errors(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the share of errors on validation rows, and among the quarter of them of which the network is surest."""
+    if not results or not all("hit" in r and len(r["hit"]) == len(r["out"]) for r in results):
+        return {}
+    hit, out = (torch.cat([r[k] for r in results]).float().cpu() for k in ("hit", "out"))
+    if out.dim() == 2 and out.shape[1] > 1:
+        top = out.softmax(1).topk(2, 1).values
+        margin = top[:, 0] - top[:, 1]
+    elif out.numel() == len(out):
+        line = 0.5 if bool(((out >= 0) & (out <= 1)).all()) else 0.0  # probabilities, or scores
+        margin = (out.reshape(len(out)) - line).abs()
+    else:
+        return {}
+    sure = margin.argsort(descending=True)[: max(1, len(hit) // 4)]
+    return {
+        "val_error": 1 - float(hit.mean()), "val_sure_error": 1 - float(hit[sure].mean()),
+        "val_sure_rows": float(len(sure)),
+    }  # fmt: skip
 
 
 def _recalls(results: list[dict[str, Any]]) -> dict[str, list[int]]:

@@ -158,9 +158,15 @@ class Watch(Listening):
         view = View(self.traces)
         if view.has_nonfinite or view.steps < 20 or self.scene.replica is None:
             return False
-        if view.is_solved and not (view.q_median < CURVED and not view.rate_decayed):
+        if view.is_solved and (view.rate_decayed or not self._may_overshoot(view)):
             return False
         return not any(f.is_alarm and f.grade == "D" and f.stage != "compute" for f in diagnose(self.traces))
+
+    @staticmethod
+    def _may_overshoot(view: View) -> bool:
+        """Whether the steps looked at went past the middle, or were too few to tell in a run that is not sound."""
+        known = view.q_median == view.q_median
+        return view.q_median < CURVED if known else not view.is_sound
 
     def _loss_of(self, batch: Batch) -> Tensor:
         """The loss of a kept batch with the copy as it stands, in its modes as they are."""
