@@ -56,9 +56,8 @@ class DataFacts(Family):
                 np.random.default_rng(0).permutation(len(keep))[: witness.MAX_ROWS]
             ]  # rows may come sorted
             rows_, labels = x[some].astype(np.float64), y[some]
-            facts |= witness.column_facts(rows_, labels, tokens, classes)
-            if not scene.is_sound:
-                facts |= witness.label_facts(rows_, labels, tokens, classes)
+            told = {} if scene.is_sound else witness.label_facts(rows_, labels, tokens, classes)
+            facts |= told | witness.column_facts(rows_, labels, tokens, classes, told.get("learnable"))
         if scene.val:
             self._versus_validation(scene, x[keep], y, tokens)
 

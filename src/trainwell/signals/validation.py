@@ -14,7 +14,7 @@ from trainwell.values.signal import Signal
 PROBE_ROWS = 256
 """Training rows that are evaluated beside a validation."""
 
-FINAL_ROWS = 1024
+FINAL_ROWS = 512
 """Training rows that are evaluated at the end."""
 
 

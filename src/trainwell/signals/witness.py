@@ -6,6 +6,8 @@ is (A t)_i / A_ii (Rasmussen and Williams 2006, section 5.4.2). So some hundred 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,14 +35,15 @@ def views(x: Array, tokens: bool) -> list[Array]:
     return [rows.standardised(x)[0], rows.like_pixels(x)]
 
 
-def _kernels(x: Array) -> list[Array]:
-    centred = x - x.mean(0)
-    gram = rows.product(centred, centred.T)
+def _kernels(x: Array) -> list[Callable[[], Array]]:
+    """Return the kernels to choose from, each made when it is asked for."""
+    centred = torch.from_numpy((x - x.mean(0)).astype(np.float32))
+    gram: Array = (centred @ centred.T).double().numpy()
     size = np.diag(gram)
     d = np.maximum(size[:, None] + size[None] - 2 * gram, 0.0)
     middle = float(np.median(d[d > 0])) if (d > 0).any() else 1.0
-    scale = max(float(np.trace(gram)) / len(x), 1e-300)
-    return [gram / scale, *(np.exp(-d * band / middle) for band in BANDS)]
+    scale = max(float(size.sum()) / len(x), 1e-300)
+    return [lambda: gram / scale, *(partial(lambda band: np.exp(-d * band / middle), band) for band in BANDS)]
 
 
 def _unseen(kernel: Array, targets: Array, ridge: float) -> Array:
@@ -67,11 +70,12 @@ def testify(seen: list[Array], targets: Array) -> tuple[float, Array]:
     few = slice(0, TRIAL_ROWS)
     found: list[tuple[float, int, int]] = []
     for i, x in enumerate(seen):
-        for j, kernel in enumerate(_kernels(x[few])):
+        for j, make in enumerate(_kernels(x[few])):
+            kernel = make()
             left = min(_left(_unseen(kernel, targets[few], r), targets[few]) for r in RIDGES)
             found.append((left, i, j))
     best = min(found)
-    kernel = _kernels(seen[best[1]])[best[2]]
+    kernel = _kernels(seen[best[1]])[best[2]]()
     guesses = [_unseen(kernel, targets, r) for r in RIDGES]
     lefts = [_left(g, targets) for g in guesses]
     chosen = int(np.argmin(lefts))
@@ -95,8 +99,13 @@ def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, fl
     return facts
 
 
-def column_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, float]:
-    """Return how well the best single column tells the labels, and what is learnable with and without it."""
+def column_facts(
+    x: Array, y: Array, tokens: bool, classes: bool, learnable: float | None = None
+) -> dict[str, float]:
+    """Return how well the best single column tells the labels, and what is learnable with and without it.
+
+    Args: learnable: with it, where it has been measured on these rows.
+    """
     x, y = x[:MAX_ROWS], y[:MAX_ROWS]
     if tokens or x.shape[1] < 3:
         return {}
@@ -104,7 +113,7 @@ def column_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, f
     score, column = _lone_column(x, targets)
     facts = {"lone_score": score}
     if score > TELLING:
-        facts["learnable_with"], _ = testify(views(x, False), targets)
+        facts["learnable_with"] = learnable if learnable is not None else testify(views(x, False), targets)[0]
         facts["learnable_without"], _ = testify(views(np.delete(x, column, 1), False), targets)
     return facts
 
