@@ -110,6 +110,8 @@ def read_diagnoses(spec: str | Path) -> tuple[Path, list[Diagnosis]]:
         )
     recipe = None
     if (folder / "recipe.json").is_file():
+        import trainwell.techniques  # noqa: F401  (fills the registry)
+
         recipe = Recipe.from_dict(RunFolder(folder).read_json("recipe"), str(folder / "recipe.json"))
     return folder, [Diagnosis.of(Traces.load(p.parent), p.parent.name, recipe) for p in found]
 
