@@ -153,7 +153,7 @@ def _scored(case: Any, seed: int, twin: bool, found: list[Any], traces: Any, run
     names = [f.ailment for f in found]
     right = set().union(*map(set, case.labels)) if case.labels and not twin else set()
     accepted = right | set(case.accept) if not twin else set()
-    alarms = [n for n in names if n not in runner.INFO and n not in runner.NEUTRAL]
+    alarms = [n for n in names if n not in runner.INFO and (n not in runner.NEUTRAL or n in right)]
     symptoms = set(runner.SYMPTOMS) if case.labels and not twin else set()
     wrong = [n for n in alarms if n not in accepted | symptoms]
     hits = [g[0] for g in case.labels if set(g) & set(names)] if not twin else []

@@ -321,12 +321,15 @@ def cases(part: str, names: list[str]) -> list[Any]:
     found = list(wild_healthy.OK)
     slips = {k: mutations.SLIPS[k] for k in KEPT} | OWN
     for key, maker in wild_bases.BASES.items():
-        found.append(define(f"ok_{key}", [], lambda seed, fixed, b=maker: b(seed).build(seed)))
+        true = (
+            ["class_imbalance"] if key == "trec_lstm" else []
+        )  # one class in sixty rows, and it is passed over
+        found.append(define(f"ok_{key}", [], lambda seed, fixed, b=maker: b(seed).build(seed), accept=true))
         for name, (function, labels, accept) in slips.items():
             place = f"{name}__{key}"
             if part != "all" and zlib.crc32(place.encode()) % 3 != "ABC".index(part):
                 continue
-            found.append(_case(place, maker, function, labels, accept))
+            found.append(_case(place, maker, function, labels, [*accept, *true]))
     wanted = [c for c in found if not names or any(n in c.name for n in names)]
     return [c for c in wanted if not c.labels or c.maker(0, None)]
 

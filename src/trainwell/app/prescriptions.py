@@ -35,21 +35,21 @@ TORCH: Mapping[str, str] = {
     "clip_grad": "torch.nn.utils.clip_grad_norm_(model.parameters(), {max_norm:.3g})  # before optimizer.step()",
     "clip_value": "torch.nn.utils.clip_grad_value_(model.parameters(), {max_value:.3g})  # before optimizer.step()",
     "weight_decay": "torch.optim.AdamW(..., weight_decay={rate:.2g})",
-    "dropout": "nn.Dropout({rate:g}) after each hidden activation",
+    "dropout": "nn.Dropout({rate:g})  # after each hidden activation",
     "label_smoothing": "nn.CrossEntropyLoss(label_smoothing={amount:g})",
-    "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=number of steps)",
-    "linear": "torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=number of steps)",
-    "one_cycle": "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=number of steps)",
-    "warmup": "torch.optim.lr_scheduler.LinearLR(optimizer, {start:g}, total_iters={fraction:g} of the steps)",
-    "batch_norm": "nn.BatchNorm1d or 2d between layer and activation",
-    "layer_norm": "nn.LayerNorm between layer and activation",
-    "group_norm": "nn.GroupNorm in place of the batch norms",
+    "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max={steps})",
+    "linear": "torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters={steps})",
+    "one_cycle": "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr={rate}, total_steps={steps})",
+    "warmup": "torch.optim.lr_scheduler.LinearLR(optimizer, {start:g}, total_iters={rise})",
+    "batch_norm": "nn.BatchNorm1d(width)  # between layer and activation; BatchNorm2d for images",
+    "layer_norm": "nn.LayerNorm(width)  # between layer and activation",
+    "group_norm": "nn.GroupNorm(8, width)  # in place of each batch norm",
     "he": "nn.init.kaiming_normal_(layer.weight)",
     "xavier": "nn.init.xavier_normal_(layer.weight)",
     "orthogonal": "nn.init.orthogonal_(layer.weight)",
-    "ema": "torch.optim.swa_utils.AveragedModel(model), and evaluate that",
+    "ema": "averaged = torch.optim.swa_utils.AveragedModel(model)  # update after each step, evaluate this one",
     "batch_size": "DataLoader(..., batch_size={batch_size})",
-    "class_weights": "nn.CrossEntropyLoss(weight=mean count / count of each class)",
+    "class_weights": "nn.CrossEntropyLoss(weight=counts.mean() / counts)  # counts: rows of each class",
 }
 """The same change in a loop of one's own, by the name of the technique or of the recipe's field."""
 
@@ -70,6 +70,7 @@ class Prescription:
         when: `resume` where a run can go on with it, `start` where it must begin anew.
         expects: signs that a trial can refute, e.g. `{"val_loss": "-"}`.
         source: of the technique.
+        measured: numbers of the run, e.g. `steps` and `lr`.
     """
 
     ailment: str
@@ -80,6 +81,7 @@ class Prescription:
     when: str = "start"
     expects: Mapping[str, str] = dataclasses.field(default_factory=dict)
     source: str = ""
+    measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def options(self) -> str:
@@ -96,7 +98,15 @@ class Prescription:
     def code(self) -> str:
         """The line that does the same in a loop of one's own; empty where there is no short one."""
         doses = {f: getattr(self.technique, f) for f in self.technique.doses()} if self.technique else {}
-        return TORCH.get(self.name, "").format(**doses, **self.fields)
+        steps, rate = (self.measured.get(k, math.nan) for k in ("steps", "lr"))
+        known = math.isfinite(steps) and steps > 0
+        share = doses.get("fraction", 0.0)
+        run = {
+            "steps": f"{steps:.0f}" if known else "epochs * len(loader)",
+            "rise": f"{max(1.0, share * steps):.0f}" if known else f"int({share:g} * epochs * len(loader))",
+            "rate": f"{rate:g}" if math.isfinite(rate) else "optimizer.param_groups[0]['lr']",
+        }
+        return TORCH.get(self.name, "").format(**{**run, **doses, **self.fields})
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the change."""
@@ -120,10 +130,24 @@ def prescriptions(finding: Finding, recipe: Recipe | None = None) -> list[Prescr
     Args:
         recipe: of the run, where it has one; what it holds already is left out.
     """
+    if finding.ailment == "exploding_gradient" and finding.measured.get("at_start"):
+        return _of_the_start(finding, recipe)
     held = () if recipe is None else (*recipe.techniques, recipe.optimizer, recipe.schedule)
     found = [p for p in (*_of_fields(finding), *_of_techniques(finding)) if p.technique not in held]
     order = {name: i for i, name in enumerate(ORDER.get(finding.ailment, ()))}
     return sorted(found, key=lambda p: (order.get(p.name, len(order)), not p.why, p.name))
+
+
+def _of_the_start(finding: Finding, recipe: Recipe | None) -> list[Prescription]:
+    """Return what treats signals that grow from the start weights on: those first, clipping and a lower rate last."""
+    start = dataclasses.replace(finding, ailment="bad_init", measured={})
+    late = dataclasses.replace(
+        finding, measured={k: v for k, v in finding.measured.items() if k != "at_start"}
+    )
+    first = [dataclasses.replace(p, ailment=finding.ailment) for p in prescriptions(start, recipe)]
+    names = {p.name for p in first}
+    rest = [p for p in prescriptions(late, recipe) if p.name not in names]
+    return [*first, *sorted(rest, key=lambda p: "clip" in p.name or p.name == "lr")]
 
 
 def _of_techniques(finding: Finding) -> list[Prescription]:
@@ -139,7 +163,17 @@ def _of_techniques(finding: Finding) -> list[Prescription]:
         when = "start" if set(kind.sites()) & set(START) else "resume"
         source = (kind.__doc__ or "").partition("Source:")[2].split("\n")[0].strip()
         made.append(
-            Prescription(finding.ailment, kind.name, technique, {}, why, when, dict(kind.expects), source)
+            Prescription(
+                finding.ailment,
+                kind.name,
+                technique,
+                {},
+                why,
+                when,
+                dict(kind.expects),
+                source,
+                finding.measured,
+            )
         )
     return made
 

@@ -8,6 +8,9 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+LOUD = 10.0
+"""Root mean square of activations from which they are large; inputs and targets of usual scale have about 1."""
+
 
 class ExplodingGradient(Rule):
     """Find losses and gradients that blow up, and back-propagation that amplifies."""
@@ -54,7 +57,8 @@ class ExplodingGradient(Rule):
         first, last = (float(view.get("act_rms", layers[i]).values[0]) for i in (0, -1))
         with np.errstate(all="ignore"):
             growth = float(np.log10(max(last, 1e-38) / max(first, 1e-38)))
-        return growth if np.isfinite(growth) else 0.0
+        # from a thousandth to a tenth is no explosion
+        return growth if np.isfinite(growth) and last > LOUD else 0.0
 
     @staticmethod
     def _spikes(view: View) -> tuple[int, int] | None:

@@ -12,9 +12,9 @@ RATE, LOWER = 0.04, 0.02
 FLAT = 0.6
 """Errors among the surest rows over all errors: wrong labels hit both alike, a poor witness errs where it is unsure."""
 
-POOR, WEAK, FLAT_NETWORK = 0.5, 0.65, 0.5
+POOR, WEAK, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.5, 0.25
 """A witness with over half the errors of the best constant answer needs a second: the network, on rows that it has not
-seen, with fewer than this share of those errors, and as flat as this."""
+seen, with fewer than this share of those errors, as flat as this, and not much worse than on rows of its training."""
 
 
 class LabelNoise(Rule):
@@ -47,6 +47,7 @@ class LabelNoise(Rule):
     def _network_agrees(view: View, base: float) -> bool:
         """Whether the network, a stronger learner, errs as much on the validation rows of which it is surest."""
         rows, sure, error = (view.number(f"val_{k}", 0.0) for k in ("sure_rows", "sure_error", "error"))
-        if rows < 30 or error > WEAK * base:
+        by_heart = not view.val_score > view.train_score - BY_HEART * error
+        if rows < 30 or error > WEAK * base or by_heart:
             return False
         return sure - 2 * math.sqrt(sure * (1 - sure) / rows) > RATE and sure > FLAT_NETWORK * error

@@ -22,8 +22,8 @@ class Leakage(Rule):
         distinct = view.number("distinct_rows", 0.0) / max(1.0, view.number("seen_rows", 1.0))
         near, within = view.number("near_share", 0.0), view.number("near_share_within", 1.0)
         codes = not view.fact("tokens") and view.number("most_distinct", 1.0) < CODES
-        by_chance = 3 * (1 - distinct) if codes else 0.0
-        if copied > 0.02 + by_chance and rows >= 3 and distinct > 0.3:
+        chance = codes and view.number("copied_of_seen", copied) < 0.02 + 3 * (1 - distinct)
+        if copied > 0.02 and not chance and rows >= 3 and distinct > 0.3:
             return self._finding("D", 0.95, Reading("copied_share", copied, 0.02),
                 f"{100 * min(copied, 1):.0f} % of the validation rows also stand in training. ",
                 "remove duplicates before splitting, and split again")  # fmt: skip

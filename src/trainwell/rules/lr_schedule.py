@@ -20,7 +20,7 @@ class LrSchedule(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         trace = view.get("lr")
-        if len(trace) < 2 or view.steps < 10 or view.is_solved or (view.is_sequence and view.late_rate < 0.1):
+        if len(trace) < 2 or view.steps < 10 or view.is_solved:
             return None
         peak, base = (
             float(trace.values.max()),
@@ -30,7 +30,7 @@ class LrSchedule(Rule):
         low = trace.values < 0.02 * peak
         at = np.flatnonzero(low & (trace.steps > trace.steps[int(trace.values.argmax())]))
         tiny = float((ends[at] - trace.steps[at]).sum() / view.steps)
-        if at.size and trace.steps[at[0]] < 0.5 * view.steps and tiny > 0.45:
+        if at.size and tiny > 0.45:
             return self._finding(view, Reading("share of steps under 2 % of the peak rate", tiny, 0.45),
                 int(trace.steps[at[0]]),
                 "The learning rate is almost zero before half of the training is over. ",

@@ -65,6 +65,7 @@ class LrTooHigh(Rule):
         better = view.what_if("tenth", "train") - view.what_if("as_is", "train_hot")
         if (
             better > BETTER
+            and overshoots
             and view.what_if("tenth", "train_z") > Z
             and not view.rate_decayed
             and view.way < 0.8

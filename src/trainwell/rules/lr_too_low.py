@@ -13,6 +13,9 @@ LINEAR, RATIO, Z = 0.99, 5.0, 5.0
 rate must gain over the same steps, and in how many standard errors. Rates that suit their run gain at most 4 times
 more (own_faults, utr_*), rates that are too low 7 to 11 times (lrl_*)."""
 
+LEAST = 0.05
+"""What ten times the rate must gain more over as many steps as the run took, in units of the base loss."""
+
 STRAIGHT, LATE, STILL, SMALL = 0.998, 0.3, 0.05, 1e-3
 """Without a what-if: prediction ratio, late against mean progress, hardly any progress, and update over weight (1e-3
 is usual)."""
@@ -32,28 +35,33 @@ class LrTooLow(Rule):
         if view.is_solved or len(view.epoch_loss) < 3 or view.steps < 40:
             return None
         tenfold, as_is = (view.what_if(name, "train") for name in ("tenfold", "as_is"))
+        # where a schedule has lowered the rate, what-ifs start from its peak
+        q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
         if math.isfinite(tenfold):
             on_new_rows = not view.what_if("tenfold", "val_z") < 2
             better = (
                 tenfold > RATIO * max(as_is, 0.0) and view.what_if("tenfold", "train_z") > Z and on_new_rows
             )
-            # where a schedule has lowered the rate, both started from its peak
-            q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
-            too_low = better and q > LINEAR and tenfold - as_is > 0.01
+            # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
+            whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
+            too_low = better and q > LINEAR and whole > LEAST
         else:
             falls = view.falling_z > 2 or view.what_if("as_is", "train_hot_z") > 3
             crawls = (view.late_rate > LATE or view.gained < STILL) and falls and not view.rate_decayed
             too_low = view.q_median > STRAIGHT and crawls and view.update_ratio < SMALL
         if not too_low:
             return None
+        readings = [Reading("q, median", q, LINEAR)]
+        if math.isfinite(tenfold):
+            readings.append(Reading("fall of the loss at 10 x the rate", tenfold, RATIO * max(as_is, 0.0)))
+        if view.late_rate > LATE:
+            readings.append(Reading("fall at the end / mean fall", view.late_rate, LATE))
         rate = float(view.get("lr").values.max(initial=0.0))
         return Finding(
             self.ailment, "critical", 0.85, "W" if math.isfinite(tenfold) else "S",
             "The steps are far shorter than they could be: not one gets near the point where the loss would rise again. "
             "The training ends long before it is done.",
-            (Reading("q, median", view.q_median, LINEAR),
-             Reading("fall of the loss at 10 x the rate", tenfold, RATIO * as_is),
-             Reading("fall at the end / mean fall", view.late_rate, LATE)),
+            tuple(readings),
             fix=f"raise the learning rate to {3 * rate:.2g} to {10 * rate:.2g}", source=self.source,
             measured={**view.measured, "lr.suggested": 5 * rate},
         )  # fmt: skip

@@ -153,7 +153,7 @@ def copy_facts(train: Array, val: Array, num_train: int) -> dict[str, float]:
     coverage = min(1.0, len(train) / max(1, num_train))
     facts = {
         "copied_share": float(same.mean()) / coverage if distinct > 0.5 else 0.0, "copied_rows": float(same.sum()),
-        "val_distinct_share": distinct,
+        "val_distinct_share": distinct, "copied_of_seen": float(same.mean()),
     }  # fmt: skip
     if same.any():  # a row of codes may come again by chance, one with a measured number in it hardly does
         facts["most_distinct"] = max(len(np.unique(column)) / len(train) for column in train.T)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from trainwell.techniques._evidence import shrinking_rate, within
+from trainwell.techniques._evidence import fact, shrinking_rate, within
 from trainwell.values.dose import choice, dose
 from trainwell.values.technique import Technique
 
@@ -22,7 +22,7 @@ class WeightDecay(Technique):
     Source:  Loshchilov, Hutter 2019, arXiv:1711.05101, section 2.
     """
 
-    treats = ("overfitting",)
+    treats = ("overfitting", "weight_decay_misuse")
     expects: ClassVar = {"val_loss": "-"}
     calls = 1
 
@@ -35,7 +35,10 @@ class WeightDecay(Technique):
 
     @classmethod
     def prescribe(cls, finding: Any) -> Self | None:
-        """Return a rate whose memory is as long as the run."""
+        """Return a rate whose memory is as long as the run; where it was too high, not above a tenth of it."""
         if getattr(finding, "ailment", None) not in cls.treats:
             return None
-        return cls(rate=within(cls.doses()["rate"], shrinking_rate(finding)))
+        found, held = shrinking_rate(finding), fact(finding, "weight_decay")
+        if getattr(finding, "ailment", None) == "weight_decay_misuse" and held:
+            found = min(found or cls().rate, held / 10)
+        return cls(rate=within(cls.doses()["rate"], found))
