@@ -125,6 +125,45 @@ def test_order_of_units_and_names_of_layers_change_nothing(name: str) -> None:
     assert summary(rebuilt(traces, change, facts)) == summary(traces)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["healthy", *sorted(set(SICK) - {"weight_decay_misuse"})]),
+    power=st.floats(-3, 3),
+    order=st.permutations(range(16)),
+    suffix=st.text("abcxyz.0123", min_size=1, max_size=8),
+)
+def test_unit_order_and_names_change_nothing_together(
+    name: str, power: float, order: list[int], suffix: str
+) -> None:
+    traces = healthy_traces() if name == "healthy" else sick_traces(name)
+    scale = 10**power
+
+    def change(signal: str, layer: str | None, values: Any) -> Any:
+        values = values * scale if signal in LOSSES else values
+        units = signal in ("unit_activity", "unit_saturation")
+        return None if layer is None else layer + suffix, values[:, order] if units else values
+
+    def facts(old: dict[str, Any]) -> dict[str, Any]:
+        for entry in (*old["modules"], *old["layers"], *old["params"]):
+            entry["name"] += suffix
+        return old | {"base_loss": old["base_loss"] * scale}
+
+    assert summary(rebuilt(traces, change, facts)) == summary(traces)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_unit_of_the_loss_changes_no_decoupled_decay(scale: float) -> None:
+    traces = sick_traces("weight_decay_misuse")
+    traces.facts |= {"decoupled_decay": True, "hyper": {"lr": 1e-3, "weight_decay": 80.0}}
+
+    def scaled(signal: str, layer: str | None, values: Any) -> Any:
+        return layer, values * scale if signal in LOSSES else values
+
+    other = rebuilt(traces, scaled, lambda facts: facts | {"base_loss": facts["base_loss"] * scale})
+    assert "weight_decay_misuse" in [a for a, *_ in summary(traces)]
+    assert summary(other) == summary(traces)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0])
 def test_no_rule_raises_on_odd_numbers(value: float) -> None:
     for name in ("healthy", *SICK):
