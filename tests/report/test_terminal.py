@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainwell.app.mistakes import wilson
-from trainwell.report.terminal import LiveLine, Moment, ending, is_live, live_line
+from trainwell.report.terminal import End, LiveLine, Moment, ending, is_live, live_line
 
 ROW = {"epoch": 3, "train_loss": 0.5, "val_loss": 0.25, "val_metric": 0.9}
 
@@ -32,7 +31,7 @@ def moment(**changes: object) -> Moment:
 
 
 def test_live_line_tells_all_that_is_known() -> None:
-    line = live_line(moment(findings=1))
+    line = live_line(moment(findings=("learning rate too high", "dead units")))
     for part in (
         "epoch 4/10",
         "30%",
@@ -42,7 +41,7 @@ def test_live_line_tells_all_that_is_known() -> None:
         "accuracy 0.9000",
         "best 3",
         "7.0 s left",
-        "1 finding",
+        "found: learning rate too high and 1 more",
     ):
         assert part in line, part
 
@@ -92,18 +91,20 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not re.search(r"\x1b\[[\d;]*3\dm", screen.getvalue())
 
 
-def test_ending_tells_score_stop_and_time() -> None:
+def test_every_run_ends_in_five_lines() -> None:
     rows = [{"epoch_s": 2.0, "validation_s": 0.5}] * 4
-    told = list(
-        ending(
-            {"test": {"accuracy": 0.875}}, "accuracy", {"test": 800}, "budget of epochs", rows, 3, 8.1, 1.0
-        )
-    )
-    low, high = wilson(700, 800)
-    assert told[0] == f"score     test accuracy 0.8750 (95 % interval {low:.4f} to {high:.4f}, 800 rows)"
-    assert told[1] == "stopped   budget of epochs; best epoch 3 of 4, 8.1 s"
-    assert told[2] == "time      2.0 s an epoch: training 62%, validation 25%, watching 12%"
-    assert list(ending({}, "", {}, "failed", [], 0, 0.1)) == ["stopped   failed; best epoch 0 of 0, 0.1 s"]
+    end = End(
+        {"test": {"rmse": 0.875}}, "rmse", "budget of epochs", rows, 3, 8.1, (0.8, 0.95), {"test": 800}, 1.0,
+        [("learning rate too high", "lower it"), ("dead units", "")], "runs/a", "treat runs/a",
+    )  # fmt: skip
+    assert list(ending(end)) == [
+        "score     test rmse 0.8750 (95 % interval 0.8000 to 0.9500, 800 rows)",
+        "stopped   budget of epochs; best epoch 3 of 4, 8.1 s",
+        "time      2.0 s an epoch: training 62%, validation 25%, watching 12%",
+        "findings  learning rate too high: lower it; and 1 more: dead units",
+        "report    trainwell report runs/a; then: trainwell treat runs/a",
+    ]
+    assert list(ending(End({}, "", "failed", [], 0, 0.1))) == ["stopped   failed; best epoch 0 of 0, 0.1 s"]
 
 
 def test_training_in_a_pipe_writes_no_control_code(trained: Path, tmp_path: Path) -> None:
@@ -123,5 +124,6 @@ def test_training_in_a_pipe_writes_no_control_code(trained: Path, tmp_path: Path
     said = done.stderr.decode()
     assert "\x1b" not in said + done.stdout.decode() and "\r" not in said
     assert len(re.findall(r"^epoch ", said, re.MULTILINE)) == 2
-    for word in ("score ", "stopped ", "time ", "report "):
-        assert re.search(f"^{word}", said, re.MULTILINE), word
+    ends = [line.partition(" ")[0] for line in said.splitlines()][-5:]
+    assert ends == ["score", "stopped", "time", "findings", "report"]
+    assert "95 % interval" in said

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from trainwell.report.terminal import LiveLine, Moment, ending, is_live
+from trainwell.report.notebook import LiveTable, in_notebook
+from trainwell.report.terminal import End, LiveLine, Moment, ending, is_live
 from trainwell.values.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Console:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._live: LiveLine | None = None
+        self._live: LiveLine | LiveTable | None = None
         self._rows: dict[str, int] = {}
         self._watch_s = lambda: 0.0
 
@@ -41,6 +43,15 @@ class Console:
     @classmethod
     def stderr(cls) -> Console:
         return cls(sys.stderr)
+
+    @classmethod
+    def of_caller(cls) -> Console:
+        """Return what a call from Python gets that names none: a table in a notebook, silence elsewhere."""
+        if not in_notebook():
+            return cls.silent()
+        console = cls(sys.stderr)
+        console._live = LiveTable()
+        return console
 
     def say(self, line: str) -> None:
         """Write one line."""
@@ -92,12 +103,20 @@ class Console:
         if training.state.step:
             self.say(f"resumed   after step {training.state.step:,}, epoch {training.state.epoch}")
         self._watch_s = lambda: float(training.observer.cost_s)
-        if is_live(self._stream):
-            self._live = LiveLine(self._stream, _reader(recipe, training))
+        read = _reader(recipe, training)
+        if isinstance(self._live, LiveTable):
+            self._live.follow(read)
+        elif is_live(self._stream):
+            self._live = LiveLine(self._stream, read)
 
     def epoch(self, training: Training, row: Row) -> None:
         """Tell one epoch; a star marks the best so far."""
         if self._stream is None:
+            return
+        if self._live is not None:
+            training.observer.look_back()
+        if isinstance(self._live, LiveTable):
+            self._live.row(row, training.task.metric if training.task is not None else "")
             return
         parts = [f"epoch {row['epoch']:4d}", f"train_loss {row['train_loss']:.4f}"]
         if row["val_loss"] is not None:
@@ -107,32 +126,40 @@ class Console:
         parts.append(f"{row['epoch_s']:.2f} s")
         self.say("  ".join(parts) + ("  *" if row["best"] else ""))
 
-    def finish(self, run: Run) -> None:
-        """Tell the score, why the training ended, and where the time went."""
+    def finish(self, run: Run, *, watched: bool = True) -> None:
+        """Tell what ails the training in full, then how it ended in five lines."""
+        if isinstance(self._live, LiveLine):
+            self._live.stop()
+            self._live = None
+        if watched and run.findings:
+            self._findings(run)
+        for line in ending(self._end(run, watched=watched)):
+            self.say(line)
+        self.close()
+
+    def close(self) -> None:
+        """Draw nothing any more, whatever ended the training."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-        metric = run.task.metric if run.task is not None else ""
-        for line in ending(
-            run.scores,
-            metric,
-            self._rows,
-            run.stop_reason,
-            run.history,
-            run.best_epoch,
-            run.seconds,
-            self._watch_s(),
-        ):
-            self.say(line)
-        if run.path is not None:
-            self.say(f"report    trainwell report {run.path}")
 
-    def findings(self, run: Run) -> None:
-        """Tell what ails the training."""
+    def _end(self, run: Run, *, watched: bool) -> End:
+        alarms = [f for f in run.findings if f.is_alarm]
+        folder = shlex.quote(str(run.path)) if run.path is not None else ""
+        verb = "resume" if run.interrupted else "treat" if alarms else "predict"
+        return End(
+            run.scores, run.task.metric if run.task is not None else "", run.stop_reason, run.history, run.best_epoch,
+            run.seconds, run.interval, self._rows, self._watch_s(),
+            [(f.title, f.fix) for f in alarms] if watched else None,
+            folder, f"{verb} {folder}{' NEW_ROWS' if verb == 'predict' else ''}",
+        )  # fmt: skip
+
+    def _findings(self, run: Run) -> None:
         from trainwell.app.findings import Diagnosis, diagnosis_lines
 
         for line in diagnosis_lines([Diagnosis(run.findings, recipe=run.recipe)]) if self._stream else ():
-            self.say(line)
+            if not line.startswith("findings  none"):  # the ending says so
+                self.say(line)
 
 
 def _reader(recipe: Recipe, training: Training) -> Callable[[], Moment]:
@@ -144,7 +171,7 @@ def _reader(recipe: Recipe, training: Training) -> Callable[[], Moment]:
         return Moment(
             state.step, state.total_steps, state.epoch + 1, recipe.epochs, recipe.batch_size,
             time.perf_counter() - started, state.step - first, state.history[-1] if state.history else {},
-            training.task.metric if training.task is not None else "", state.best_epoch,
+            training.task.metric if training.task is not None else "", state.best_epoch, training.observer.so_far,
         )  # fmt: skip
 
     return read

@@ -84,7 +84,7 @@ def fit(
             about 3 % of a training of 16 s, 10 % of one of 2 s (docs/log-doctor.md), and changes nothing in it.
         checkpoint_every: `"10s"`, `"5m"` or seconds between two checkpoints, whatever they cost; None for every ten
             seconds, or rarer where saving would take more than 2 % of the time.
-        console: where to tell what happens; None is silent.
+        console: where to tell what happens; None is a table in a notebook, and silence elsewhere.
         data_options: `backbone`: a pre-trained network whose features are trained on (`tw.transfer` goes further);
             `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
             `drop`, `categorical`, `numeric`, `na`, `on_duplicates`; see `trainwell.data.prepare_table`.
@@ -93,7 +93,7 @@ def fit(
         UsageError, DataError: something the message says how to mend; nothing has been written then.
         NonFiniteError: a loss or weight became non-finite; `error.run` holds the best finite weights.
     """
-    console = console or Console.silent()
+    console = console or Console.of_caller()
     chosen_device = choose_device(device)
     if isinstance(optimizer, torch.optim.Optimizer) and model is None:
         raise UsageError("optimizer= needs model=: it holds the parameters of a module of yours.")
@@ -137,7 +137,7 @@ def resume(
         RunError: the folder holds no run, or the run is of another model. DataError: it is of other data.
         UsageError: the budget ends before the checkpoint.
     """
-    console = console or Console.silent()
+    console = console or Console.of_caller()
     folder = RunFolder.open(path)
     known = folder.read_json("data")
     recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe")), budget)
@@ -296,6 +296,7 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
                 _attend(setup, training)
                 return _run(setup, training, folder)
     finally:
+        console.close()
         torch.set_rng_state(outer)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from trainwell.app.outcome import load_run
 from trainwell.app.predictor import Predictor
+from trainwell.app.scoring import Z95, scores, wilson
+from trainwell.app.scoring import interval as closed
 from trainwell.app.sources import Prepared, prepare
 from trainwell.values.errors import RunError
 from trainwell.values.task import Task
@@ -25,7 +27,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SEED, RESAMPLES, MAX_ROWS = 20260131, 400, 200_000
 SHOWN_CLASSES, BINS, DRAWN, WORST, SHOWN_FEATURES = 20, 10, 1500, 12, 6
 SMALLEST_SLICE, SHOWN_SLICES, ALPHA = 30, 12, 0.05
-Z95 = 1.959964
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,6 @@ def mistakes(folder: Path, part: str) -> dict[str, Any]:
 
 def constant(scored: Scored) -> dict[str, Any]:
     """Return what answering the same for every row would score: the commonest class of the training part, the mean."""
-    from trainwell.app.scoring import scores
-
     task, rows = scored.task, len(scored.truth)
     if task.is_classification:
         held = task.class_counts or np.bincount(scored.truth, minlength=len(task.classes)).tolist()
@@ -128,17 +127,13 @@ def _whole(scored: Scored) -> dict[str, Any]:
 
 
 def interval(scored: Scored) -> tuple[float, float]:
-    """Return the 95 % interval of the primary metric, by resampling rows (percentiles, seeded)."""
-    from trainwell.app.scoring import scores
-
+    """Return the 95 % interval of the primary metric; where it has no closed form by resampling rows (seeded)."""
     n, metric = len(scored.truth), scored.task.metric
-    if metric == "accuracy":
-        return wilson(int(scored.right.sum()), n)
+    known = closed(scored.task, scored.truth, scored.outputs)
+    if known is not None:
+        return known
     if n > MAX_ROWS:
         return math.nan, math.nan
-    if metric == "rmse":
-        squares = (scored.truth - scored.outputs) ** 2
-        return _resampled(n, lambda rows: math.sqrt(float(squares[rows].mean())))
     times = max(60, min(RESAMPLES, 2_000_000 // max(1, n)))
     return _resampled(
         n,
@@ -155,19 +150,6 @@ def _resampled(n: int, measure: Any, times: int = RESAMPLES) -> tuple[float, flo
         return math.nan, math.nan
     low, high = np.quantile(kept, (0.025, 0.975))
     return float(low), float(high)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share.
-
-    Source: Wilson 1927; Brown, Cai, DasGupta 2001, section 3.1.
-    """
-    if n == 0:
-        return math.nan, math.nan
-    share, z = hits / n, Z95
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def confusion(scored: Scored) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.app.findings import read_findings
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
-from trainwell.app.scoring import scores
+from trainwell.app.scoring import interval, scores
 from trainwell.engine.checkpoint import Checkpoint, newest_valid
 from trainwell.engine.compose import restore_structure
 from trainwell.engine.feed import from_numpy
@@ -43,7 +43,7 @@ def finish(
     """Score the best weights, compare with the baseline, and write both into the run folder."""
     prepared, state = setup.prepared, training.state
     predictor = Predictor(training.model, prepared.task, prepared.transform)
-    found = {} if failure is not None and not state.best_epoch else _scores(predictor, setup)
+    found, bounds = ({}, None) if failure is not None and not state.best_epoch else _scores(predictor, setup)
     baseline = {}
     if setup.baseline and prepared.table is not None and not interrupted and failure is None:
         from trainwell.app.baseline import boosting_baseline
@@ -53,7 +53,7 @@ def finish(
     run = Run(
         setup.recipe, setup.seed, prepared.task, predictor, state.history, found, state.best_epoch, reason,
         state.seconds, baseline, interrupted, prepared.notes, folder.path if folder else None, prepared.fingerprint,
-        findings=training.observer.findings,
+        findings=training.observer.findings, interval=bounds,
     )  # fmt: skip
     if isinstance(training.watcher, Recorder):
         event = "failed" if failure else "interrupted" if interrupted else "finished"
@@ -61,28 +61,30 @@ def finish(
         training.watcher.tell(event, **about)
         training.watcher.save_results(run.to_dict())
         run.unsaved = training.watcher.unsaved("last" if interrupted else "best", "results")
-    setup.console.finish(run)
-    if setup.watch:
-        setup.console.findings(run)
+    setup.console.finish(run, watched=setup.watch)
     return run
 
 
-def _scores(predictor: Predictor, setup: Setup) -> dict[str, dict[str, float]]:
-    """Return the metrics of the validation and the test part of in-memory data."""
+def _scores(
+    predictor: Predictor, setup: Setup
+) -> tuple[dict[str, dict[str, float]], tuple[float, float] | None]:
+    """Return the metrics of the validation and the test part, and the interval of the score on the last of them."""
     task = setup.prepared.task
     found: dict[str, dict[str, float]] = {}
+    bounds = None
     for part in ("val", "test"):
         data = setup.prepared.parts.get(part)
         if task is None or data is None:
             continue
         if isinstance(data, tuple):
             x, y = data
-            bare = Predictor(predictor.model, task)
-            found[part] = scores(task, _in_unit(task, y.numpy()), bare.scored(x))
+            outputs = Predictor(predictor.model, task).scored(x)
         else:
             y = torch.cat([torch.as_tensor(batch[-1]) for batch in data])
-            found[part] = scores(task, _in_unit(task, y.numpy()), predictor.scored(data))
-    return found
+            outputs = predictor.scored(data)
+        target = _in_unit(task, y.numpy())
+        found[part], bounds = scores(task, target, outputs), interval(task, target, outputs)
+    return found, bounds
 
 
 def _in_unit(task: Task, target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

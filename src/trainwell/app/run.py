@@ -25,6 +25,7 @@ class Run:
         model: the network with the weights of the best epoch, in eval mode.
         history: one row per epoch: `epoch`, `step`, `train_loss`, `val_loss`, `val_metric`, `best`, times in seconds.
         scores: metrics by part (`val`, `test`), scikit-learn's definitions.
+        interval: 95 % interval of the score over its rows; None where it is not known.
         baseline: what scikit-learn's HistGradientBoosting reaches on the same split; empty where there is none.
         best_epoch: 1-based; 0 if no epoch was finished.
         stop_reason: why the training ended.
@@ -51,6 +52,7 @@ class Run:
     fingerprint: str = ""
     unsaved: str = ""
     findings: Sequence[Finding] = ()
+    interval: tuple[float, float] | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -85,6 +87,7 @@ class Run:
             "task": self.task.kind if self.task else None,
             "metric": self.task.metric if self.task else None,
             "scores": {k: dict(v) for k, v in self.scores.items()},
+            "interval": list(self.interval) if self.interval else None,
             "baseline": dict(self.baseline),
             "best_epoch": self.best_epoch,
             "epochs": len(self.history),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from trainwell.values.errors import UsageError
 from trainwell.values.task import BINARY, Task
 
 Array = npt.NDArray[Any]
+Z95 = 1.959964
 
 
 def scores(task: Task, target: Array, outputs: Array) -> dict[str, float]:
@@ -24,6 +26,42 @@ def scores(task: Task, target: Array, outputs: Array) -> dict[str, float]:
         raise UsageError("there is no row to score.")
     found = _classification(task, target, outputs) if task.is_classification else _regression(target, outputs)
     return {k: float(v) for k, v in found.items()}
+
+
+def interval(task: Task, target: Array, outputs: Array) -> tuple[float, float] | None:
+    """Return the 95 % interval of the primary metric from the spread over the rows; None where it has no closed form.
+
+    Source: Wilson for accuracy; the central limit theorem for means over rows.
+    """
+    if task.metric == "accuracy":
+        return wilson(int((outputs.argmax(1) == target).sum()), len(target))
+    each = _each(task, target, outputs)
+    if each is None or len(each) < 30:
+        return None
+    half = Z95 * float(each.std()) / math.sqrt(len(each))
+    low, high = float(each.mean()) - half, float(each.mean()) + half
+    return (math.sqrt(max(0.0, low)), math.sqrt(high)) if task.metric == "rmse" else (low, high)
+
+
+def _each(task: Task, target: Array, outputs: Array) -> Array | None:
+    """Return what the primary metric is the mean of, row by row (of the squares for the RMSE)."""
+    if task.metric == "log_loss":
+        return np.asarray(-np.log(np.maximum(outputs[np.arange(len(target)), target], 1e-12)))
+    rest = {"rmse": 2, "mae": 1}.get(task.metric)
+    return None if rest is None else np.abs(target - outputs) ** rest
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share.
+
+    Source: Wilson 1927; Brown, Cai, DasGupta 2001, section 3.1.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    share, z = hits / n, Z95
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _classification(task: Task, target: Array, probabilities: Array) -> dict[str, Any]:

@@ -18,12 +18,18 @@ from trainwell.engine.losses import Objective
 from trainwell.engine.parts import Batch
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Observer, Training
+from trainwell.rules.diagnosis import diagnose
 from trainwell.values.errors import RunError
 from trainwell.values.signal import Traces
 from trainwell.values.technique import Technique
 from trainwell.watch.losses import KINDS
 from trainwell.watch.told import ToldWatch
 from trainwell.watch.watcher import Say
+
+BACK_SHARE = 0.005
+"""Looking back for a person who watches may take this share of the time."""
+UNFINISHED = ("budget", "capacity", "schedule", "symptom", "compute", "information", "batch")
+"""Stages whose ailments only a whole run can show."""
 
 SAVE_EVERY_S = 60.0
 """Traces are written so often, and at the end."""
@@ -48,6 +54,7 @@ class Attending(Observer):
 
     def __init__(self, training: Training, say: Say) -> None:
         self.training, self._saved_at, self._is_over = training, time.perf_counter(), False
+        self._began, self._back_s = self._saved_at, 0.0
         loss, name = _plain_loss(training.objective, training)
         groups = Groups(training)
         self._unit = groups.unit
@@ -63,6 +70,15 @@ class Attending(Observer):
         return self.watch.cost_s
 
     # ------------------------------------------------------------------ what the training tells
+
+    def look_back(self) -> None:
+        start = time.perf_counter()
+        if self._back_s > BACK_SHARE * (start - self._began):
+            return
+        with contextlib.suppress(Exception):  # what a person is shown on the way must not end a training
+            found = diagnose(self.watch.traces)
+            self.so_far = [f.title for f in found if f.is_alarm and f.stage not in UNFINISHED]
+        self._back_s += time.perf_counter() - start
 
     def steps_to_look(self) -> int:
         return self.watch.steps_to_look()

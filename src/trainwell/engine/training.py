@@ -346,10 +346,15 @@ class Observer:
     Attributes:
         cost_s: seconds that it took so far; the budget of time is planned without them.
         findings: what it found; filled by `on_end`.
+        so_far: titles of what it found until `look_back` was called last.
     """
 
     cost_s: float = 0.0
     findings: Sequence[Finding] = ()
+    so_far: Sequence[str] = ()
+
+    def look_back(self) -> None:
+        """Called after an epoch where a person watches: bring `so_far` up to date, if that costs little."""
 
     def steps_to_look(self) -> int:
         """Return how many steps are taken before the next that is looked into; 0 for the one that comes."""

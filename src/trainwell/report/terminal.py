@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
@@ -27,7 +26,7 @@ class Moment:
         last: the row of the epoch that ended last; empty before the first.
         metric: name of the metric; empty where there is none.
         best_epoch: 0 before the first.
-        findings: how many were told so far; None where the training is not watched.
+        findings: what was found so far that asks for a change.
     """
 
     step: int
@@ -40,7 +39,7 @@ class Moment:
     last: Mapping[str, Any]
     metric: str = ""
     best_epoch: int = 0
-    findings: int | None = None
+    findings: Sequence[str] = ()
 
 
 def live_line(now: Moment) -> str:
@@ -59,7 +58,7 @@ def live_line(now: Moment) -> str:
     if speed > 0 and now.seconds > 0.5:
         parts.append(f"{words.seconds(max(0, now.total_steps - now.step) / speed)} left at most")
     if now.findings:
-        parts.append(f"{now.findings} finding{'s' * (now.findings > 1)}")
+        parts.append(f"found: {words.joined(now.findings, 1)}")
     return " · ".join(parts)
 
 
@@ -114,46 +113,74 @@ class LiveLine:
 # ---------------------------------------------------------------------- the end of a run
 
 
-def ending(
-    scores: Mapping[str, Mapping[str, float]],
-    metric: str,
-    rows: Mapping[str, int],
-    stop: str,
-    history: Sequence[Mapping[str, Any]],
-    best_epoch: int,
-    seconds: float,
-    watch_s: float = 0.0,
-) -> Iterator[str]:
-    """Yield how a run ended: the score with its interval, why and where it stopped, where the time went.
+@dataclasses.dataclass(frozen=True)
+class End:
+    """How a run ended.
 
     Args:
         scores: metrics by part.
         metric: the primary one.
+        interval: 95 % interval of the primary metric on the scored part; None where it is not known.
         rows: rows by part, where they are known.
-        watch_s: seconds spent by the watcher.
+        stop: why it ended.
+        history: one row per epoch.
+        seconds, watch_s: of the training, and of the watcher within.
+        findings: title and remedy of each that asks for a change; None where the training was not watched.
+        run: its folder as a word of a shell; empty where it was not written.
+        then: the verb that comes next.
     """
-    part = next((p for p in ("test", "val") if metric in scores.get(p, {})), "")
+
+    scores: Mapping[str, Mapping[str, float]]
+    metric: str
+    stop: str
+    history: Sequence[Mapping[str, Any]]
+    best_epoch: int
+    seconds: float
+    interval: tuple[float, float] | None = None
+    rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    watch_s: float = 0.0
+    findings: Sequence[tuple[str, str]] | None = None
+    run: str = ""
+    then: str = "predict"
+
+
+def ending(end: End) -> Iterator[str]:
+    """Yield how a run ended, in five lines at most.
+
+    The score with its interval, why and where it stopped, where the time went, what was found, what to do next.
+    """
+    part = next((p for p in ("test", "val") if end.metric in end.scores.get(p, {})), "")
     if part:
-        score = scores[part][metric]
-        yield f"score     {part} {metric} {score:.4f}{_interval(score, metric, rows.get(part, 0))}"
-    yield f"stopped   {stop}; best epoch {best_epoch} of {len(history)}, {seconds:.1f} s"
-    validation = words.total(row.get("validation_s") for row in history)
-    whole = words.total(row.get("epoch_s") for row in history)
+        rows = f", {end.rows[part]:,} rows" if end.rows.get(part) else ""
+        between = (
+            f" (95 % interval {end.interval[0]:.4f} to {end.interval[1]:.4f}{rows})" if end.interval else ""
+        )
+        yield f"score     {part} {end.metric} {end.scores[part][end.metric]:.4f}{between}"
+    yield f"stopped   {end.stop}; best epoch {end.best_epoch} of {len(end.history)}, {end.seconds:.1f} s"
+    validation = words.total(row.get("validation_s") for row in end.history)
+    whole = words.total(row.get("epoch_s") for row in end.history)
     if whole > 0:
         shares = {
-            "training": max(0.0, whole - validation - watch_s),
+            "training": max(0.0, whole - validation - end.watch_s),
             "validation": validation,
-            "watching": watch_s,
+            "watching": end.watch_s,
         }
         told = ", ".join(f"{k} {v / whole:.0%}" for k, v in shares.items() if v / whole >= 0.005)
-        yield f"time      {words.seconds(whole / len(history))} an epoch: {told}"
+        yield f"time      {words.seconds(whole / len(end.history))} an epoch: {told}"
+    if end.findings is not None:
+        yield f"findings  {_found(end.findings)}"
+    if end.run:
+        yield f"report    trainwell report {end.run}; then: trainwell {end.then}"
 
 
-def _interval(score: float, metric: str, rows: int) -> str:
-    """Return Wilson's 95 % interval of an accuracy; nothing for other metrics, whose rows are not at hand here."""
-    if metric != "accuracy" or rows < 1:
-        return ""
-    z2 = 1.959964**2
-    middle = (score + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = math.sqrt(z2 * (score * (1 - score) / rows + z2 / (4 * rows * rows))) / (1 + z2 / rows)
-    return f" (95 % interval {max(0.0, middle - half):.4f} to {min(1.0, middle + half):.4f}, {rows:,} rows)"
+def _found(findings: Sequence[tuple[str, str]]) -> str:
+    """Return what was found in one line: the gravest with its remedy, and how many more."""
+    if not findings:
+        return "none that asks for a change"
+    title, fix = findings[0]
+    more = (
+        f"; and {len(findings) - 1} more: {words.joined([t for t, _ in findings[1:]], 3)}"
+        if findings[1:]
+        else ""
+    )
+    return f"{title}{f': {fix}' if fix else ''}{more}"

@@ -34,11 +34,12 @@ class Summary(Section):
 
 
 def interval(saved: Saved) -> tuple[float, float] | None:
-    """Return the 95 % interval of the score from the spread over the rows, where the rows could be scored."""
+    """Return the 95 % interval of the score from the spread over the rows, where it is known."""
     found = saved.part("errors").get("interval")
     if found and saved.part("errors").get("part") == saved.scored_part:
         return float(found[0]), float(found[1])
-    return None
+    told = saved.part("results").get("interval")
+    return (float(told[0]), float(told[1])) if told else None
 
 
 def rows_scored(saved: Saved) -> int:
