@@ -33,3 +33,16 @@ def test_lanes_equal_lone_runs_with_every_technique(name: str) -> None:
         for i, dose in enumerate(doses)
     ]
     check(specs, bound=1e-6 if name == "bf16" else 1e-9)  # its losses are float32
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n, kind in REGISTRY.items() if kind.role == "optimizer" and n not in ALONE)
+)
+def test_lanes_with_equal_doses_and_rates_equal_lone_runs(name: str) -> None:
+    """Doses and rates that all lanes share are numbers, and take other paths."""
+    check(
+        [
+            LaneSpec(recipe_with(REGISTRY[name](), batch_size=16, epochs=2.5, lr=0.003), seed=i)
+            for i in range(3)
+        ]
+    )

@@ -68,12 +68,7 @@ class Step:
             lr: learning rate of this step; a number, or (K, 1) for lanes.
         """
         self.count += 1
-        self.grads.flat.zero_()
-        if self.plan.micro_batches > 1:
-            loss = self._accumulate(x, y)
-        else:
-            loss = self.forward_loss(x, y)
-            loss.sum().backward() if loss.ndim else loss.backward()
+        loss = self.gradients(x, y)
         params, grads = self.params, self.grads
         with torch.no_grad():
             for penalty in self._penalty:
@@ -91,6 +86,15 @@ class Step:
             for after, state in self._after:
                 after(params, state, self.count)
         return loss.detach()
+
+    def gradients(self, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """Fill the flat gradients from a batch; return its mean loss, (*lanes,)."""
+        self.grads.flat.zero_()
+        if self.plan.micro_batches > 1:
+            return self._accumulate(x, y)
+        loss = self.forward_loss(x, y)
+        loss.sum().backward() if loss.ndim else loss.backward()
+        return loss
 
     def forward_loss(self, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """Return the mean loss of a (micro-)batch, (*lanes,). Who looks into a step puts a function in its place."""

@@ -2,7 +2,7 @@
 
 Activations are (K, features, B): a linear layer is then `baddbmm(bias, weight, h)` and its backward products need no
 transpose either; the batch norms of all lanes are one over K * features channels. Measured against the usual layout
-in benchmarks/lanes.py.
+in benchmarks/lanes.py. Forward and backward pass are in links.py.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits
+from trainwell.engine.lanes import links
+from trainwell.engine.lanes.bits import DropoutBits
+from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
 from trainwell.models.layers import Dropout
 
 ELEMENTWISE = (
@@ -36,7 +37,10 @@ def chain_of(model: nn.Module) -> list[nn.Module] | None:
         return None
     told: Any = getattr(model, "chain", None)
     made: list[nn.Module] | None = _unrolled(model) if told is None else told()
-    return made if made and all(map(_is_link, made)) and isinstance(made[0], nn.Linear) else None
+    if not made or not all(map(_is_link, made)) or not isinstance(made[0], nn.Linear):
+        return None
+    weights = [id(p) for m in made for p in m.parameters()]
+    return made if len(set(weights)) == len(weights) else None  # shared weights have more than one gradient
 
 
 def _unrolled(module: nn.Module) -> list[nn.Module]:
@@ -61,56 +65,20 @@ def _is_link(module: nn.Module) -> bool:
     return kind in (nn.GroupNorm, nn.Identity, Dropout, *ELEMENTWISE)
 
 
-class Pass:
-    """One forward pass: what its links need beside the activations.
-
-    Attributes:
-        weights, buffers: by name, (K, *shape). The momenta of batch norms are among the weights.
-        bits: of the dropout layers, (K, n) int16, from `taken` on; None where nothing is dropped.
-    """
-
-    def __init__(
-        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], rows: int, bits: DropoutBits | None,
-        *, training: bool,
-    ) -> None:  # fmt: skip
-        self.weights, self.buffers, self.training = weights, buffers, training
-        self.dropout = bits if training else None
-        self.bits = bits.take(rows) if training and bits is not None else None
-        self.taken = 0
-
-
-Link = Callable[[Tensor, Pass], Tensor]
-
-
 class ChainNetwork:
     """The forward pass of K chains of one structure.
 
     Args:
         model: one of them. chain: its modules, as `chain_of` returns them.
+        compute: dtype of the linear layers; None for that of the weights.
     """
 
-    def __init__(self, model: nn.Module, chain: Sequence[nn.Module]) -> None:
-        names = {id(m): f"{name}." for name, m in model.named_modules()}
-        layers = [id(m) for m in model.modules() if isinstance(m, Dropout)]
-        self._links: list[Link] = []
-        fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
-        for module in chain:
-            name = names[id(module)]
-            if isinstance(module, nn.Linear):
-                self._links.append(_linear(module, name))
-            elif isinstance(module, nn.BatchNorm1d):
-                self._links.append(_batch_norm(module, name))
-            elif isinstance(module, nn.LayerNorm):
-                self._links.append(_norm(1, module.eps, module.weight, module.bias, name))
-            elif isinstance(module, nn.GroupNorm):
-                self._links.append(_norm(module.num_groups, module.eps, module.weight, module.bias, name))
-            elif isinstance(module, Dropout):
-                self._links.append(_dropout(layers.index(id(module))))
-            elif isinstance(module, nn.ReLU):
-                self._links.append(_relu_in_place if fresh else _relu)
-            elif not isinstance(module, nn.Identity):
-                self._links.append(_elementwise(module))
-            fresh = isinstance(module, nn.Linear | nn.BatchNorm1d)
+    def __init__(
+        self, model: nn.Module, chain: Sequence[nn.Module], compute: torch.dtype | None = None
+    ) -> None:
+        self._names = {id(m): f"{name}." for name, m in model.named_modules()}
+        self._layers = [id(m) for m in model.modules() if isinstance(m, Dropout)]
+        self._chain, self.compute = list(chain), compute
 
     def __call__(
         self,
@@ -121,12 +89,79 @@ class ChainNetwork:
         *,
         training: bool,
     ) -> Tensor:
-        """Return the outputs (K, B, C) for inputs (K, B, features)."""
-        now = Pass(weights, buffers, x[0].shape[1], bits, training=training)
-        h = x[0].mT
+        """Return the outputs (K, B, C) for inputs (K, B, features), without a graph for autograd."""
+        with torch.no_grad():
+            return self.bind(weights, buffers, {}).forward(x[0], bits, training=training).mT
+
+    def bind(
+        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], grads: Mapping[str, Tensor]
+    ) -> Chain:
+        """Return the chain over these weights, (K, *shape) by name, whose gradients go where `grads` lie."""
+        weights = {name: tensor.detach() for name, tensor in weights.items()}
+        first = weights[f"{self._names[id(self._chain[0])]}weight"]
+        compute = self.compute if first.dtype == torch.float32 else None  # autocast leaves other dtypes alone
+        made = list[Link]()
+        fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
+        for module in self._chain:
+            if isinstance(module, nn.Identity):
+                continue
+            own = _Own(self._names[id(module)], weights, buffers, grads, compute)
+            made.append(self._link(module, own, fresh=fresh, first=not made))
+            fresh = isinstance(module, nn.Linear | nn.BatchNorm1d)
+        return Chain(made, compute)
+
+    def _link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
+        if isinstance(module, nn.Linear):
+            return _linear(own, needs_input=not first)
+        if isinstance(module, nn.BatchNorm1d):
+            return _batch_norm(module, own)
+        if isinstance(module, nn.LayerNorm):
+            return _norm(module, own, groups=1)
+        if isinstance(module, nn.GroupNorm):
+            return _norm(module, own, groups=module.num_groups)
+        if isinstance(module, Dropout):
+            return links.Dropout(self._layers.index(id(module)))
+        if isinstance(module, nn.ReLU):
+            return links.ReLU(in_place=fresh)
+        if type(module).__name__ in DERIVATIVES:
+            return links.Elementwise(_out_of_place(module), DERIVATIVES[type(module).__name__](module))
+        return links.ByAutograd(_out_of_place(module), (), ())
+
+
+class Chain:
+    """The chain of K networks, bound to their weights.
+
+    Args:
+        made: its links. compute: dtype of the linear layers; None for that of the weights.
+    """
+
+    def __init__(self, made: Sequence[Link], compute: torch.dtype | None) -> None:
+        self._links, self._compute = list(made), compute
+        self._pass: Any = None
+
+    def forward(self, x: Tensor, bits: DropoutBits | None, *, training: bool, adds: bool = False) -> Tensor:
+        """Return the outputs (K, C, B) for inputs (K, B, features); they are overwritten by the next pass."""
+        now = self._pass = Pass(bits, x.shape[1], training=training, adds=adds)
+        h = x.mT
+        if self._compute is None:
+            for link in self._links:
+                h = link.forward(h, now)
+            return h
+        h = h.to(self._compute)
         for link in self._links:
-            h = link(h, now)
-        return h.mT
+            h = link.forward(h, now)
+        return h.float()
+
+    def backward(self, g: Tensor) -> None:
+        """Write the gradients of the weights from those of the outputs of the last pass, (K, C, B).
+
+        `g` may be overwritten.
+        """
+        now: Pass = self._pass
+        back: Tensor | None = g if self._compute is None else g.to(self._compute)
+        for link in reversed(self._links):
+            assert back is not None
+            back = link.backward(back, now)
 
 
 def momenta_of(model: nn.Module) -> dict[str, float]:
@@ -135,77 +170,63 @@ def momenta_of(model: nn.Module) -> dict[str, float]:
     return {n: float(m) for n, m in found.items() if m is not None}
 
 
-def _linear(module: nn.Linear, name: str) -> Link:
-    weight, bias = f"{name}weight", f"{name}bias"
+class _Own:
+    """The tensors of one module."""
 
-    def with_bias(h: Tensor, now: Pass) -> Tensor:
-        return torch.baddbmm(now.weights[bias].unsqueeze(-1), now.weights[weight], h)
+    def __init__(
+        self, name: str, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
+        grads: Mapping[str, Tensor], compute: torch.dtype | None,
+    ) -> None:  # fmt: skip
+        self._name, self._weights, self._buffers, self._grads = name, weights, buffers, grads
+        self.compute = compute
 
-    def bare(h: Tensor, now: Pass) -> Tensor:
-        return torch.bmm(now.weights[weight], h)
+    def weight(self, name: str) -> Tensor | None:
+        return self._weights.get(self._name + name)
 
-    return bare if module.bias is None else with_bias
+    def buffer(self, name: str) -> Tensor:
+        return self._buffers[self._name + name]
 
-
-def _batch_norm(module: nn.BatchNorm1d, name: str) -> Link:
-    eps, affine = module.eps, module.affine
-
-    def channels(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.reshape(-1)
-
-    def link(h: Tensor, now: Pass) -> Tensor:
-        flat = h.reshape(1, -1, h.shape[-1])
-        scale = now.weights[f"{name}weight"] if affine else None
-        shift = now.weights[f"{name}bias"] if affine else None
-        mean, var = now.buffers[f"{name}running_mean"], now.buffers[f"{name}running_var"]
-        scale, shift = channels(scale), channels(shift)
-        if not now.training:
-            return F.batch_norm(flat, channels(mean), channels(var), scale, shift, eps=eps).view(h.shape)
-        new_mean, new_var = torch.zeros_like(mean), torch.zeros_like(var)
-        out = F.batch_norm(flat, channels(new_mean), channels(new_var), scale, shift, True, 1.0, eps)
-        momentum = now.weights[f"{name}momentum"]
-        mean.lerp_(new_mean, momentum)
-        var.lerp_(new_var, momentum)
-        now.buffers[f"{name}num_batches_tracked"].add_(1)
-        return out.view(h.shape)
-
-    return link
+    def both(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return where the gradients of `weight` and `bias` lie; None where there is none."""
+        return self._grads.get(f"{self._name}weight"), self._grads.get(f"{self._name}bias")
 
 
-def _norm(groups: int, eps: float, scale: Tensor | None, shift: Tensor | None, name: str) -> Link:
-    def link(h: Tensor, now: Pass) -> Tensor:
-        grouped = h.unflatten(1, (groups, -1))
+def _linear(own: _Own, *, needs_input: bool) -> Link:
+    weight = own.weight("weight")
+    assert weight is not None
+    compute = own.compute or weight.dtype
+    return links.Linear(weight, own.weight("bias"), own.both(), needs_input=needs_input, compute=compute)
+
+
+def _batch_norm(module: nn.BatchNorm1d, own: _Own) -> Link:
+    return links.BatchNorm(
+        own.weight("weight"), own.weight("bias"), own.both(), own.buffer("running_mean"), own.buffer("running_var"),
+        own.buffer("num_batches_tracked"), own.weight("momentum"), module.eps,
+    )  # fmt: skip
+
+
+def _norm(module: nn.LayerNorm | nn.GroupNorm, own: _Own, groups: int) -> Link:
+    """Normalise groups of features of every row, in float32 at least."""
+    scale, shift = own.weight("weight"), own.weight("bias")
+
+    def call(h: Tensor, *weights: Tensor) -> Tensor:
+        exact = h.float() if h.dtype == torch.bfloat16 else h
+        grouped = exact.unflatten(1, (groups, -1))
         var, mean = torch.var_mean(grouped, 2, correction=0, keepdim=True)
-        out = ((grouped - mean) * (var + eps).rsqrt()).view(h.shape)
+        out = ((grouped - mean) * (var + module.eps).rsqrt()).view(h.shape)
+        given = iter(weights)
         if scale is not None:
-            out = out * now.weights[f"{name}weight"].unsqueeze(-1)
-        return out if shift is None else out + now.weights[f"{name}bias"].unsqueeze(-1)
+            out = out * next(given).unsqueeze(-1)
+        if shift is not None:
+            out = out + next(given).unsqueeze(-1)
+        return out.to(h.dtype)
 
-    return link
-
-
-def _dropout(layer: int) -> Link:
-    def link(h: Tensor, now: Pass) -> Tensor:
-        if now.bits is None or now.dropout is None:
-            return h
-        lanes, features, rows = h.shape
-        count, start = features * rows, now.taken
-        now.taken += -(-count // BITS_PER_WORD) * BITS_PER_WORD
-        bits = now.bits[:, start : start + count].view(lanes, rows, features).mT
-        mask = torch.empty_like(h, memory_format=torch.contiguous_format, requires_grad=False)
-        torch.ge(bits, now.dropout.thresholds[layer].view(-1, 1, 1), out=mask)
-        return h * mask.mul_(now.dropout.scales[layer].view(-1, 1, 1))
-
-    return link
+    pairs = [(w, g) for w, g in zip((scale, shift), own.both(), strict=True) if w is not None]
+    return links.ByAutograd(call, [w for w, _ in pairs], [g for _, g in pairs])
 
 
-def _relu(h: Tensor, _: Pass) -> Tensor:
-    return torch.relu(h)
-
-
-def _relu_in_place(h: Tensor, _: Pass) -> Tensor:
-    return torch.relu_(h)
-
-
-def _elementwise(module: Any) -> Link:
-    return lambda h, _: module(h)
+def _out_of_place(module: Any) -> Callable[[Tensor], Tensor]:
+    """Return the activation as a function that leaves its input as it is."""
+    if not getattr(module, "inplace", False):
+        return module
+    return lambda h: module(h.clone())

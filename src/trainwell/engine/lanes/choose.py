@@ -38,11 +38,10 @@ def step_times(lanes: Sequence[Lane], setting: Setting, alone: Training) -> tupl
     stack, rows = Stack(lanes, setting), min(lanes[0].feed.batch_size, lanes[0].feed.num_rows)
     x, y = tuple(t[:rows] for t in setting.train[0]), setting.train[1][:rows]
     wide = [t.expand(len(lanes), *t.shape).contiguous() for t in (*x, y)]
-    still = torch.zeros_like(stack.step.count)
 
     def together() -> None:
         stack._draw([rows])
-        stack.step(tuple(wide[:-1]), wide[-1], still)
+        stack.step(tuple(wide[:-1]), wide[-1], 0.0)
 
     try:
         fused = _shortest(together) / len(lanes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from trainwell.engine.feed import XY
+from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.losses import Meter
 from trainwell.engine.step import forward_of
 
@@ -41,9 +42,9 @@ def _evaluate_alike(stack: Stack, lanes: Sequence[int], *, own_rows: bool) -> Me
     named = {**stack.params.named(), **stack.fixed}
     weights = {n: t if index is None else t.index_select(0, index) for n, t in named.items()}
     buffers = {n: t if index is None else t.index_select(0, index) for n, t in stack.buffers.items()}
-    network = forward_of(
-        lambda *x: stack.setting.network(weights, buffers, x, training=False), stack.lanes[0].plan
-    )
+    network: Callable[..., Tensor] = lambda *x: stack.setting.network(weights, buffers, x, training=False)  # noqa: E731
+    if not isinstance(stack.setting.network, ChainNetwork):  # which sees to its precision itself
+        network = forward_of(network, stack.lanes[0].plan)
     meter = Meter(stack.setting.task, stack.device, (len(lanes),))
     for x, y in _batches(stack, lanes, own_rows=own_rows):
         outputs = network(*x)

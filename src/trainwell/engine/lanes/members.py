@@ -22,19 +22,22 @@ class StackedTechnique:
     """The techniques of one kind in a stack of lanes. Has the methods of the kind, and its doses as (K, 1).
 
     A choice among words must be the same in all lanes and stays a word.
+
+    Args:
+        numbers: whether a dose that is the same in all lanes stays a number, with which less is computed.
     """
 
     def __init__(
-        self, techniques: Sequence[Technique], dtype: torch.dtype, device: torch.device | None = None
-    ) -> None:
+        self, techniques: Sequence[Technique], dtype: torch.dtype, device: torch.device | None = None, *,
+        numbers: bool = False,
+    ) -> None:  # fmt: skip
         kind = type(techniques[0])
         assert all(type(t) is kind for t in techniques)
         self.name = kind.name
         for field, spec in kind.doses().items():
             values = [getattr(t, field) for t in techniques]
-            given = (
-                values[0] if spec.options else torch.tensor(values, dtype=dtype, device=device).unsqueeze(-1)
-            )
+            alike = spec.options or (numbers and len(set(values)) == 1)
+            given = values[0] if alike else torch.tensor(values, dtype=dtype, device=device).unsqueeze(-1)
             setattr(self, field, given)
         for method in (*PER_STEP, *STATE):
             if hasattr(kind, method):
@@ -94,7 +97,7 @@ def stack_sites(
 ) -> Sites:
     """Return the sites of a stack. Schedules and stops stay with the lanes."""
     members = tuple(StackedTechnique(column, dtype, device) for column in columns)
-    return Sites(members, StackedTechnique(optimizers, dtype, device), schedule=None)
+    return Sites(members, StackedTechnique(optimizers, dtype, device, numbers=True), schedule=None)
 
 
 def optimizer_kind(optimizer: Technique) -> tuple[str, ...]:

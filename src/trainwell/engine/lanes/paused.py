@@ -63,7 +63,7 @@ def put_back(stack: Stack, k: int, paused: Paused) -> None:
 
 def _slices(stack: Stack) -> dict[str, Tensor]:
     """Return by name what has a slice for every lane."""
-    named = {"params": stack.params.flat, "best": stack.best, "count": stack.step.count}
+    named = {"params": stack.params.flat, "best": stack.best}
     named |= {f"buffer.{n}": t for n, t in stack.buffers.items()}
     named |= {f"best_buffer.{n}": t for n, t in stack.best_buffers.items()}
     named |= {f"fixed.{n}": t for n, t in stack.fixed.items()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,11 +15,15 @@ from torch.nn.utils.rnn import pad_sequence
 from trainwell.engine.feed import XY
 from trainwell.engine.flat import Flat, flatten
 from trainwell.engine.lanes.bits import DropoutBits, Place
+from trainwell.engine.lanes.chain import ChainNetwork
+from trainwell.engine.lanes.direct import DirectStep
 from trainwell.engine.lanes.evaluation import evaluate
 from trainwell.engine.lanes.lane import Lane
 from trainwell.engine.lanes.members import align, stack_sites
+from trainwell.engine.lanes.moving import Move
+from trainwell.engine.lanes.objective import LaneObjective
 from trainwell.engine.lanes.paused import put_back
-from trainwell.engine.losses import Objective
+from trainwell.engine.lanes.vmapped import hush_layout_warning
 from trainwell.engine.step import Step, forward_of
 from trainwell.engine.training import Row
 from trainwell.values.task import Task
@@ -58,7 +60,7 @@ class Setting:
     train: XY
     val: XY | None
     task: Task | None
-    objective: Objective
+    objective: LaneObjective
     network: Network
     places: Sequence[Place]
     on_epoch: Callable[[Lane, Row], str | None] = lambda lane, row: None
@@ -80,13 +82,13 @@ class Stack:
         count, first = len(lanes), lanes[0]
         self.params, self.grads = flatten(first.groups, (count,))
         self.device = self.params.flat.device
-        moved = _Move(self, old)
+        moved = Move(self, old)
         self._fill(moved)
+        self.bits = self._dropout_bits()
         self.step = self._make_step()
-        self.step.count = torch.zeros(count, 1, dtype=self.params.flat.dtype, device=self.device)
+        self.step.count = self._counts()
         self.best = self.params.flat.clone()
         self.best_buffers = {k: v.clone() for k, v in self.buffers.items()}
-        self.bits = self._dropout_bits()
         self._losses: list[Tensor] = []
         self._rows = torch.empty(count, 0, dtype=torch.int64, device=self.device)
         self._clock = time.perf_counter()
@@ -98,7 +100,7 @@ class Stack:
                 put_back(self, k, resume)
 
     @torch.no_grad()
-    def _fill(self, moved: _Move) -> None:
+    def _fill(self, moved: Move) -> None:
         """Take the first weights, the constants and the buffers from the modules of the new lanes."""
         first = self.lanes[0]
         trained = {g.name for g in first.groups}
@@ -121,7 +123,7 @@ class Stack:
                 moved.copy(self.buffers[name], moved.old.buffers[name])
             for name in self.fixed:
                 moved.copy(self.fixed[name], moved.old.fixed[name])
-        _hush_layout_warning()
+        hush_layout_warning()
         self.weights = {n: v.detach().requires_grad_() for n, v in self.params.named().items()}
         for name in first.momenta:
             momenta = [lane.momenta[name] for lane in self.lanes]
@@ -137,11 +139,22 @@ class Stack:
         flat = self.params.flat
         sites = stack_sites(columns, [lane.sites.optimizer for lane in lanes], flat.dtype, flat.device)
         generators: Any = lambda name: [lane.streams.generator(name) for lane in lanes]  # noqa: E731
-        return Step(
-            forward_of(self._forward, lanes[0].plan), self.params, self.grads, sites, self.setting.objective,
-            self.setting.task or Task("regression"), lanes[0].plan, generators,
+        objective, plan, network = self.setting.objective, lanes[0].plan, self.setting.network
+        shared: Any = (
+            self.params, self.grads, sites, objective, self.setting.task or Task("regression"), plan, generators,
             getattr(lanes[0].model, "num_members", 1),
         )  # fmt: skip
+        if isinstance(network, ChainNetwork):
+            chain = network.bind(self.weights, self.buffers, self.grads.named())
+            return DirectStep(chain, objective.with_gradient, self.bits, self._forward, *shared)
+        return Step(forward_of(self._forward, plan), *shared)
+
+    def _counts(self) -> Any:
+        """Return the steps that were taken: a number, where all lanes are as far; else (K, 1)."""
+        counts = [lane.state.step for lane in self.lanes]
+        if len(set(counts)) == 1:
+            return counts[0]
+        return torch.tensor(counts, dtype=self.params.flat.dtype, device=self.device).unsqueeze(-1)
 
     def _dropout_bits(self) -> DropoutBits | None:
         places = self.setting.places
@@ -188,7 +201,9 @@ class Stack:
         last = self.lanes[0].feed.steps_per_epoch - 1
         flat = self.params.flat
         rates = np.stack([lane.state.rates(lane.recipe, lane.sites, stop - first) for lane in self.lanes], 1)
-        lr = torch.from_numpy(rates).to(flat.device, flat.dtype).unsqueeze(-1)
+        lr: Any = rates[:, 0].tolist()
+        if (rates != rates[:, :1]).any():
+            lr = torch.from_numpy(rates).to(flat.device, flat.dtype).unsqueeze(-1)
         size = self.lanes[0].feed.batch_size
         for begin, end in self._blocks(first, min(stop, last), size):
             self._draw([size] * (end - begin))
@@ -226,7 +241,7 @@ class Stack:
             *shape, *y.shape[1:]
         )
 
-    def _last_step(self, start: int, lr: Tensor) -> None:
+    def _last_step(self, start: int, lr: Any) -> None:
         """Take the last step of an epoch, whose batches may be of several sizes: folds differ by a row."""
         sizes = [lane.feed.last_batch_size for lane in self.lanes]
         if len(set(sizes)) == 1:
@@ -239,12 +254,14 @@ class Stack:
             meant = [k for k, own in enumerate(sizes) if own == size]
             loss = self._step_of_some(meant, start, size, lr)
             total[meant] = loss[meant]
+        self.step.count = self.step.count + 1
         self._losses.append(total)
 
-    def _step_of_some(self, meant: Sequence[int], start: int, size: int, lr: Tensor) -> Tensor:
+    def _step_of_some(self, meant: Sequence[int], start: int, size: int, lr: Any) -> Tensor:
         """Take a step with all lanes and put back those that were not meant, with their streams."""
         others = [k for k in range(len(self.lanes)) if k not in meant]
-        live = [self.params.flat, self.step.count, *self.buffers.values(), *self._state_tensors()]
+        count = self.step.count + 0  # a copy, where it is a tensor
+        live = [self.params.flat, *self.buffers.values(), *self._state_tensors()]
         before = [t[others].clone() for t in live]
         names = [m.name for m in self.step.sites.at("batch")]
         streams = [self.lanes[k].streams.generator(name) for k in others for name in names]
@@ -259,6 +276,7 @@ class Stack:
         with torch.no_grad():
             for tensor, saved in zip(live, before, strict=True):
                 tensor[others] = saved
+        self.step.count = count
         for generator, state in zip(streams, drawn, strict=True):
             generator.set_state(state)
         return loss
@@ -337,46 +355,3 @@ class Stack:
         flat, buffers = (self.best, self.best_buffers) if best else (self.params.flat, self.buffers)
         views = Flat(flat[k], self.params.slots, self.params.num_decayed).named()
         return views | {n: t[k] for n, t in buffers.items()}
-
-
-@functools.cache
-def _hush_layout_warning() -> None:
-    """Let torch give its one warning of gradients that lie in strides now, unheard: here they are meant to."""
-    leaf, grad = torch.zeros(2, 4)[:, :2], torch.zeros(2, 4)[:, :2]
-    leaf = leaf.detach().requires_grad_()
-    leaf.grad = grad
-    with torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        leaf.sum().backward()
-
-
-class _Move:
-    """Which lanes of a new stack stood where in the old one."""
-
-    def __init__(self, stack: Stack, old: Stack | None) -> None:
-        self.stack, self.old = stack, old
-        places = {id(lane): j for j, lane in enumerate(old.lanes)} if old is not None else {}
-        kept = [(k, places[id(lane)]) for k, lane in enumerate(stack.lanes) if id(lane) in places]
-        self.new = [k for k, lane in enumerate(stack.lanes) if id(lane) not in places]
-        self.to, self.source = (torch.tensor([p[i] for p in kept], dtype=torch.int64) for i in (0, 1))
-
-    def copy(self, target: Tensor, source: Tensor) -> None:
-        target.index_copy_(
-            0, self.to.to(target.device), source.index_select(0, self.source.to(source.device))
-        )
-
-    @torch.no_grad()
-    def carry_over(self, old: Stack) -> None:
-        """Put the states of the lanes that were there before into the new stack."""
-        stack = self.stack
-        for name, state in stack.step.states.items():
-            before = old.step.states.get(name, {})
-            for key in state.keys() & before.keys():
-                self.copy(state[key], before[key])
-        self.copy(stack.step.count, old.step.count)
-        self.copy(stack.best, old.best)
-        for name in stack.buffers:
-            self.copy(stack.best_buffers[name], old.best_buffers[name])
-        stack.at, stack._clock = old.at, old._clock
-        assert not old._losses or not self.new
-        stack._losses = [loss.index_select(0, self.source.to(loss.device)) for loss in old._losses]

@@ -21,6 +21,7 @@ from trainwell.engine.lanes.paused import PAUSE, Paused, cut_out, go_on, pause_t
 from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
 from trainwell.engine.lanes.stack import Network, Setting, Stack
 from trainwell.engine.lanes.vmapped import VmappedNetwork
+from trainwell.engine.step import forward_of
 from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.values.errors import NonFiniteError, TrainingError, UsageError
@@ -191,7 +192,9 @@ class _Work:
         like = next((lane for lane in lanes if lane.dropouts), lanes[0])
         sample = like.feed.sample(2)
         network: Network = (
-            VmappedNetwork(like.model) if like.chain is None else ChainNetwork(like.model, like.chain)
+            VmappedNetwork(like.model)
+            if like.chain is None
+            else ChainNetwork(like.model, like.chain, like.plan.autocast)
         )
         setting = Setting(
             self._train, self._val, self._task, stack_objective(self._task, self._loss), network,
@@ -319,8 +322,9 @@ def why_not_stack(lanes: list[Lane], setting: Setting, network: Network) -> str:
                 k = lanes.index(lane)
                 for name, tensor in (*lane.model.named_parameters(), *lane.model.named_buffers()):
                     tensor.copy_((stack.weights | stack.buffers)[name][k])
-            own = lane.model(*(t[0] for t in x))
-        if not torch.allclose(output, own, rtol=1e-3, atol=1e-5, equal_nan=True):
+            own = forward_of(lane.model, lane.plan)(*(t[0] for t in x))
+        near = 1e-3 if lane.plan.autocast is None else 3e-2
+        if not torch.allclose(output.to(own.dtype), own, rtol=near, atol=near / 100, equal_nan=True):
             return "batched, the modules give other outputs than one by one"
     return ""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,3 +101,14 @@ def _with_lane_dropouts(model: nn.Module, masks: _Masks) -> nn.Module:
             if isinstance(child, Dropout):
                 parent.add_module(name, _LaneDropout(masks, order[id(child)]))
     return model
+
+
+@functools.cache
+def hush_layout_warning() -> None:
+    """Let torch give its one warning of gradients that lie in strides now, unheard: here they are meant to."""
+    leaf, grad = torch.zeros(2, 4)[:, :2], torch.zeros(2, 4)[:, :2]
+    leaf = leaf.detach().requires_grad_()
+    leaf.grad = grad
+    with torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        leaf.sum().backward()

@@ -1,0 +1,270 @@
+"""The links of a chain for K networks at once, each with its forward and its backward pass, without autograd.
+
+Activations and their gradients are (K, features, B). What the weights get is written where the flat gradients lie.
+A link may overwrite the gradient that it is given; `backward` returns None where nothing before it needs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits
+
+_native = torch.ops.aten
+
+
+class Pass:
+    """What the links of one forward pass share, beside the activations.
+
+    Attributes:
+        adds: whether gradients are added to those that are there, as in the later micro-batches of a step.
+        bits: of the dropout layers, (K, n) int16, from `taken` on; None where nothing is dropped.
+    """
+
+    def __init__(self, bits: DropoutBits | None, rows: int, *, training: bool, adds: bool = False) -> None:
+        self.training, self.adds, self.rows = training, adds, rows
+        self.dropout = bits if training else None
+        self.bits = bits.take(rows) if training and bits is not None else None
+        self.taken = 0
+
+
+class Link(Protocol):
+    """One module of a chain, bound to the weights of K lanes."""
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor: ...
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor | None: ...
+
+
+class Space:
+    """Buffers that a link writes into, one for each number of rows, made when first needed."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[int, Tensor] = {}
+
+    def like(self, source: Tensor, features: int, rows: int) -> Tensor:
+        """Return a buffer (K, features, rows) of the dtype of `source`."""
+        found = self._buffers.get(rows)
+        if found is None:
+            found = self._buffers[rows] = source.new_empty(source.shape[0], features, rows)
+        return found
+
+
+class Linear:
+    """A linear layer.
+
+    Args:
+        weight: (K, out, in). bias: (K, out) or None.
+        grads: where their gradients lie, in the same shapes; None where they are not trained.
+        needs_input: whether the gradient of the input is asked for.
+        compute: dtype of the products; gradients are rounded to it before they reach the weights, as autocast does.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, grads: tuple[Tensor | None, Tensor | None], *,
+        needs_input: bool, compute: torch.dtype,
+    ) -> None:  # fmt: skip
+        self._low = compute != weight.dtype
+        self._master, self._master_bias = weight, bias
+        self._weight = torch.empty_like(weight, dtype=compute, memory_format=torch.contiguous_format)
+        self._bias = None if bias is None else bias.unsqueeze(-1)
+        if self._low:
+            self._bias = None if bias is None else torch.empty_like(bias, dtype=compute).unsqueeze(-1)
+        else:
+            self._weight = weight
+        self._transposed = self._weight.mT
+        self._grad, self._bias_grad = grads
+        self._scratch = None if self._grad is None else self._weight.new_empty(weight.shape)
+        self._needs_input = needs_input
+        self._out, self._back = Space(), Space()
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        if self._low:
+            self._weight.copy_(self._master)
+            if self._bias is not None:
+                self._bias.squeeze(-1).copy_(self._master_bias)  # type: ignore[arg-type]
+        self._h = h
+        out = self._out.like(self._weight, self._weight.shape[1], now.rows)
+        if self._bias is None:
+            return torch.bmm(self._weight, h, out=out)
+        return torch.baddbmm(self._bias, self._weight, h, out=out)
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor | None:
+        if self._scratch is not None:
+            torch.bmm(g, self._h.mT, out=self._scratch)
+            put(self._grad, self._scratch, now)
+        if self._bias_grad is not None:
+            put_sum(self._bias_grad, g, now)
+        if not self._needs_input:
+            return None
+        return torch.bmm(
+            self._transposed, g, out=self._back.like(self._weight, self._weight.shape[2], now.rows)
+        )
+
+
+def put(grad: Tensor | None, value: Tensor, now: Pass) -> None:
+    """Write a gradient where it belongs, or add it to what is there."""
+    if grad is not None:
+        grad.add_(value) if now.adds else grad.copy_(value)
+
+
+def put_sum(grad: Tensor, g: Tensor, now: Pass) -> None:
+    """Write the sum over the rows. Shapes: g (K, out, B) -> grad (K, out)."""
+    if now.adds or g.dtype != grad.dtype:
+        put(grad, g.sum(-1), now)
+    else:
+        torch.sum(g, -1, out=grad)
+
+
+class ReLU:
+    """max(h, 0).
+
+    Args:
+        in_place: whether the activations may be overwritten: nothing else needs them.
+    """
+
+    def __init__(self, *, in_place: bool) -> None:
+        self._call = torch.relu_ if in_place else torch.relu
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        self._y = self._call(h)
+        return self._y
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        out: Tensor = _native.threshold_backward.grad_input(g, self._y, 0, grad_input=g)
+        return out
+
+
+class Elementwise:
+    """An activation whose derivative torch has as an operation of its own.
+
+    Args:
+        call: (h) -> y. derive: (g, h, y) -> gradient of h.
+    """
+
+    def __init__(self, call: Callable[[Tensor], Tensor], derive: Callable[..., Tensor]) -> None:
+        self._call, self._derive = call, derive
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        self._h, self._y = h, self._call(h)
+        return self._y
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        return self._derive(g, self._h, self._y)
+
+
+DERIVATIVES: dict[str, Callable[..., Callable[..., Tensor]]] = {
+    "Tanh": lambda module: lambda g, h, y: _native.tanh_backward(g, y),
+    "Sigmoid": lambda module: lambda g, h, y: _native.sigmoid_backward(g, y),
+    "SiLU": lambda module: lambda g, h, y: _native.silu_backward(g, h),
+    "GELU": lambda module: lambda g, h, y: _native.gelu_backward(g, h, approximate=module.approximate),
+}
+"""By class of torch.nn what makes the derivative from the module; the other activations go through autograd."""
+
+
+class ByAutograd:
+    """Any other function of the activations, differentiated by autograd.
+
+    Args:
+        call: (h, *weights) -> y, lane by lane. weights: (K, ...) each. grads: where their gradients lie, or None.
+    """
+
+    def __init__(
+        self, call: Callable[..., Tensor], weights: Sequence[Tensor], grads: Sequence[Tensor | None]
+    ) -> None:
+        self._call, self._weights, self._grads = call, tuple(weights), tuple(grads)
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        if not now.training:
+            return self._call(h, *self._weights)
+        with torch.enable_grad():
+            self._leaves = [t.detach().requires_grad_() for t in (h, *self._weights)]
+            self._y = self._call(*self._leaves)
+        return self._y.detach()
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        found = torch.autograd.grad(self._y, self._leaves, g)
+        for grad, value in zip(self._grads, found[1:], strict=True):
+            put(grad, value, now)
+        return found[0]
+
+
+class BatchNorm:
+    """The batch norms of all lanes as one over K * features channels, each with its own statistics.
+
+    Args:
+        weight, bias: (K, features) or None. grads: where their gradients lie.
+        mean, var, count: the running statistics, (K, features), and the batches seen, (K,).
+        momentum: (K, 1), where it trains.
+    """
+
+    def __init__(
+        self, weight: Tensor | None, bias: Tensor | None, grads: tuple[Tensor | None, Tensor | None],
+        mean: Tensor, var: Tensor, count: Tensor, momentum: Tensor | None, eps: float,
+    ) -> None:  # fmt: skip
+        self._weight, self._bias, self._grads = weight, bias, grads
+        self._mean, self._var, self._count, self._momentum, self._eps = mean, var, count, momentum, eps
+        self._new_mean, self._new_var = torch.zeros_like(mean).view(-1), torch.zeros_like(var).view(-1)
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        self._x = h.reshape(1, -1, h.shape[-1])
+        self._scale = None if self._weight is None else self._weight.reshape(-1)
+        shift = None if self._bias is None else self._bias.reshape(-1)
+        if not now.training:
+            mean, var = self._mean.reshape(-1), self._var.reshape(-1)
+            out = torch.native_batch_norm(self._x, self._scale, shift, mean, var, False, 0.0, self._eps)[0]
+            return out.view(h.shape)
+        assert self._momentum is not None
+        new_mean, new_var = self._new_mean.zero_(), self._new_var.zero_()
+        out, self._batch_mean, self._inverse = torch.native_batch_norm(
+            self._x, self._scale, shift, new_mean, new_var, True, 1.0, self._eps
+        )
+        self._mean.lerp_(new_mean.view(self._mean.shape), self._momentum)
+        self._var.lerp_(new_var.view(self._var.shape), self._momentum)
+        self._count.add_(1)
+        return out.view(h.shape)
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        affine = self._weight is not None
+        back, scale, shift = _native.native_batch_norm_backward(
+            g.reshape(self._x.shape), self._x, self._scale, None, None, self._batch_mean, self._inverse, True,
+            self._eps, [True, affine, affine],
+        )  # fmt: skip
+        for grad, value in zip(self._grads, (scale, shift), strict=True):
+            if grad is not None:
+                put(grad, value.view(grad.shape), now)
+        out: Tensor = back.view(g.shape)
+        return out
+
+
+class Dropout:
+    """Set activations to zero by the bits of the pass, and scale the rest up.
+
+    Args:
+        layer: index among the dropout layers of the model.
+    """
+
+    def __init__(self, layer: int) -> None:
+        self._layer = layer
+        self._mask: Any = None
+        self._masks, self._out = Space(), Space()
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        self._mask = None
+        if now.bits is None or now.dropout is None:
+            return h
+        lanes, features, rows = h.shape
+        count, start = features * rows, now.taken
+        now.taken += -(-count // BITS_PER_WORD) * BITS_PER_WORD
+        bits = now.bits[:, start : start + count].view(lanes, rows, features).mT
+        self._mask = self._masks.like(h, features, rows)
+        torch.ge(bits, now.dropout.thresholds[self._layer].view(-1, 1, 1), out=self._mask)
+        self._mask.mul_(now.dropout.scales[self._layer].view(-1, 1, 1))
+        return torch.mul(h, self._mask, out=self._out.like(h, features, rows))
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        return g if self._mask is None else g.mul_(self._mask)
