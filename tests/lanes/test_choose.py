@@ -1,29 +1,78 @@
-"""Lanes are taken where they pay, and measuring that changes nothing."""
+"""Lanes are taken where they pay, in what number they pay, and measuring that changes nothing."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import torch
 
 from tests.lanes.common import CLASSES, alone, assert_equal, check, perceptron, source
-from trainwell.engine.lanes import LaneSpec, choose, train, train_lanes
+from trainwell.engine.lanes import LaneSpec, choose, memory, train, train_lanes
+from trainwell.engine.lanes.lane import Lane
 from trainwell.values.recipe import Recipe
 
 RECIPE = Recipe(batch_size=16, epochs=3, lr=0.01, techniques=("dropout:rate=0.3", "mixup:alpha=0.4"))
 
 
-def test_measuring_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
+    """Have everything measured, and nothing known before."""
+    known: dict[Any, float] = {}
     monkeypatch.setattr(choose, "MEASURED_OPERATIONS", 0)
-    monkeypatch.setattr(train, "TOLERANCE", float("inf"))
+    monkeypatch.setattr(choose, "MEASURED", known)
+    return known
+
+
+def test_measuring_changes_nothing(monkeypatch: pytest.MonkeyPatch, measured: dict[Any, float]) -> None:
+    monkeypatch.setattr(choose, "TOLERANCE", float("inf"))
     told: list[str] = []
     check([LaneSpec(RECIPE, seed=s) for s in range(3)], say=told.append)
     assert any("ms alone" in line for line in told)
+    assert {key[2] for key in measured} == {0, 3}
+    monkeypatch.setattr(choose, "step_time", lambda *_: pytest.fail("measured again"))
+    check([LaneSpec(RECIPE, seed=s) for s in range(3)])
 
 
-def test_a_stack_that_does_not_pay_is_given_up_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "MEASURED_OPERATIONS", 0)
-    monkeypatch.setattr(train, "step_times", lambda *_: (0.004, 0.002))
+def test_a_stack_that_does_not_pay_is_given_up_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, measured: dict[Any, float]
+) -> None:
+    monkeypatch.setattr(choose, "step_time", lambda *_: 0.004)
+    monkeypatch.setattr(choose, "step_time_alone", lambda *_: 0.002)
     specs = [LaneSpec(RECIPE, seed=s) for s in range(2)]
     results = train_lanes(specs, source(), CLASSES, model=perceptron())
     for spec, result in zip(specs, results, strict=True):
         assert "4 ms a step and network in a stack of 2, 2 ms alone" in result.engine
         assert_equal(result, alone(spec, source(), CLASSES, perceptron()))
+
+
+def test_fewer_lanes_are_taken_where_they_are_faster(
+    monkeypatch: pytest.MonkeyPatch, measured: dict[Any, float]
+) -> None:
+    monkeypatch.setattr(choose, "SHARE_OF_WORK", 100.0)
+    monkeypatch.setattr(choose, "step_time", lambda lanes, _: 0.004 if len(lanes) > 4 else 0.001)
+    monkeypatch.setattr(choose, "step_time_alone", lambda *_: 0.002)
+    told: list[str] = []
+    check([LaneSpec(RECIPE.replace(epochs=1 + s % 2), seed=s) for s in range(9)], say=told.append)
+    assert "4 networks in one stack" in told
+
+
+def test_memory_bounds_the_lanes_before_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = Lane(LaneSpec(RECIPE), perceptron(), source().train, torch.device("cpu"))
+    need = memory.lane_bytes(lane)
+    weights = sum(p.numel() for p in lane.model.parameters()) * 8
+    assert 8 * weights < need < 1e6
+    monkeypatch.setattr(memory, "free_bytes", lambda device: int(3.5 * need / memory.SHARE))
+    told: list[str] = []
+    check([LaneSpec(RECIPE.replace(epochs=1 + s % 3), seed=s) for s in range(7)], say=told.append)
+    assert "at most 3 networks in one stack" in told[0]
+    assert told[1] == "3 networks in one stack"
+    monkeypatch.setattr(memory, "free_bytes", lambda device: need)
+    results = train_lanes([LaneSpec(RECIPE, seed=s) for s in range(2)], source(), CLASSES, model=perceptron())
+    assert [r.engine for r in results] == ["plain: there is memory for one at a time"] * 2
+
+
+def test_free_memory_is_told() -> None:
+    free = memory.free_bytes(torch.device("cpu"))
+    assert free is None or 0 < free < 2**50
+    assert train.MAX_LANES >= 16

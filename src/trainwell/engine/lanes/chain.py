@@ -76,7 +76,7 @@ class ChainNetwork:
     def __init__(
         self, model: nn.Module, chain: Sequence[nn.Module], compute: torch.dtype | None = None
     ) -> None:
-        self._names = {id(m): f"{name}." for name, m in model.named_modules()}
+        self._names = {id(m): f"{name}." if name else "" for name, m in model.named_modules()}
         self._layers = [id(m) for m in model.modules() if isinstance(m, Dropout)]
         self._chain, self.compute = list(chain), compute
 

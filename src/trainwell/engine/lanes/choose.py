@@ -1,55 +1,126 @@
-"""Measures whether a stack pays: one step of it against one step of a network alone."""
+"""Measures whether stacks pay, and of how many networks: steps of them against steps of a network alone."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
 
 import torch
 
-from trainwell.engine.lanes.lane import Lane
+from trainwell.engine.lanes.lane import Lane, Structure
 from trainwell.engine.lanes.stack import Setting, Stack
 from trainwell.engine.training import Training
 
 MEASURED_OPERATIONS = 1e10
 """Multiplications from which on it is measured, about a third of a second's work; below lanes are taken."""
 
+SHARE_OF_WORK = 0.1
+"""Smaller stacks are measured too where the steps of all measurements are at most this share of the work."""
+
+SMALLER = (16, 4)
+"""Lanes of the smaller stacks: of wide networks the weights and activations of few fit into the caches."""
+
 TOLERANCE = 1.05
 """A stack is given up where it is slower than this: two probes of equal steps differ by up to 5 percent."""
 
 REPEATS = 3
 
+MEASURED: dict[tuple[Structure, torch.device, int], float] = {}
+"""Seconds of a step per network by structure, device and lanes, as measured in this process; 0 lanes is alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How to train a group.
+
+    Args:
+        lanes: networks in a stack; 0 where the plain engine is the faster.
+        told: the seconds that say so.
+    """
+
+    lanes: int
+    told: str
+
+
+def choose(
+    lanes: Sequence[Lane], setting: Setting, alone: Callable[[], Training], device: torch.device
+) -> Choice:
+    """Measure and return the fastest way to train these lanes, which are left as they were.
+
+    Args:
+        alone: makes a training of one of the recipes that nobody needs.
+    """
+    structure = lanes[0].structure
+    seconds = {}
+    for count in _counts(lanes):
+        key = structure, device, count
+        if key not in MEASURED:
+            MEASURED[key] = step_time(lanes[:count], setting)
+        seconds[count] = MEASURED[key]
+    if (structure, device, 0) not in MEASURED:
+        MEASURED[structure, device, 0] = step_time_alone(lanes[0], setting, alone())
+    plain = MEASURED[structure, device, 0]
+    most = len(lanes)
+    best = min(seconds, key=lambda n: seconds[n])
+    if seconds[most] <= TOLERANCE * seconds[best]:
+        best = most
+    told = "; ".join(f"{1e3 * s:.3g} ms a step and network in a stack of {n}" for n, s in seconds.items())
+    told += f", {1e3 * plain:.3g} ms alone"
+    return Choice(best if seconds[best] <= TOLERANCE * plain else 0, told)
+
+
+def operations(lane: Lane) -> float:
+    """Return about how many multiplications a step of one network takes."""
+    weights = sum(math.prod(shape) for _, shape, _, _ in lane.structure.parameters)
+    return 6.0 * weights * lane.feed.batch_size
+
 
 def is_large(lanes: Sequence[Lane]) -> bool:
     """Tell whether the work of these lanes is worth a measurement."""
-    weights = sum(math.prod(shape) for _, shape, _, _ in lanes[0].structure.parameters)
-    steps = sum(lane.state.total_steps - lane.state.step for lane in lanes)
-    return 6.0 * weights * lanes[0].feed.batch_size * steps >= MEASURED_OPERATIONS
+    return operations(lanes[0]) * _steps(lanes) >= MEASURED_OPERATIONS
 
 
-def step_times(lanes: Sequence[Lane], setting: Setting, alone: Training) -> tuple[float, float]:
-    """Return the seconds of a step per network: in a stack, and alone. The lanes are left as they were.
+def _steps(lanes: Sequence[Lane]) -> int:
+    return sum(lane.state.total_steps - lane.state.step for lane in lanes)
 
-    Args:
-        alone: a training of one of the recipes that nobody needs.
-    """
+
+def _counts(lanes: Sequence[Lane]) -> list[int]:
+    """Return how many lanes to try: all, and fewer where the work bears it."""
+    counts, structure = [len(lanes)], lanes[0].structure
+    for count in SMALLER:
+        spent = (1 + REPEATS) * (sum(counts) + count)
+        known = any(key[0] == structure and key[2] == count for key in MEASURED)
+        if 2 * count <= len(lanes) and (known or spent <= SHARE_OF_WORK * _steps(lanes)):
+            counts.append(count)
+    return counts
+
+
+def step_time(lanes: Sequence[Lane], setting: Setting) -> float:
+    """Return the seconds of a step of a stack, per network. The lanes are left as they were."""
     saved = [lane.streams.state() for lane in lanes]
     stack, rows = Stack(lanes, setting), min(lanes[0].feed.batch_size, lanes[0].feed.num_rows)
     x, y = tuple(t[:rows] for t in setting.train[0]), setting.train[1][:rows]
     wide = [t.expand(len(lanes), *t.shape).contiguous() for t in (*x, y)]
 
     def together() -> None:
-        stack._draw([rows])
+        stack.draw([rows])
         stack.step(tuple(wide[:-1]), wide[-1], 0.0)
 
     try:
-        fused = _shortest(together) / len(lanes)
+        return _shortest(together) / len(lanes)
     finally:
         for lane, state in zip(lanes, saved, strict=True):
             lane.streams.restore(state)
+
+
+def step_time_alone(lane: Lane, setting: Setting, alone: Training) -> float:
+    """Return the seconds of a step of the plain engine."""
+    rows = min(lane.feed.batch_size, lane.feed.num_rows)
+    x, y = tuple(t[:rows] for t in setting.train[0]), setting.train[1][:rows]
     alone.model.train()
-    return fused, _shortest(lambda: alone.step(x, y, 0.0))
+    return _shortest(lambda: alone.step(x, y, 0.0))
 
 
 def _shortest(call: Callable[[], object]) -> float:

@@ -205,9 +205,12 @@ class Stack:
         if (rates != rates[:, :1]).any():
             lr = torch.from_numpy(rates).to(flat.device, flat.dtype).unsqueeze(-1)
         size = self.lanes[0].feed.batch_size
-        for begin, end in self._blocks(first, min(stop, last), size):
-            self._draw([size] * (end - begin))
-            x, y = self._gather(begin * size, end * size, end - begin)
+        whole = max(first, min(stop, last))
+        rows = self._rows[:, first * size : whole * size].unflatten(1, (whole - first, size))
+        rows = rows.transpose(0, 1).contiguous()  # (steps, K, B)
+        for begin, end in self._blocks(first, whole, size):
+            self.draw([size] * (end - begin))
+            x, y = self._gather(rows[begin - first : end - first])
             for i in range(end - begin):
                 self._losses.append(self.step(tuple(t[i] for t in x), y[i], lr[begin - first + i]))
         if stop > last:
@@ -222,7 +225,7 @@ class Stack:
         for begin in range(first, stop, steps):
             yield begin, min(stop, begin + steps)
 
-    def _draw(self, batch_sizes: Sequence[int], lanes: Sequence[int] | None = None) -> None:
+    def draw(self, batch_sizes: Sequence[int], lanes: Sequence[int] | None = None) -> None:
         """Draw the dropout bits of the next steps."""
         if self.bits is None:
             return
@@ -232,21 +235,19 @@ class Stack:
             rows += [min(part, size - start) for start in range(0, size, part)]
         self.bits.draw(rows, lanes)
 
-    def _gather(self, start: int, stop: int, steps: int) -> tuple[list[Tensor], Tensor]:
-        """Return rows `start` to `stop` of every lane's order as (steps, K, B, ...)."""
-        rows = self._rows[:, start:stop].unflatten(1, (steps, -1)).transpose(0, 1)
+    def _gather(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return these rows of the training part. Shapes: (steps, K, B) -> (steps, K, B, ...)."""
         shape, rows = rows.shape, rows.reshape(-1)
         x, y = self.setting.train
-        return [t.index_select(0, rows).view(*shape, *t.shape[1:]) for t in x], y.index_select(0, rows).view(
-            *shape, *y.shape[1:]
-        )
+        found = [t.index_select(0, rows).view(*shape, *t.shape[1:]) for t in (*x, y)]
+        return found[:-1], found[-1]
 
     def _last_step(self, start: int, lr: Any) -> None:
         """Take the last step of an epoch, whose batches may be of several sizes: folds differ by a row."""
         sizes = [lane.feed.last_batch_size for lane in self.lanes]
         if len(set(sizes)) == 1:
-            self._draw([sizes[0]])
-            x, y = self._gather(start, start + sizes[0], 1)
+            self.draw([sizes[0]])
+            x, y = self._gather(self._rows[:, start : start + sizes[0]].unsqueeze(0))
             self._losses.append(self.step(tuple(t[0] for t in x), y[0], lr))
             return
         total = torch.zeros(len(sizes), dtype=self.params.flat.dtype, device=self.device)
@@ -266,7 +267,7 @@ class Stack:
         names = [m.name for m in self.step.sites.at("batch")]
         streams = [self.lanes[k].streams.generator(name) for k in others for name in names]
         drawn = [g.get_state() for g in streams]
-        self._draw([size], meant)
+        self.draw([size], meant)
         rows = [lane.rows[start : start + size] for lane in self.lanes]
         rows = [r if len(r) == size else lane.rows[:size] for r, lane in zip(rows, self.lanes, strict=True)]
         index = torch.cat(rows).to(self.device)

@@ -13,9 +13,10 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.feed import XY
 from trainwell.engine.lanes.bits import places_of
 from trainwell.engine.lanes.chain import ChainNetwork
-from trainwell.engine.lanes.choose import TOLERANCE, is_large, step_times
-from trainwell.engine.lanes.lane import Lane
+from trainwell.engine.lanes.choose import Choice, choose, is_large
+from trainwell.engine.lanes.lane import Lane, Structure
 from trainwell.engine.lanes.members import align
+from trainwell.engine.lanes.memory import affordable
 from trainwell.engine.lanes.objective import stack_objective
 from trainwell.engine.lanes.paused import PAUSE, Paused, cut_out, go_on, pause_training
 from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
@@ -96,13 +97,20 @@ class _Work:
         self._told = ""
         self._order: list[LaneSpec] = []
         self._results: dict[int, LaneResult] = {}
+        self._limits: dict[Structure, int] = {}
 
     def run(self) -> list[LaneResult]:
         """Train until nothing waits and nothing more is asked for."""
         while self._pull(self._max_lanes) or self._waiting:
-            group = self._take_fitting([], self._max_lanes)
+            limit = min((self._limit(lane) for lane in self._waiting), default=self._max_lanes)
+            group = self._take_fitting([], limit)
             if len(group) == 1 and group[0].spec.resume is None:
-                self._train_alone(group[0].spec, "no other run shares its structure")
+                self._train_alone(
+                    group[0].spec,
+                    "there is memory for one at a time"
+                    if limit == 1
+                    else "no other run shares its structure",
+                )
             elif group:
                 self._train_stack(group)
         return [self._results[id(spec)] for spec in self._order]
@@ -120,8 +128,19 @@ class _Work:
             if reason:
                 self._train_alone(spec, reason)
             else:
-                self._waiting.append(Lane(spec, self._build, self._train, self._device))
+                lane = Lane(spec, self._build, self._train, self._device)
+                self._waiting.append(lane)
+                count = min(count, self._limit(lane))
         return came
+
+    def _limit(self, lane: Lane) -> int:
+        """Return how many networks like this one may stand in a stack."""
+        if lane.structure not in self._limits:
+            count, told = affordable(lane, self._device)
+            self._limits[lane.structure] = min(self._max_lanes, count)
+            if count < self._max_lanes:
+                self._say(f"memory for at most {count} networks in one stack: {told}")
+        return self._limits[lane.structure]
 
     def _take_fitting(self, lanes: list[Lane], count: int) -> list[Lane]:
         """Take up to `count` waiting lanes that can stand in one stack with these."""
@@ -134,12 +153,15 @@ class _Work:
 
     def _train_stack(self, group: list[Lane]) -> None:
         made = self._setting(group)
-        if isinstance(made, Setting):
-            made = self._why_alone(group, made) or made
-        if isinstance(made, str):
+        choice = self._choice(group, made) if isinstance(made, Setting) else Choice(0, made)
+        if isinstance(made, str) or not choice.lanes:
             for lane in group:
-                self._train_alone(lane.spec, made)
+                self._train_alone(lane.spec, choice.told)
             return
+        self._waiting[:0] = group[choice.lanes :]
+        group = group[: choice.lanes]
+        if choice.told:
+            self._say(f"measured: {choice.told}")
         self._say(f"{len(group)} networks in one stack")
         stack: Stack | None = Stack(group, made)
         while stack is not None:
@@ -148,28 +170,23 @@ class _Work:
                 asked = lane.state.stop_reason == PAUSE
                 paused = cut_out(stack, stack.lanes.index(lane)) if asked else None
                 self._report(lane.result(stack.weights_of(lane), "lanes", paused))
-            stack = self._restacked(stack, ended)
+            stack = self._restacked(stack, ended, max(choice.lanes, len(group)))
 
-    def _why_alone(self, group: list[Lane], setting: Setting) -> str:
-        """Measure a step of the stack and of a network alone; return why lanes do not pay, or an empty string."""
+    def _choice(self, group: list[Lane], setting: Setting) -> Choice:
+        """Return in what number these lanes are trained together; measured, where the work is worth it."""
         if any(lane.spec.resume is not None for lane in group) or not is_large(group):
-            return ""
+            return Choice(self._limit(group[0]), "") if len(group) > 1 else Choice(1, "")
         outer = torch.get_rng_state()
         try:
-            training = self._assembled(group[0].spec, Watcher())
-            fused_s, alone_s = step_times(group, setting, training)
+            made = choose(group, setting, lambda: self._assembled(group[0].spec, Watcher()), self._device)
         finally:
             torch.set_rng_state(outer)
-        told = f"{1e3 * fused_s:.3g} ms a step and network in a stack of {len(group)}, {1e3 * alone_s:.3g} ms alone"
-        if fused_s > TOLERANCE * alone_s:
-            return f"a stack does not pay: {told}"
-        self._say(f"measured: {told}")
-        return ""
+        return made if made.lanes else Choice(0, f"a stack does not pay: {made.told}")
 
-    def _restacked(self, stack: Stack, ended: list[Lane]) -> Stack | None:
+    def _restacked(self, stack: Stack, ended: list[Lane], most: int) -> Stack | None:
         """Take out the lanes that ended and let others in, which begin with an epoch."""
         left = [lane for lane in stack.lanes if lane not in ended]
-        room = self._max_lanes - len(left) if stack.at == 0 and ended else 0
+        room = most - len(left) if stack.at == 0 and ended else 0
         if room:
             self._pull(room)
             left += self._take_fitting(left or stack.lanes, room)
