@@ -1,167 +1,135 @@
-"""Write docs/findings.md: every finding with its rule, and for some a real case, its picture and what the cure did.
+"""Write docs/findings.md: every finding with what it means, a real case of it, its picture and what the cure did.
 
-    python benchmarks/findings_guide.py
+    python benchmarks/findings_guide.py [--root ../shared/faultbench] [ailments ...]
 
-Trains small networks on scikit-learn's digits and on the adult data with a fault put in and with the cure, one thread,
-about a minute. The pictures are those of the report, taken from a headless Chromium.
+Trains the case of every ailment and its repaired twin (`findings_cases.py`), one thread, about two minutes. With names
+only the pictures of those ailments are made, and the page is left as it is.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
 import inspect
-import re
-import shutil
-import subprocess
-import tempfile
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-import torch
-from sklearn.datasets import load_digits
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import trainwell as tw
 from trainwell.app.prescriptions import prescriptions
-from trainwell.report.build import report_html
-from trainwell.report.words import ailment, capital
+from trainwell.report.words import capital
 from trainwell.rules.rule import load_rules
-from trainwell.values.finding import AILMENTS, Finding
+from trainwell.values.finding import AILMENTS, Finding, title_of
 
-OUT = Path(__file__).parents[1] / "docs" / "findings.md"
-ADULT = Path(__file__).parents[2] / "shared" / "data" / "adult.parquet"
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A training with a fault, and the same with its cure."""
-
-    ailment: str
-    data: str
-    told: str
-    sick: tw.Recipe
-    cure: str
-    well: tw.Recipe
+DOCS = Path(__file__).parents[1] / "docs"
+PICTURES = DOCS / "findings"
 
 
-def cases() -> list[Case]:
-    """Return the cases; what they show is measured when the page is made."""
-    plain = tw.Recipe(model="mlp", optimizer="adam", lr=1e-3, epochs=20, batch_size=32)
-    wide = plain.replace(model=tw.ModelSpec.of("mlp", depth=3, width=256), epochs=40)
-    deep = plain.replace(model=tw.ModelSpec.of("mlp", depth=8, width=64))
-    against = ("weight_decay:rate=0.1", "dropout:rate=0.5", "early_stopping:patience=5")
-    return [
-        Case("overfitting", "adult", "A wide network on 1,200 rows of the adult data, for 40 epochs.", wide,
-             "Weight decay, dropout and early stopping.", wide.replace(techniques=against)),
-        Case("vanishing_gradient", "digits", "Eight layers whose weights begin at a tenth of their usual size.",
-             deep.replace(techniques=("he:gain=0.1",)), "He's own size.", deep.replace(techniques=("he",))),
-        Case("lr_too_high", "digits", "SGD with a rate of 2.", plain.replace(optimizer="sgd", lr=2.0),
-             "A rate of 0.01.", plain.replace(optimizer="sgd", lr=0.01)),
-        Case("batch_too_large", "digits", "Batches of 1,024 of the 1,258 rows, for five epochs.",
-             plain.replace(batch_size=1024, epochs=5), "Batches of 32.", plain.replace(epochs=5)),
-        Case("weight_decay_misuse", "digits", "A decoupled weight decay of 5 at a rate of 0.05.",
-             plain.replace(lr=0.05, techniques=("weight_decay:rate=5",)), "A decay of 0.01 at a rate of 0.001.",
-             plain.replace(techniques=("weight_decay:rate=0.01",))),
-    ]  # fmt: skip
+def loaded(root: Path) -> dict[str, Any]:
+    """Return all cases by name."""
+    sys.path.insert(0, str(root))
+    from faultbench import core  # type: ignore[import-not-found]
+
+    from benchmarks import own_faults
+
+    core.one_thread()
+    return {
+        c.name: c
+        for c in (*own_faults.OWN, *core.load_cases(["cmp_launch_tiny", "bts_friedman_b2", "exp_cnn_gain"]))
+    }
 
 
-def trained(case: Case, recipe: tw.Recipe, folder: Path) -> tw.Run:
-    """Train; of a training that diverged the run is what it left."""
-    if case.data == "digits":
-        data, options = load_digits(as_frame=True).frame, {"task": "multiclass"}
-    else:
-        data = pd.read_parquet(ADULT).drop(columns="split").sample(6000, random_state=0)
-        options = {"val_fraction": 0.4, "test_fraction": 0.4}
-    try:
-        return tw.fit(data, target="target", recipe=recipe, out=folder, baseline=False, **options)
-    except tw.TrainingError as error:
-        run: tw.Run = error.run  # type: ignore[attr-defined]
-        return run
+def watched(job: Any) -> tuple[list[Finding], Any]:
+    """Train a job under the watcher; return its findings, and its traces with the score on fresh rows."""
+    import types
+
+    from benchmarks.faultbench import _tested
+    from benchmarks.faultbench_adapter import findings
+
+    test, job._test = job._test, None
+    found, watch = findings(types.SimpleNamespace(build=lambda: job))
+    facts = watch.traces.facts
+    facts["clean_test"] = _tested(job, test)
+    if job.train_xy[0].is_floating_point() and job.train_xy[0].dim() == 2:
+        facts["column_deviations"] = job.train_xy[0].std(0).tolist()
+    return found, watch.traces
 
 
-def reached(run: tw.Run) -> str:
-    return f"{run.score:.3f}" if run.scores else "none, for it diverged"
+def case_lines(name: str, cases: dict[str, Any]) -> Iterator[str]:
+    """Train a case and its cure, draw them, and yield what is to be read; nothing where the finding does not show."""
+    from benchmarks import findings_cases, findings_pictures
 
-
-def picture(folder: Path, scratch: Path) -> str:
-    """Return the first picture of the findings of a report as SVG; empty where there is no Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        return ""
-    page = scratch / "page.html"
-    page.write_text(report_html(folder))
-    command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={scratch / 'profile'}",
-               "--window-size=900,900", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()]  # fmt: skip
-    document = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.decode()
-    section = re.search(r'<section id="findings".*?</section>', document, re.DOTALL)
-    found = re.search(r"<figure>.*?</figure>", section[0] if section else "", re.DOTALL)
-    if found is None:
-        return ""
-    legend = re.search(r'<div class="legend">.*?</div>', found[0], re.DOTALL)
-    title = re.search(r"<figcaption>(.*?)</figcaption>", found[0])
-    drawn = re.search(r"<svg.*?</svg>", found[0], re.DOTALL)
-    assert title is not None and drawn is not None
-    svg = re.sub(r"\n\s*", " ", drawn[0])
-    return (
-        f'<figure class="case"><figcaption>{title[1]}</figcaption>{legend[0] if legend else ""}{svg}</figure>'
+    shown = findings_cases.CASES[name]
+    (sick, sick_traces), (well, well_traces) = (
+        watched(findings_cases.build(cases, shown, cured)) for cured in (False, True)
     )
-
-
-def lines_of(case: Case, scratch: Path) -> Iterator[str]:
-    """Train both and yield what is to be read; nothing where the finding does not show."""
-    sick = trained(case, case.sick, scratch / f"{case.ailment}-sick")
-    well = trained(case, case.well, scratch / f"{case.ailment}-well")
-    found = next((f for f in sick.findings if f.ailment == case.ailment), None)
+    everything = [g for f in sick for g in (f, *f.consequences)]
+    found = next((f for f in everything if f.ailment == name), None)
+    print(f"{name:20s} {[f.ailment for f in sick]} -> {[f.ailment for f in well]}", flush=True)
     if found is None:
-        print(f"{case.ailment}: not found, but {[f.ailment for f in sick.findings]}")
+        print(f"  {name} was not found")
         return
-    left = [f.ailment for f in well.findings if f.is_alarm]
-    print(f"{case.ailment}: {reached(sick)} -> {reached(well)}, {left}")
-    yield f"**A real case.** {case.told} {found.meaning}"
-    yield ""
-    yield f"What shows it: {'; '.join(map(str, found.evidence[:3]))}."
-    yield ""
-    yield picture(scratch / f"{case.ailment}-sick", scratch)
-    yield ""
-    still = any(f.ailment == case.ailment for f in well.findings)
-    yield (
-        f"**Its cure.** {case.cure} Test accuracy {reached(sick)} before, {reached(well)} after; the finding "
-        f"{'is still there' if still else 'is gone'}."
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / f"{name}.svg").write_text(
+        findings_pictures.PICTURES[shown.picture](sick_traces, well_traces) + "\n"
     )
+    yield f"**A case.** {shown.told}"
     yield ""
+    yield f"> {found.meaning}"
+    yield ">"
+    yield f"> What shows it: {'; '.join(map(str, found.evidence[:3]))}."
+    yield ""
+    yield f"![{capital(title_of(name))}: the sick run beside its cure](findings/{name}.svg){{ .case }}"
+    yield ""
+    left = name in [f.ailment for f in well]
+    scores = [t.fact("clean_test").get("score") for t in (sick_traces, well_traces)]
+    told = ""
+    if all(s is not None for s in scores):
+        told = f" Score on fresh rows {scores[0]:.2f} before, {scores[1]:.2f} after."
+    yield f"**Its cure.** {shown.cure}{told} The finding is {'still there' if left else 'gone'}."
+    yield ""
+    yield f"**What to change.** {capital(found.fix)}."
+    yield ""
+    yield from treatment(found)
 
 
-def page(scratch: Path) -> Iterator[str]:
+def treatment(found: Finding) -> Iterator[str]:
+    """Yield what the techniques prescribe for a finding, with the line for a loop of one's own."""
+    cures = [p for p in prescriptions(found) if p.options and "nan" not in p.options][:3]
+    if cures:
+        yield "| with `trainwell fit` | in a loop of one's own |"
+        yield "|---|---|"
+        yield from (f"| `{p.options}` | {f'`{p.code}`' if p.code else '-'} |" for p in cures)
+        yield ""
+
+
+def page(cases: dict[str, Any]) -> Iterator[str]:
     yield "# What each finding means"
     yield ""
     yield "Made by `python benchmarks/findings_guide.py` from the rules and from trainings; do not edit."
     yield ""
     yield "A finding names what ails a training, with the numbers that show it. `trainwell diagnose RUN` prints them,"
     yield "`trainwell report RUN` draws them. They stand here in the order in which the doctor looks: what comes first"
-    yield "may explain what comes later."
+    yield "may explain what comes later. Each has a small training that has it, and the same training without it."
     yield ""
-    rules, made = load_rules(), {case.ailment: case for case in cases()}
+    rules = load_rules()
     for name, stage in AILMENTS.items():
         if name not in rules:
             continue
         rule = rules[name]
-        yield f"## {capital(ailment(name))}"
+        yield f"## {capital(title_of(name))}"
         yield ""
         yield f"*{stage}* · {first_line(rule)}"
         yield ""
-        cures = [
-            p.options
-            for p in prescriptions(Finding(name, "warning", 1.0, "S", ""))
-            if p.options and "nan" not in p.options
-        ][:4]
-        if cures:
-            yield "Treated by: " + ", ".join(f"`{c}`" for c in cures) + "."
-            yield ""
+        yield from case_lines(name, cases)
         if rule.explains:
-            yield f"May explain: {', '.join(ailment(e) for e in rule.explains)}."
+            yield f"May explain: {', '.join(title_of(e) for e in rule.explains)}."
             yield ""
-        if name in made:
-            yield from lines_of(made[name], scratch)
+        yield f"Source: {rule.source}"
+        yield ""
 
 
 def first_line(rule: type) -> str:
@@ -169,9 +137,20 @@ def first_line(rule: type) -> str:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
-        OUT.write_text("\n".join(page(Path(scratch))).rstrip() + "\n")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*")
+    parser.add_argument(
+        "--root", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "faultbench"
+    )
+    args = parser.parse_args()
+    cases = loaded(args.root)
+    if args.names:
+        for name in args.names:
+            print("\n".join(case_lines(name, cases)))
+        return
+    (DOCS / "findings.md").write_text("\n".join(page(cases)).rstrip() + "\n")
 
 
 if __name__ == "__main__":

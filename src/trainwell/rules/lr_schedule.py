@@ -6,12 +6,16 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+TINY, SPENT, MORE = 0.45, 0.3, 0.03
+"""Shares of the steps under a fiftieth of the peak rate, and under a tenth of it (cosine: 0.2, a straight line: 0.1),
+and what some 24 steps at the peak must gain on validation rows after the second."""
+
 
 class LrSchedule(Rule):
     """Find schedules that decay too early, warm up without end, or end on a high rate."""
 
     ailment = "lr_schedule"
-    needs = ("lr", "train_loss", "probe_score")
+    needs = ("lr", "q", "train_loss", "probe_score", "val_loss")
     explains = ("lr_too_low", "undertrained", "underfitting", "plateau", "lr_too_high", "oscillation",
                 "exploding_gradient", "dead_units", "batch_too_large")  # fmt: skip
     source = (
@@ -19,31 +23,42 @@ class LrSchedule(Rule):
     )
 
     def diagnose(self, view: View) -> Finding | None:
-        trace = view.get("lr")
-        if len(trace) < 2 or view.steps < 10 or view.is_solved:
+        if len(view.get("lr")) < 2 or view.steps < 10 or view.is_solved:
             return None
-        peak, base = (
-            float(trace.values.max()),
-            float(view.fact("hyper", {}).get("initial_lr", trace.values.max())),
-        )
+        return self._decays_early(view) or self._rises_for_ever(view) or self._leaps(view)
+
+    def _decays_early(self, view: View) -> Finding | None:
+        trace, peak = view.get("lr"), float(view.get("lr").values.max())
         ends = np.append(trace.steps[1:], view.steps)
-        low = trace.values < 0.02 * peak
-        at = np.flatnonzero(low & (trace.steps > trace.steps[int(trace.values.argmax())]))
+        after = trace.steps > trace.steps[int(trace.values.argmax())]
+        at = np.flatnonzero((trace.values < 0.02 * peak) & after)
         tiny = float((ends[at] - trace.steps[at]).sum() / view.steps)
-        if at.size and tiny > 0.45:
-            return self._finding(view, Reading("share of steps under 2 % of the peak rate", tiny, 0.45),
+        if at.size and tiny > TINY:
+            return self._finding(view, Reading("share of steps under 2 % of the peak rate", tiny, TINY),
                 int(trace.steps[at[0]]),
                 "The learning rate is almost zero before half of the training is over. ",
                 "step the scheduler once per epoch, or set its length to the real number of steps")  # fmt: skip
-        rising = bool((np.diff(trace.values) >= 0).all())
-        if (
-            rising
-            and len(trace) >= 4
-            and (peak < 0.3 * base or trace.values[0] < 0.3 * peak)
-            and trace.steps[-1] > 0.6 * view.steps
-        ):
+        low = np.flatnonzero((trace.values < 0.1 * peak) & after)
+        share = float((ends[low] - trace.steps[low]).sum() / view.steps)
+        gain, z = view.what_if("as_is", "val_hot"), view.what_if("as_is", "val_hot_z")
+        if low.size and view.rate_decayed and share > SPENT and gain > MORE and z > 5:
+            return self._finding(view, Reading("gain of a few steps at the peak rate / base loss", gain, MORE),
+                int(trace.steps[low[0]]),
+                "The learning rate has fallen while the loss at its peak still fell fast. ",
+                "let the decay span the whole training, or train for more epochs at the peak first")  # fmt: skip
+        return None
+
+    def _rises_for_ever(self, view: View) -> Finding | None:
+        trace, peak = view.get("lr"), float(view.get("lr").values.max())
+        base = float(view.fact("hyper", {}).get("initial_lr", peak))
+        small = peak < 0.3 * base or trace.values[0] < 0.3 * peak
+        if len(trace) >= 4 and _rises(view) and small and trace.steps[-1] > 0.6 * view.steps:
             return self._finding(view, Reading("peak rate / base rate", peak / base, 0.3, "<"), 0,
                 "The warm-up never ends within this training. ", "warm up over 1 to 10 % of the steps")  # fmt: skip
+        return None
+
+    def _leaps(self, view: View) -> Finding | None:
+        trace, peak = view.get("lr"), float(view.get("lr").values.max())
         jumps = np.flatnonzero(trace.values[1:] > 3 * trace.values[:-1])
         late = [j for j in jumps if trace.steps[j + 1] > 0.3 * view.steps]
         if late and trace.values[-1] > 0.5 * peak:
@@ -51,8 +66,8 @@ class LrSchedule(Rule):
                 int(trace.steps[late[0] + 1]),
                 "The learning rate jumps up again and ends high. ",
                 "let one decay span the whole training")  # fmt: skip
-        sudden = float(trace.values[1:].max() / trace.values[0]) if len(trace) > 1 else 1.0
-        if sudden > 8 and jumps.size and not rising:
+        sudden = float(trace.values[1:].max() / trace.values[0])
+        if sudden > 8 and jumps.size and not _rises(view):
             return self._finding(view, Reading("rate / first rate", sudden, 8), int(trace.steps[jumps[0] + 1]),
                 "The learning rate leaps within the training. ", "raise the rate gradually")  # fmt: skip
         return None
@@ -63,3 +78,8 @@ class LrSchedule(Rule):
             what + "The steps that are left are too small, or too large, to get any further.",
             (reading,), span=(start, view.steps), fix=fix, source=self.source, measured=view.measured,
         )  # fmt: skip
+
+
+def _rises(view: View) -> bool:
+    """Whether the rate never falls."""
+    return bool((np.diff(view.get("lr").values) >= 0).all())

@@ -99,7 +99,7 @@ class LrTooHigh(Rule):
         early, losses, unit = view.first_loss, view.get("train_loss"), view.train_base_loss
         if view.is_solved or not early <= 3 or abs(view.back_gain) > 2:
             return None
-        if view.thrown > THROWN_FAR and view.way < FAR:
+        if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW):
             at = int(losses.steps[int(np.nanargmax(losses.values))])
             reading = Reading("rise of the loss / base loss", view.thrown, THROWN_FAR)
             return self._finding(view, (reading,), 0.8, (at, view.steps), factor=0.1, meaning=THROWN)
@@ -119,11 +119,11 @@ class LrTooHigh(Rule):
         return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor, meaning=THROWN)
 
     def _killed(self, view: View) -> Finding | None:
-        """Units that were alive and died where the loss was thrown up, or in a run that learned little.
+        """Units that were alive and died where the loss was thrown up.
 
         In a loss that falls without a break units die too: autoencoders and wide layers thin themselves out.
         """
-        if view.is_sound or (view.way >= FAR and not view.thrown > THROW):
+        if view.is_sound or not view.thrown > THROW:
             return None
         shares = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]

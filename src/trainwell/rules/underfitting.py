@@ -10,8 +10,9 @@ from trainwell.values.finding import Finding, Reading
 LEFT, MUCH_LEFT, FALLING = 0.1, 0.3, 0.3
 """Predictable share of the errors, and late against mean progress."""
 
-POOR, FEW = 0.8, 0.95
-"""Way on a few rows that are learned by heart, where every network that is large enough comes near 1."""
+POOR, FEW, POOR_PICTURE = 0.8, 0.95, 0.6
+"""Way on a few rows that are learned by heart, where every network that is large enough comes near 1; autoencoders
+with a sound bottleneck come to 0.7 and more."""
 
 STRONG = 0.8
 """Dropout that leaves a fifth of the units; the authors of dropout found 0.5 best and 0.8 harmful (Srivastava et al.
@@ -27,7 +28,11 @@ class Underfitting(Rule):
     source = "Goodfellow et al. 2016, 5.2; Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch)."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or view.has_nonfinite or view.is_sequence or view.is_wide:
+        few = view.number("few_way")
+        if view.is_solved or view.has_nonfinite or view.is_sequence:
+            return None
+        # of a picture always something is left that can be predicted; what not even a few rows teach is another matter
+        if view.is_wide and not (few < POOR_PICTURE and view.way < 0.5):
             return None
         left = view.number("residual_r2", 0.0)
         rates = [float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m]
@@ -36,7 +41,6 @@ class Underfitting(Rule):
         fits_alike = not math.isfinite(gap) or gap < 0.25 * (1 - view.base_score)
         longer = view.doubling_gain
         stands = view.late_rate < FALLING or longer < MORE
-        few = view.number("few_way")
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
         small = few < POOR or (few < FEW and left > MUCH_LEFT)
         held = strong > STRONG
