@@ -12,6 +12,8 @@ module:   tensors, an own module with a dropout and BatchNorm; label smoothing, 
 loader:   a shuffling DataLoader whose rows get noise as they are read, an own module and an own RMSprop;
           gradient accumulation, warm-up, early stopping.
 shuffled: as `loader`, but the DataLoader has a generator of its own.
+live:     an own module whose rate rises until it diverges, which live treatment mends; dropout, BatchNorm, EMA, SGD.
+given:    the same with an own SGD and a shuffling DataLoader.
 """
 
 from __future__ import annotations
@@ -171,11 +173,58 @@ def resume_shuffled(root: Path, out: Path) -> Run:
     return resume_loader(root, out, torch.Generator().manual_seed(8))
 
 
+LIVE = tw.Recipe(
+    optimizer="sgd:momentum=0.9",
+    lr=60.0,
+    batch_size=15,
+    epochs=16,
+    techniques=("warmup:fraction=0.5", "ema:decay=0.8"),
+)
+
+
+def plain_network() -> nn.Module:
+    """Return a network without norms, which a high rate throws far."""
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Linear(13, 10), nn.ReLU(), OwnDropout(0.1), nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 3)
+    )
+
+
+def fit_live(_root: Path, out: Path) -> Run:
+    run = tw.fit(tensors(), model=plain_network(), recipe=LIVE, treat=3, out=out)
+    assert run.treatments or run.interrupted, "nothing was treated: the case tests nothing"
+    return run
+
+
+def resume_live(_root: Path, out: Path) -> Run:
+    return tw.resume(out, tensors(), model=plain_network())
+
+
+def given() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = plain_network()
+    return model, torch.optim.SGD(model.parameters(), lr=60.0, momentum=0.9)
+
+
+def fit_given(_root: Path, out: Path) -> Run:
+    model, optimizer = given()
+    recipe = tw.Recipe(epochs=16, techniques=("warmup:fraction=0.5",))
+    run = tw.fit(loaders(None), model=model, optimizer=optimizer, recipe=recipe, treat=3, out=out)
+    assert run.treatments or run.interrupted, "nothing was treated: the case tests nothing"
+    return run
+
+
+def resume_given(_root: Path, out: Path) -> Run:
+    model, optimizer = given()
+    return tw.resume(out, loaders(None), model=model, optimizer=optimizer)
+
+
 CASES: dict[str, tuple[Work, Work]] = {
     "table": (fit_table, resume_table),
     "module": (fit_module, resume_module),
     "loader": (fit_loader, resume_loader),
     "shuffled": (fit_shuffled, resume_shuffled),
+    "live": (fit_live, resume_live),
+    "given": (fit_given, resume_given),
 }
 
 

@@ -13,6 +13,7 @@ from torch import nn
 import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.app import settings
 from trainwell.app.console import Console
+from trainwell.app.live import checked_number, prescribe
 from trainwell.app.outcome import finish
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
@@ -21,6 +22,7 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.engine.environment import environment
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
+from trainwell.engine.live import Live, treated_line
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
@@ -57,7 +59,9 @@ def fit(
     out: str | Path | bool | None = None,
     baseline: bool = True,
     watch: bool = True,
+    treat: int = 0,
     checkpoint_every: str | float | None = None,
+    log: str | Iterable[str] = (),
     console: Console | None = None,
     **data_options: Any,
 ) -> Run:
@@ -82,8 +86,12 @@ def fit(
         baseline: also fit scikit-learn's boosting on the same split of a table.
         watch: look into some of the steps, and say at the end what ails the training: `run.findings`. Costs
             about 3 % of a training of 16 s, 10 % of one of 2 s (docs/log-doctor.md), and changes nothing in it.
+        treat: how often a run in trouble (a loss that is not finite, a spike, an exploding gradient) may go back to
+            its last good state and on with another dose; `run.treatments` tells. 0 for never; a run without trouble
+            is the same either way.
         checkpoint_every: `"10s"`, `"5m"` or seconds between two checkpoints, whatever they cost; None for every ten
             seconds, or rarer where saving would take more than 2 % of the time.
+        log: `"tensorboard"`, `"mlflow"`: where losses and scores are written beside the folder of the run.
         console: where to tell what happens; None is a table in a notebook, and silence elsewhere.
         data_options: `backbone`: a pre-trained network whose features are trained on (`tw.transfer` goes further);
             `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
@@ -93,7 +101,7 @@ def fit(
         UsageError, DataError: something the message says how to mend; nothing has been written then.
         NonFiniteError: a loss or weight became non-finite; `error.run` holds the best finite weights.
     """
-    console = console or Console.of_caller()
+    console = (console or Console.of_caller()).logging(log)
     chosen_device = choose_device(device)
     if isinstance(optimizer, torch.optim.Optimizer) and model is None:
         raise UsageError("optimizer= needs model=: it holds the parameters of a module of yours.")
@@ -104,7 +112,7 @@ def fit(
     network = model if model is not None else network_of(recipe, prepared, seed)
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console,
-        settings.parse_seconds(checkpoint_every), watch,
+        settings.parse_seconds(checkpoint_every), watch, checked_number(treat),
     )  # fmt: skip
     return _train(setup, lambda: _new_folder(setup, out), go_on=False)
 
@@ -121,6 +129,7 @@ def resume(
     baseline: bool = True,
     watch: bool = True,
     checkpoint_every: str | float | None = None,
+    log: str | Iterable[str] = (),
     console: Console | None = None,
     **data_options: Any,
 ) -> Run:
@@ -130,14 +139,14 @@ def resume(
         path: the run folder, or `latest`.
         data, model, loss, optimizer: again what was given to `fit`, where it was not a path and a family of ours.
         budget: a longer budget, e.g. `"40ep"`; the schedule is laid anew over it.
-        watch, checkpoint_every: as for `fit`.
+        watch, checkpoint_every, log: as for `fit`.
         data_options: again those options of the data that are no plain values, e.g. `val=` of a frame.
 
     Raises:
         RunError: the folder holds no run, or the run is of another model. DataError: it is of other data.
         UsageError: the budget ends before the checkpoint.
     """
-    console = console or Console.of_caller()
+    console = (console or Console.of_caller()).logging(log)
     folder = RunFolder.open(path)
     known = folder.read_json("data")
     recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe")), budget)
@@ -149,7 +158,7 @@ def resume(
     chosen = choose_device(device or known["device"])
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console,
-        settings.parse_seconds(checkpoint_every), watch,
+        settings.parse_seconds(checkpoint_every), watch, int(known.get("treat", 0)),
     )  # fmt: skip
     return _train(setup, lambda: folder, go_on=True)
 
@@ -169,6 +178,7 @@ class Setup:
     console: Console
     checkpoint_every_s: float | None = None
     watch: bool = True
+    treat: int = 0
 
     def training(self) -> Training:
         """Assemble the training."""
@@ -236,6 +246,7 @@ def _new_folder(setup: Setup, out: str | Path | bool | None) -> RunFolder | None
         "notes": [dataclasses.asdict(n) for n in prepared.notes],
         "seed": setup.seed,
         "device": str(setup.device),
+        "treat": setup.treat,
     }
     # the recipe last: a folder with one is a run
     files = {"environment": environment(setup.device), "data": about, "recipe": setup.recipe.to_dict()}
@@ -283,9 +294,11 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
         torch.manual_seed(derive(setup.seed, "torch"))
         with threads_for(setup.flops(), setup.device):
             training = setup.training()
+            if setup.treat:
+                training.live = Live(training, prescribe, setup.treat)
             folder = open_folder()
             if folder is None:
-                training.watcher = _RowWatcher(console.epoch)
+                training.watcher = _RowWatcher(console.epoch, console.say)
                 _attend(setup, training)
                 return _run(setup, training, None)
             recorder = Recorder(folder, console.say, console.epoch, setup.checkpoint_every_s)
@@ -356,11 +369,14 @@ def _restore(setup: Setup, training: Training, recorder: Recorder) -> None:
 class _RowWatcher(Watcher):
     """Passes the rows on and writes nothing."""
 
-    def __init__(self, on_row: Callable[[Training, Row], None]) -> None:
-        self._on_row = on_row
+    def __init__(self, on_row: Callable[[Training, Row], None], say: Callable[[str], None]) -> None:
+        self._on_row, self._say = on_row, say
 
     def on_epoch(self, training: Training, row: Row) -> None:
         self._on_row(training, row)
+
+    def on_return(self, training: Training, treatment: dict[str, Any]) -> None:
+        self._say(treated_line(treatment))
 
 
 __all__ = ["Task", "fit", "resume"]

@@ -53,7 +53,7 @@ def finish(
     run = Run(
         setup.recipe, setup.seed, prepared.task, predictor, state.history, found, state.best_epoch, reason,
         state.seconds, baseline, interrupted, prepared.notes, folder.path if folder else None, prepared.fingerprint,
-        findings=training.observer.findings, interval=bounds,
+        findings=training.observer.findings, interval=bounds, treatments=tuple(state.treatments),
     )  # fmt: skip
     if isinstance(training.watcher, Recorder):
         event = "failed" if failure else "interrupted" if interrupted else "finished"
@@ -118,6 +118,7 @@ def load_run(path: str | Path, model: nn.Module | None = None) -> Run:
         recipe, data["seed"], task, Predictor(network, task, transform), _history(folder, last),
         results.get("scores", {}), epoch, results.get("stop_reason", "unfinished"), results.get("seconds", 0.0),
         results.get("baseline", {}), 0, (), folder.path, data["fingerprint"], findings=read_findings(folder.path),
+        treatments=tuple(results.get("treatments", ())),
     )  # fmt: skip
 
 

@@ -53,6 +53,9 @@ TORCH: Mapping[str, str] = {
 }
 """The same change in a loop of one's own, by the name of the technique or of the recipe's field."""
 
+LONGER, STRONG_DROPOUT = 3, 0.6
+"""Times the epochs of a run that ended too early; a rate of dropout above which learning rows by heart is hard."""
+
 START = ("data", "model", "groups")
 """Sites at which a change needs a new start; all others can be changed when a run is resumed."""
 
@@ -133,7 +136,13 @@ def prescriptions(finding: Finding, recipe: Recipe | None = None) -> list[Prescr
     if finding.ailment == "exploding_gradient" and finding.measured.get("at_start"):
         return _of_the_start(finding, recipe)
     held = () if recipe is None else (*recipe.techniques, recipe.optimizer, recipe.schedule)
-    found = [p for p in (*_of_fields(finding), *_of_techniques(finding)) if p.technique not in held]
+    made = (
+        *_of_fields(finding),
+        *_of_budget(finding, recipe),
+        *_of_dropout(finding),
+        *_of_techniques(finding),
+    )
+    found = [p for p in made if p.technique not in held]
     order = {name: i for i, name in enumerate(ORDER.get(finding.ailment, ()))}
     return sorted(found, key=lambda p: (order.get(p.name, len(order)), not p.why, p.name))
 
@@ -161,7 +170,7 @@ def _of_techniques(finding: Finding) -> list[Prescription]:
         own = technique != kind()
         why = "the dose is drawn from this run" if own else ""
         when = "start" if set(kind.sites()) & set(START) else "resume"
-        source = (kind.__doc__ or "").partition("Source:")[2].split("\n")[0].strip()
+        source = _source_of(kind)
         made.append(
             Prescription(
                 finding.ailment,
@@ -189,6 +198,34 @@ def _of_fields(finding: Finding) -> list[Prescription]:
         for name, (value, why) in fields.items()
         if math.isfinite(value) and value > 0
     ]
+
+
+def _of_budget(finding: Finding, recipe: Recipe | None) -> list[Prescription]:
+    """Return a longer run where the loss still falls at its end."""
+    if finding.ailment != "undertrained" or recipe is None:
+        return []
+    why, fields = "the loss still falls at the end of this run", {"epochs": LONGER * recipe.epochs}
+    return [
+        Prescription(
+            finding.ailment, "epochs", None, fields, why, "resume", {"train_loss": "-", "val_loss": "-"}
+        )
+    ]
+
+
+def _of_dropout(finding: Finding) -> list[Prescription]:
+    """Return the usual rate where the dropout of the network is so strong that nothing is learned through it."""
+    rate = _number(finding, "dropout")
+    if finding.ailment != "underfitting" or not rate > STRONG_DROPOUT:
+        return []
+    import trainwell.techniques  # noqa: F401  (fills the registry)
+
+    kind = REGISTRY["dropout"]
+    why, signs = f"the dropout of {rate:g} leaves too few units", {"train_loss": "-"}
+    return [Prescription(finding.ailment, "dropout", kind(), {}, why, "start", signs, _source_of(kind))]
+
+
+def _source_of(kind: type[Technique]) -> str:
+    return (kind.__doc__ or "").partition("Source:")[2].split("\n")[0].strip()
 
 
 def _whole(name: str, value: float) -> float | int:

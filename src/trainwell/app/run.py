@@ -32,6 +32,8 @@ class Run:
         interrupted: the number of the signal that broke it off, 0 for none.
         notes: what was found in the data before the first step.
         findings: what ails the training, the gravest first; empty where it was not watched.
+        treatments: what was changed while it ran, where it was let: `step`, `back_to`, `kind`, `shows`, `change`, and
+            the `lr` and `techniques` from there on.
         path: the run folder, None if the run was not written.
         unsaved: why the end of the run does not stand in its folder (a full disk); empty where all of it does.
     """
@@ -53,6 +55,7 @@ class Run:
     unsaved: str = ""
     findings: Sequence[Finding] = ()
     interval: tuple[float, float] | None = None
+    treatments: Sequence[Mapping[str, Any]] = ()
 
     @property
     def model(self) -> nn.Module:
@@ -97,6 +100,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "recipe_hash": self.recipe.hash(),
             "fingerprint": self.fingerprint,
+            "treatments": [dict(t) for t in self.treatments],
             "notes": [dataclasses.asdict(n) for n in self.notes],
         }
 

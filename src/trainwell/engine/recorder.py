@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainwell.engine.checkpoint import Checkpoint, save_checkpoint
+from trainwell.engine.live import adopt, changed, treated_line
 from trainwell.engine.training import Row, State, Training, Watcher
 from trainwell.values.errors import RunError, UsageError
 from trainwell.values.runfolder import RunFolder
@@ -52,6 +53,12 @@ class Recorder(Watcher):
         self.tell("epoch", **row)
         self.on_row(training, row)
 
+    def on_return(self, training: Training, treatment: dict[str, Any]) -> None:
+        kept = training.state.step - training.state.step_in_epoch
+        self._trace = [torch.cat(self._trace)[:kept]] if self._trace else []
+        self.tell("treated", **treatment)
+        self.say(treated_line(treatment))
+
     def on_pause(self, training: Training, forced: bool) -> None:
         now, rare = time.perf_counter(), max(CHECKPOINT_EVERY_S, self._cost / CHECKPOINT_SHARE)
         if forced or now - self._saved_at >= (rare if self.every_s is None else self.every_s):
@@ -90,7 +97,10 @@ class Recorder(Watcher):
 
     def _save_last(self, training: Training) -> None:
         self._save_traces(training)
-        save_checkpoint(self.folder.path / "last", _tensors(training), _counters(training))
+        tensors, counters = _tensors(training), _counters(training)
+        if training.live is not None:
+            tensors["copies"], counters["live"] = training.live.saved()
+        save_checkpoint(self.folder.path / "last", tensors, counters)
         self.tell("checkpoint", step=training.state.step)
 
     def _save_traces(self, training: Training) -> None:
@@ -112,13 +122,18 @@ class Recorder(Watcher):
             RunError: the checkpoint belongs to another model or recipe.
             UsageError: the new budget ends before the checkpoint.
         """
-        state = State(**{f.name: last.state[f.name] for f in dataclasses.fields(State)})
+        saved = {f.name: last.state[f.name] for f in dataclasses.fields(State) if f.name in last.state}
+        state = State(**saved)
         extended = last.state["budget"] != _budget(training)
         if extended and training.state.total_steps <= state.step:
             raise UsageError(
                 f"the budget of {training.recipe.epochs:g} epochs is {training.state.total_steps:,} steps, but "
                 f"{self.folder.path} has trained {state.step:,} already; give a longer one."
             )
+        if state.treatments:
+            adopt(training, changed(training.recipe, state.treatments))
+        if training.live is not None and "live" in last.state:
+            training.live.restore(last.tensors.get("copies", {}), last.state["live"])
         if state.best_epoch:
             _load_weights(training, last.tensors["best"])
             training.best.take()

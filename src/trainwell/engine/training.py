@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from trainwell.engine.compose import Sites
 from trainwell.engine.feed import XY, Feed
 from trainwell.engine.guard import Guard
 from trainwell.engine.interrupts import Interrupts
 from trainwell.engine.losses import Meter, Objective
 from trainwell.engine.snapshot import Snapshot, model_tensors
+from trainwell.engine.state import Row, State, monitored
 from trainwell.engine.step import Step
 from trainwell.engine.streams import Streams
 from trainwell.values.errors import Interrupted, TrainingError
@@ -28,64 +25,15 @@ from trainwell.values.finding import Finding
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from trainwell.engine.live import Live
+
+__all__ = ["Evaluation", "Observer", "Row", "State", "Training", "Watcher", "monitored"]
+
 Evaluation = Callable[[], Iterator[XY]]
 
 PAUSE_S = 0.5
 """After about this time budget and checkpoints are looked at, however long a step takes."""
-
-
-@dataclasses.dataclass
-class State:
-    """All counters of a training; saved as JSON in every checkpoint.
-
-    Attributes:
-        step, epoch, step_in_epoch: finished steps, finished epochs, finished steps of the epoch in hand.
-        total_steps: the length of the schedule.
-        seconds: time spent so far, over all sessions.
-        history: one row per finished epoch.
-        best_epoch, best_value: the epoch (1-based; 0 = none yet) whose weights are kept, and its monitored value
-            (lower is better).
-        stop_reason: why the training ended; empty while it runs.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-    total_steps: int = 0
-    seconds: float = 0.0
-    history: list[Row] = dataclasses.field(default_factory=list)
-    best_epoch: int = 0
-    best_value: float = math.inf
-    stop_reason: str = ""
-
-    def close_epoch(self, row: Row, recipe: Recipe, task: Task | None) -> bool:
-        """Add the row of an epoch to the history; say whether its weights are to be kept as the best."""
-        value = monitored(row, recipe, task)
-        row["best"] = math.isfinite(value) and (value < self.best_value or row["val_loss"] is None)
-        if row["best"]:
-            self.best_epoch, self.best_value = self.epoch, value
-        self.history.append(row)
-        return bool(row["best"])
-
-    def rates(self, recipe: Recipe, sites: Sites, count: int) -> npt.NDArray[np.float64]:
-        """Return the learning rates of the next steps."""
-        progress = (self.step + np.arange(max(0, count))) / self.total_steps
-        return sites.rate_factors(progress) * float(recipe.lr or 0.0)
-
-    def early_reason(self, recipe: Recipe, task: Task | None, sites: Sites) -> str:
-        """Return why a technique wants to stop now; empty if none does."""
-        values = [monitored(row, recipe, task) for row in self.history]
-        return sites.stop_reason(values, [row["train_loss"] for row in self.history]) or ""
-
-
-def monitored(row: Row, recipe: Recipe, task: Task | None) -> float:
-    """Return the value that chooses the best epoch, lower is better."""
-    if row["val_loss"] is None:
-        return float(row["train_loss"])
-    if recipe.monitor == "val_metric" and task is not None and row["val_metric"] is not None:
-        return -task.metric_sign * float(row["val_metric"])
-    return float(row["val_loss"])
 
 
 class Training:
@@ -99,7 +47,10 @@ class Training:
 
     Attributes:
         observer: looks into some of the steps and validations; see `Observer`.
+        live: treats the training while it runs; None where it does not.
     """
+
+    live: Live | None = None
 
     def __init__(
         self,
@@ -138,7 +89,8 @@ class Training:
         with Interrupts() as interrupts:
             try:
                 while not state.stop_reason:
-                    self._train_epoch(interrupts)
+                    if not self._train_epoch(interrupts):
+                        continue
                     if interrupts.signal and not self._epoch_is_done():
                         break
                     self._finish_epoch()
@@ -206,19 +158,22 @@ class Training:
         rates: list[float] = state.rates(self.recipe, self.step.sites, count).tolist()
         return rates
 
-    def _train_epoch(self, interrupts: Interrupts) -> None:
+    def _train_epoch(self, interrupts: Interrupts) -> bool:
+        """Take the steps that are left of this epoch; say False where a treatment has returned to an earlier state."""
         self.model.train()
         rates = self._rates()
         for block in self._blocks():
             taken = rates[: len(block)]
-            self._train_block(block[: len(taken)], taken, interrupts)
+            if not self._train_block(block[: len(taken)], taken, interrupts):
+                return False
             if not self._budget_fitted and self._fit_into_budget():
                 rates = self._rates()
             else:
                 rates = rates[len(block) :]
             if interrupts.signal or not rates:
-                return
+                break
             self.watcher.on_pause(self, forced=False)
+        return True
 
     def _blocks(self) -> Iterator[Sequence[XY]]:
         """Yield the batches that are left of this epoch, in blocks between two pauses."""
@@ -231,14 +186,21 @@ class Training:
             self._wait_s = (time.perf_counter() - asked) / max(1, len(block))
             while block:
                 steps = max(1, min(self._steps_per_pause, self.observer.steps_to_look()))
+                if self.live is not None:
+                    steps = min(steps, self.live.steps_to_copy(self.state.step))
                 yield block[:steps]
                 block = block[steps:]
 
-    def _train_block(self, block: Sequence[XY], rates: Sequence[float], interrupts: Interrupts) -> None:
-        """Take the steps of one block; afterwards look once whether all of them were finite."""
+    def _train_block(self, block: Sequence[XY], rates: Sequence[float], interrupts: Interrupts) -> bool:
+        """Take the steps of one block; afterwards look once whether all of them were finite.
+
+        Returns False where a treatment has returned to an earlier state.
+        """
         observer, state, start = self.observer, self.state, time.perf_counter()
         looks = observer.steps_to_look() == 0
         take = observer.look if looks else self.step
+        if self.live is not None:
+            take = self.live.before(self, take)
         self.guard.mark()
         losses = []
         for (x, y), rate in zip(block, rates, strict=True):
@@ -247,6 +209,8 @@ class Training:
                 break
         observer.on_steps(block[: len(losses)], losses, rates, start, self._wait_s)
         bad = self.guard.first_bad(losses)
+        if self.live is not None and self.live.returned(self, block, losses):
+            return False
         if bad is not None:
             error = self.guard.explain(block, rates, bad)
             state.step, state.stop_reason = self.step.count, "non-finite"
@@ -258,6 +222,7 @@ class Training:
         state.step_in_epoch += len(losses)
         if not looks:
             self._steps_per_pause = max(1, int(PAUSE_S * len(losses) / (time.perf_counter() - start)))
+        return True
 
     def _fit_into_budget(self) -> bool:
         """Shorten the schedule to what fits into the time, once enough steps have been timed; say whether it did."""
@@ -338,6 +303,9 @@ class Watcher:
 
     def on_pause(self, training: Training, forced: bool) -> None:
         """Called where the state is consistent: after blocks and epochs, and, forced, at the end of `run`."""
+
+    def on_return(self, training: Training, treatment: dict[str, Any]) -> None:
+        """Called when a treatment has put the training back to an earlier state."""
 
 
 class Observer:

@@ -21,7 +21,7 @@ from typing import Any, Self
 from trainwell.values.errors import RunError
 
 EVENTS = (
-    "started", "epoch", "checkpoint", "warning", "interrupted", "resumed", "stopped", "finished", "failed",
+    "started", "epoch", "checkpoint", "warning", "interrupted", "resumed", "stopped", "finished", "failed", "treated",
     "study", "asked", "told",
 )  # fmt: skip
 """Everything that a journal may tell."""
@@ -242,6 +242,8 @@ def epochs(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for e in events:
         if e.get("event") == "resumed":
             last = {n: row for n, row in last.items() if row.get("step", 0) <= e.get("step", math.inf)}
+        elif e.get("event") == "treated":
+            last = {n: row for n, row in last.items() if row.get("step", 0) <= e.get("back_to", math.inf)}
         elif e.get("event") == "epoch":
             last[e["epoch"]] = dict(e)
     return [last[epoch] for epoch in sorted(last)]

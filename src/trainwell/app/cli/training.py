@@ -29,6 +29,11 @@ watch_option = click.option(
     "--no-watch", "watch", flag_value=False, default=True, type=bool,
     help="Do not look into the training, and say nothing of what ails it.",
 )  # fmt: skip
+live_option = click.option(
+    "--treat-live", "treat", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="Times that a run in trouble may go back to its last good state and on with another dose.",
+)  # fmt: skip
+log_option = several("--log", "NAME", "Log to tensorboard or mlflow too; each is an extra of that name.")
 checkpoint_option = click.option(
     "--checkpoint-every", metavar="TEXT",
     help="Time between two checkpoints, e.g. 30s or 5m; ten seconds, or rarer where saving is slow, without it.",
@@ -82,7 +87,9 @@ device_option = click.option(
 @click.option("--on-duplicates", default="warn", show_default=True, metavar="WORD", help="warn or remove.")
 @baseline_option
 @watch_option
+@live_option
 @checkpoint_option
+@log_option
 @quiet_option
 @json_option
 def fit(**options: Any) -> int:
@@ -91,6 +98,7 @@ def fit(**options: Any) -> int:
     DATA is a table (.csv, .tsv, .parquet), or a folder or .zip of images or sounds: a folder per class, or with a
     table of files and labels. Prints the scores and the folder of the run.
     """
+    console = _console(options["quiet"]).logging(options["log"])
     recipe, added = _check_before_torch(options)
     train = _trainer(options["backbone"])
 
@@ -99,7 +107,7 @@ def fit(**options: Any) -> int:
         options["data"], options["target"], recipe=recipe, preset=options["preset"],
         settings_=settings_of(options["set"]), with_=added, without=options["without"], budget=options["budget"],
         seed=options["seed"], device=options["device"], out=options["out"],
-        watch=options["watch"], checkpoint_every=options["checkpoint_every"], console=_console(options["quiet"]),
+        watch=options["watch"], treat=options["treat"], checkpoint_every=options["checkpoint_every"], console=console,
         **_backbone(options, baseline=options["baseline"]), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
     )  # fmt: skip
     return _report(run, options["as_json"])
@@ -114,6 +122,7 @@ def fit(**options: Any) -> int:
 @baseline_option
 @watch_option
 @checkpoint_option
+@log_option
 @quiet_option
 @json_option
 def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> int:

@@ -1,0 +1,148 @@
+"""Tells from losses and norms of gradients alone that a training is in trouble: no number of its scale is assumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+RECENT, NEEDED = 8, 5
+"""Of so many last steps so many must stand out. A lone outlier is a hard batch, and the next step forgets it."""
+REFERENCE, LEAST = 128, 32
+"""Steps before them that they are held against, and the least that say something. Where nothing has changed, 5 of the
+last 8 exceed all of 128 others with probability C(8, 5) / C(136, 5) = 1.6e-7, whatever the distribution."""
+OPENING, FROM_START, TIMES = 2, 10.0, 10.0
+"""Losses that are all so many times the larger of the first two; a gradient so many times the largest before."""
+CHUNK = 64
+"""Steps that are glanced at together."""
+MARGIN = 4
+"""A state is good if it lies so many steps before the first that stands out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """What is wrong, and since when.
+
+    Args:
+        kind: `non-finite`, `spike` (of the loss) or `explosion` (of the gradient).
+        step: the step that shows it, from 1. onset: the last step before all that stand out.
+        text: what was measured, in words.
+        grad_norm: the 90 % quantile of the norms before it. rise: the largest recent norm over it.
+    """
+
+    kind: str
+    step: int
+    onset: int
+    text: str
+    grad_norm: float
+    rise: float
+
+
+@dataclasses.dataclass
+class Window:
+    """The losses and norms of the last steps.
+
+    Args:
+        losses, norms: the newest last. first: the larger of the first two losses of the run; nan before them.
+    """
+
+    losses: list[float] = dataclasses.field(default_factory=list)
+    norms: list[float] = dataclasses.field(default_factory=list)
+    first: float = math.nan
+
+    def add(self, done: int, losses: Sequence[float], norms: Sequence[float]) -> Trouble | None:
+        """Take in the next steps; return the first of them that shows a trouble.
+
+        Args:
+            done: steps taken before these.
+        """
+        if done < OPENING:
+            self.first = float(np.fmax(self.first, np.max(losses[: OPENING - done], initial=-math.inf)))
+        for start in range(0, len(losses), CHUNK):
+            found = self._add(done + start, losses[start : start + CHUNK], norms[start : start + CHUNK])
+            if found is not None:
+                return found
+        return None
+
+    def _add(self, done: int, losses: Sequence[float], norms: Sequence[float]) -> Trouble | None:
+        old = len(self.losses)
+        values, grads = np.array([*self.losses, *losses]), np.array([*self.norms, *norms])
+        self.losses, self.norms = (a[-(REFERENCE + RECENT) :].tolist() for a in (values, grads))
+        if self._is_quiet(values, grads, old):
+            return None
+        for end in range(old + 1, len(values) + 1):
+            trouble = self._verdict(values[:end], grads[:end], done + end - old)
+            if trouble is not None:
+                return trouble
+        return None
+
+    def _is_quiet(self, values: Array, grads: Array, old: int) -> bool:
+        """Whether no step after the first `old` can show a trouble, seen at one glance.
+
+        Nothing fresh is larger than what every reference holds.
+        """
+        common = slice(max(0, len(values) - RECENT - REFERENCE), old + 1 - RECENT)
+        if old < LEAST + RECENT or common.start >= common.stop:
+            return False
+        fresh = slice(old + 1 - RECENT, None)
+        # NaN compares as false
+        low = all(a[fresh].max() <= a[common].max() for a in (values, grads) if len(a))
+        return low and bool(values[fresh].max() <= self._ceiling)
+
+    @property
+    def _ceiling(self) -> float:
+        """A loss that only a training in trouble exceeds: so many times the one that it began with."""
+        return self.first + (FROM_START - 1) * abs(self.first)
+
+    def _verdict(self, values: Array, grads: Array, step: int) -> Trouble | None:
+        """Return what ails the training after the last of these steps."""
+        recent, reference = values[-RECENT:], values[-RECENT - REFERENCE : -RECENT]
+        norms, norms_before = grads[-RECENT:], grads[-RECENT - REFERENCE : -RECENT]
+        onset = max(0, step - len(recent))
+
+        def trouble(kind: str, text: str) -> Trouble:
+            usual = norms_before if len(norms_before) >= LEAST else grads[:1]
+            usual = usual[np.isfinite(usual)]
+            q90 = float(np.quantile(usual, 0.9)) if len(usual) else math.nan
+            rise = float(norms.max()) / q90 if len(norms) and q90 > 0 else math.nan
+            return Trouble(kind, step, onset, text, q90, rise)
+
+        if not math.isfinite(values[-1]):
+            return trouble("non-finite", f"the loss became {values[-1]:g}")
+        if len(norms) and not math.isfinite(norms[-1]):
+            return trouble("non-finite", f"the gradient's norm became {norms[-1]:g}")
+        if len(recent) == RECENT and (recent > self._ceiling).all():
+            return trouble(
+                "spike", f"the loss rose from {self.first:.4g} at first to {np.median(recent):.4g}"
+            )
+        if len(reference) < LEAST:
+            return None
+        top, middle = float(reference.max()), float(np.median(reference))
+        limit = top + max(top - middle, 0.1 * abs(middle))
+        if (recent > limit).sum() >= NEEDED:
+            return trouble("spike", f"the loss rose from {middle:.4g} to {np.median(recent):.4g}")
+        large = len(norms_before) >= LEAST and (norms > TIMES * norms_before.max()).sum() >= NEEDED
+        if large and np.median(recent) > middle:
+            was, now = np.median(norms_before), np.median(norms)
+            return trouble("explosion", f"the norm of the gradient rose from {was:.4g} to {now:.4g}")
+        return None
+
+    def refill(self, saved: Mapping[str, Any]) -> None:
+        """Go back to what `to_dict` returned."""
+        self.losses, self.norms = list(saved["losses"]), list(saved["norms"])
+        self.first = float(saved["first"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"losses": list(self.losses), "norms": list(self.norms), "first": self.first}
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Self:
+        found = cls()
+        found.refill(saved)
+        return found
