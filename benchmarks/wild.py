@@ -154,7 +154,7 @@ def dropout_90_everywhere(s, seed):
     return s
 
 
-@slip("undertrained", accept=[*STUCK, "lr_too_low", "batch_too_large", "batchnorm_misuse"])
+@slip("undertrained", "lr_too_low", accept=[*STUCK, "lr_too_low", "batch_too_large", "batchnorm_misuse"])
 def one_third_of_epochs(s, seed):
     s.epochs, s.cosine = max(3, s.epochs // 3), False
     s.lr /= 4

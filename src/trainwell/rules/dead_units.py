@@ -31,13 +31,14 @@ class DeadUnits(Rule):
         worst = max(shares, key=lambda k: shares[k], default=None)
         if worst is None or shares[worst] <= SHARE:
             return None
-        harmed = view.way < FAR or view.thrown > THROW or view.dead_share(worst)[0] > SHARE
-        if not harmed:
+        made = view.thrown > THROW or view.dead_share(worst)[0] > SHARE
+        if not made and view.way >= FAR:
             return None
         dead = 1 - (view.get("unit_activity", worst).values < DEAD_RATE).mean(1) < 1 - SHARE
         start = int(view.get("unit_activity", worst).steps[int(dead.argmax())])
         return Finding(
-            self.ailment, "critical", 0.85, "S",
+            # neither from the start nor by a throw: in a run that learns little units may die of that
+            self.ailment, "critical", 0.85 if made else 0.75, "S",
             f"{100 * shares[worst]:.0f} % of the units of a layer are off for every sample. "
             "They get no gradient and cannot come back, so that the network is smaller than it was built.",
             (Reading("unit_activity", shares[worst], SHARE, layer=worst),), span=(start, view.steps),

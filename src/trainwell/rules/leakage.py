@@ -14,7 +14,7 @@ class Leakage(Rule):
 
     ailment = "leakage"
     needs = ("data",)
-    explains = ("converged_early",)
+    explains = ("converged_early", "undertrained")
     source = "Kaufman et al. 2012, Leakage in data mining; Deepchecks 'train test samples mix'."
 
     def diagnose(self, view: View) -> Finding | None:
@@ -27,7 +27,7 @@ class Leakage(Rule):
             return self._finding("D", 0.95, Reading("copied_share", copied, 0.02),
                 f"{100 * min(copied, 1):.0f} % of the validation rows also stand in training. ",
                 "remove duplicates before splitting, and split again")  # fmt: skip
-        if not view.fact("tokens") and near > 4 * within + 0.05 and distinct > 0.5:
+        if not view.fact("tokens") and not codes and near > 4 * within + 0.05 and distinct > 0.5:
             return self._finding("S", 0.85, Reading("near_share", near, 4 * within + 0.05),
                 f"{100 * near:.0f} % of the validation rows are almost copies of a training row. ",
                 "keep all rows of one origin (person, document, augmentation) in one part of the split")  # fmt: skip

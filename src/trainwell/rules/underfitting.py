@@ -24,7 +24,14 @@ class Underfitting(Rule):
 
     ailment = "underfitting"
     needs = ("q", "train_loss", "val_loss", "probe_score", "residual", "layers")
-    explains = ("plateau", "converged_early", "vanishing_gradient", "dead_units", "undertrained")
+    explains = (
+        "plateau",
+        "converged_early",
+        "vanishing_gradient",
+        "dead_units",
+        "undertrained",
+        "lr_too_low",
+    )
     source = "Goodfellow et al. 2016, 5.2; Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch)."
 
     def diagnose(self, view: View) -> Finding | None:
@@ -50,7 +57,8 @@ class Underfitting(Rule):
         if strong > 0.6:
             fix = f"lower the dropout of {strong:g} to 0.1 to 0.3"
         return Finding(
-            self.ailment, "critical", 0.8, "W",
+            # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
+            self.ailment, "critical", 0.88 if held else 0.8, "W",
             "The network no longer improves, on training rows as little as on new ones, and yet simple learners can "
             "predict part of its errors. It is too small, or held back too strongly.",
             (Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<")), fix=fix, source=self.source,
