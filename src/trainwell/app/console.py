@@ -6,11 +6,13 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from trainwell.report.notebook import LiveTable, in_notebook
+from trainwell.report.sink import Sinks, measured, open_sinks
 from trainwell.report.terminal import End, LiveLine, Moment, ending, is_live
+from trainwell.values.errors import UsageError
 from trainwell.values.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Console:
         self._stream = stream
         self._live: LiveLine | LiveTable | None = None
         self._rows: dict[str, int] = {}
+        self._sinks = Sinks(())
         self._watch_s = lambda: 0.0
 
     @classmethod
@@ -43,6 +46,16 @@ class Console:
     @classmethod
     def stderr(cls) -> Console:
         return cls(sys.stderr)
+
+    def logging(self, names: str | Iterable[str]) -> Console:
+        """Log the training to these places too, whatever is said on the stream; see `report/sinks`.
+
+        Raises:
+            UsageError: there is none of that name, or its library is not installed.
+        """
+        if names:
+            self._sinks = open_sinks(names)
+        return self
 
     @classmethod
     def of_caller(cls) -> Console:
@@ -86,6 +99,11 @@ class Console:
 
     def start(self, recipe: Recipe, training: Training, folder: RunFolder | None) -> None:
         """Tell the recipe and where the run is written."""
+        if folder is not None:
+            path = folder.path
+            self._sinks.each(lambda sink: sink.begin(path, recipe.to_dict()), self.say)
+        elif self._sinks:
+            raise UsageError("log= needs the folder of the run: leave out=False away.")
         if self._stream is None:
             return
         params = training.step.params
@@ -111,6 +129,8 @@ class Console:
 
     def epoch(self, training: Training, row: Row) -> None:
         """Tell one epoch; a star marks the best so far."""
+        values = measured(row, training.task.metric if training.task is not None else "")
+        self._sinks.each(lambda sink: sink.row(int(row["step"]), values), self.say)
         if self._stream is None:
             return
         if self._live is not None:
@@ -135,10 +155,13 @@ class Console:
             self._findings(run)
         for line in ending(self._end(run, watched=watched)):
             self.say(line)
+        self._sinks.each(lambda sink: sink.end(run.to_dict()), self.say)
         self.close()
 
     def close(self) -> None:
-        """Draw nothing any more, whatever ended the training."""
+        """Draw and log nothing any more, whatever ended the training."""
+        sinks, self._sinks = self._sinks, Sinks(())
+        sinks.each(lambda sink: sink.close(), self.say)
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -1,0 +1,1 @@
+"""Where a training is logged beside its own folder: one file each, found by this folder."""
