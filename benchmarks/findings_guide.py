@@ -88,12 +88,16 @@ def case_lines(name: str, cases: dict[str, Any]) -> Iterator[str]:
     scores = [t.fact("clean_test").get("score") for t in (sick_traces, well_traces)]
     told = ""
     if all(s is not None for s in scores):
-        told = f" Score on fresh rows {scores[0]:.2f} before, {scores[1]:.2f} after."
+        told = " Score on fresh rows {} before, {} after.".format(*map(score, scores))
     yield f"**Its cure.** {shown.cure}{told} The finding is {'still there' if left else 'gone'}."
     yield ""
     yield f"**What to change.** {capital(found.fix)}."
     yield ""
     yield from treatment(found)
+
+
+def score(value: float) -> str:
+    return f"{value:.2f}" if value > -1 else "far below that of a constant answer"
 
 
 def treatment(found: Finding) -> Iterator[str]:

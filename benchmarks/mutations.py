@@ -316,9 +316,10 @@ def tiny_weights(s, seed):
 def dead_start(s, seed):
     if not any(isinstance(m, nn.ReLU) for m in s.model.modules()):
         return None
-    for m in linears(s)[:-1]:
+    layers = [m for m in linears(s)[:-1] if m.bias is not None]
+    for m in layers:
         m.bias.data[: int(0.85 * len(m.bias))] = -12.0
-    return s
+    return s if layers else None
 
 
 @slip("unshuffled_data", accept=[*ALL_STUCK, "train_val_shift", "overfitting", "class_imbalance"])

@@ -102,6 +102,7 @@ class Prescription:
         """The line that does the same in a loop of one's own; empty where there is no short one."""
         doses = {f: getattr(self.technique, f) for f in self.technique.doses()} if self.technique else {}
         steps, rate = (self.measured.get(k, math.nan) for k in ("steps", "lr"))
+        rate = self.measured.get("lr.suggested", rate)
         known = math.isfinite(steps) and steps > 0
         share = doses.get("fraction", 0.0)
         run = {

@@ -8,6 +8,9 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+FEW_NORMS = 5
+"""Norms from which a limit may be drawn."""
+
 LOUD = 10.0
 """Root mean square of activations from which they are large; inputs and targets of usual scale have about 1."""
 
@@ -80,8 +83,10 @@ class ExplodingGradient(Rule):
         trace = view.get("grad_norm")
         norms = trace.values[(trace.steps < until) if until > 0 else slice(None)]
         norms = norms[np.isfinite(norms)]
-        norms = norms[norms <= 10 * np.median(norms[: max(5, norms.size // 2)])] if norms.size else norms
-        return {f"grad_norm.q{q}": float(np.quantile(norms, q / 100)) for q in (50, 90)} if norms.size else {}
+        if norms.size < FEW_NORMS:
+            return {}
+        norms = norms[norms <= 10 * np.median(norms[: max(FEW_NORMS, norms.size // 2)])]
+        return {f"grad_norm.q{q}": float(np.quantile(norms, q / 100)) for q in (50, 90)}
 
     def _finding(
         self, view: View, reading: Reading, span: tuple[int, int], confidence: float, what: str, fix: str
@@ -90,5 +95,6 @@ class ExplodingGradient(Rule):
             self.ailment, "critical", confidence, "S",
             what + "A single step then throws the weights far from anything useful.",
             (reading,), span=span, fix=fix, source=self.source,
-            measured=view.measured | self._sane_norms(view, span[0]),
+            measured={k: v for k, v in view.measured.items() if not k.startswith("grad_norm")}
+            | self._sane_norms(view, span[0]),
         )  # fmt: skip

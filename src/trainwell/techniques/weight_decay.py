@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from trainwell.engine.flat import Flat
 
 
+USUAL = 0.1
+"""The largest rate in common use (Loshchilov and Hutter 2019; GPT-3, 2020)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class WeightDecay(Technique):
     """Shrink the weights by `lr * rate` before every step, whatever the optimizer.
@@ -40,5 +44,5 @@ class WeightDecay(Technique):
             return None
         found, held = shrinking_rate(finding), fact(finding, "weight_decay")
         if getattr(finding, "ailment", None) == "weight_decay_misuse" and held:
-            found = min(found or cls().rate, held / 10)
+            found = float(f"{min(found or cls().rate, held / 10, USUAL):.2g}")
         return cls(rate=within(cls.doses()["rate"], found))
