@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -135,9 +135,9 @@ class Recorder(Watcher):
         if training.live is not None and "live" in last.state:
             training.live.restore(last.tensors.get("copies", {}), last.state["live"])
         if state.best_epoch:
-            _load_weights(training, last.tensors["best"])
+            load_weights(training, last.tensors["best"])
             training.best.take()
-        _load_weights(training, last.tensors["weights"])
+        load_weights(training, last.tensors["weights"])
         _load_states(training, last.tensors["states"])
         _load_streams(training, dict(last.tensors["streams"]))
         device, partial = training.step.params.flat.device, last.tensors["losses"]
@@ -208,7 +208,12 @@ def _load_streams(training: Training, saved: dict[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def _load_weights(training: Training, weights: dict[str, Tensor]) -> None:
+def load_weights(training: Training, weights: Mapping[str, Tensor]) -> None:
+    """Put weights and buffers into the network of a training.
+
+    Raises:
+        RunError: they are of another network.
+    """
     own = training.model.state_dict()
     if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
         odd = sorted(own.keys() ^ weights.keys()) or [k for k in own if own[k].shape != weights[k].shape]

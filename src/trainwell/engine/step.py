@@ -59,6 +59,7 @@ class Step:
         self._state = self.states.get(sites.optimizer.name)
         spans = params.lr_spans()
         self._spans = [(params.flat[..., s], s, f) for s, f in spans] if spans != [(spans[0][0], 1.0)] else []
+        self._move_by = None if self._spans else getattr(sites.optimizer, "move_by", None)
 
     def __call__(self, x: tuple[Tensor, ...], y: Tensor, lr: Any) -> Tensor:
         """Move the weights by one step; return the mean loss of the batch, detached, (*lanes,).
@@ -81,7 +82,7 @@ class Step:
                 self._move(lr)
             elif self._spans:
                 self._apply(self._direction(grads, self._state, self.count), lr)
-            else:
+            elif self._move_by is None or not self._move_by(params, grads, self._state, self.count, lr):
                 _subtract(params.flat, self._direction(grads, self._state, self.count), lr)
             for after, state in self._after:
                 after(params, state, self.count)

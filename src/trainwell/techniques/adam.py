@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trainwell.techniques._kernel import in_one_pass
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
 
@@ -39,23 +40,20 @@ class Adam(Technique):
     def direction(self, grads: Flat, state: dict[str, Tensor], step: int) -> Tensor:
         import torch  # costs nothing once loaded; `out=` saves passes over the memory
 
-        share1, share2 = (1 - self.beta1) / (1 - self.beta1**step), (1 - self.beta2) / (1 - self.beta2**step)
-        if (
-            grads.flat.is_cpu
-            and isinstance(share1, float)
-            and isinstance(share2, float)
-            and isinstance(self.eps, float)
-        ):
-            out = state["_direction"].zero_()
-            # the kernel corrects by 1 - beta^steps: these memories are of this step, and 1e9 steps leave nothing
-            torch._fused_adam_(
-                [out], [grads.flat], [state["mean"]], [state["mean_square"]], [], [torch.tensor(1e9)], lr=-1.0,
-                beta1=1 - share1, beta2=1 - share2, weight_decay=0.0, eps=self.eps, amsgrad=False, maximize=False,
-            )  # fmt: skip
-            return out
-        mean = state["mean"].lerp_(grads.flat, share1)
+        if in_one_pass(self, state["_direction"], grads, state, step, None):
+            return state["_direction"]
+        mean = state["mean"].lerp_(grads.flat, (1 - self.beta1) / (1 - self.beta1**step))
         root = root_mean_square(grads.flat, state, self.beta2, step)
         return torch.div(mean, root.add_(self.eps), out=root)
+
+    def move_by(self, params: Flat, grads: Flat, state: dict[str, Tensor], step: int, lr: Any) -> bool:
+        """Move the weights against the direction, where one pass can do both; say whether it was done."""
+        return isinstance(lr, float) and in_one_pass(self, params.flat, grads, state, step, lr)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "direction" in cls.__dict__ and "move_by" not in cls.__dict__:
+            cls.move_by = None  # type: ignore[assignment, method-assign]  # it would not be along that direction
 
 
 def root_mean_square(grads: Tensor, state: dict[str, Tensor], beta2: Any, step: int) -> Tensor:

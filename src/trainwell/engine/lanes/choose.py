@@ -19,7 +19,7 @@ MEASURED_OPERATIONS = 1e10
 SHARE_OF_WORK = 0.1
 """Smaller stacks are measured too where the steps of all measurements are at most this share of the work."""
 
-SMALLER = (16, 4)
+SMALLER = (16, 4, 1)
 """Lanes of the smaller stacks: of wide networks the weights and activations of few fit into the caches."""
 
 TOLERANCE = 1.05

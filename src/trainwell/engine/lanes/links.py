@@ -78,7 +78,10 @@ class Linear:
             self._weight = weight
         self._transposed = self._weight.mT
         self._grad, self._bias_grad = grads
-        self._scratch = None if self._grad is None else self._weight.new_empty(weight.shape)
+        self._scratch: Tensor | None = None
+        if self._grad is not None:
+            in_one_piece = self._grad.is_contiguous() and not self._low  # else `bmm` would go lane by lane
+            self._scratch = self._grad if in_one_piece else self._weight.new_empty(weight.shape)
         self._needs_input = needs_input
         self._out, self._back = Space(), Space()
 
@@ -95,8 +98,12 @@ class Linear:
 
     def backward(self, g: Tensor, now: Pass) -> Tensor | None:
         if self._scratch is not None:
-            torch.bmm(g, self._h.mT, out=self._scratch)
-            put(self._grad, self._scratch, now)
+            if now.adds and self._scratch is self._grad:
+                self._scratch.baddbmm_(g, self._h.mT)
+            else:
+                torch.bmm(g, self._h.mT, out=self._scratch)
+            if self._scratch is not self._grad:
+                put(self._grad, self._scratch, now)
         if self._bias_grad is not None:
             put_sum(self._bias_grad, g, now)
         if not self._needs_input:

@@ -10,7 +10,7 @@ import torch
 from trainwell.engine.compose import Sites
 from trainwell.values.technique import Technique
 
-PER_STEP = ("batch", "penalty", "grads", "update", "direction", "after_step", "loss")
+PER_STEP = ("batch", "penalty", "grads", "update", "direction", "move_by", "after_step", "loss")
 """Methods that are called in a step, or make what is called in a step."""
 STATE = ("init_state", "averaged")
 
@@ -40,7 +40,7 @@ class StackedTechnique:
             given = values[0] if alike else torch.tensor(values, dtype=dtype, device=device).unsqueeze(-1)
             setattr(self, field, given)
         for method in (*PER_STEP, *STATE):
-            if hasattr(kind, method):
+            if callable(getattr(kind, method, None)):
                 setattr(self, method, functools.partial(getattr(kind, method), self))
 
 
