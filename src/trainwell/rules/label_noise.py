@@ -12,9 +12,10 @@ RATE, LOWER = 0.04, 0.02
 FLAT = 0.6
 """Errors among the surest rows over all errors: wrong labels hit both alike, a poor witness errs where it is unsure."""
 
-POOR, WEAK, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.5, 0.25
+POOR, WEAK, FLAT_OF_BOTH, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.4, 0.5, 0.25
 """A witness with over half the errors of the best constant answer needs a second: the network, on rows that it has not
-seen, with fewer than this share of those errors, as flat as this, and not much worse than on rows of its training."""
+seen, with fewer than this share of those errors and not much worse than on rows of its training; errors of both must
+be as flat as this."""
 
 
 class LabelNoise(Rule):
@@ -32,7 +33,9 @@ class LabelNoise(Rule):
             return None
         lower = rate - 2 * math.sqrt(rate * (1 - rate) / rows)
         flat = rate / max(overall, 1e-9)
-        if lower <= LOWER or flat < FLAT or (overall > POOR * base and not self._network_agrees(view, base)):
+        alone = flat >= FLAT and overall <= POOR * base
+        together = flat >= FLAT_OF_BOTH and self._network_agrees(view, base)
+        if lower <= LOWER or not (alone or together):
             return None
         return Finding(
             self.ailment, "warning", 0.85, "S",
