@@ -98,6 +98,7 @@ class _Work:
         self._order: list[LaneSpec] = []
         self._results: dict[int, LaneResult] = {}
         self._limits: dict[Structure, int] = {}
+        self._tried: Stack | None = None  # the stack with which a setting was tried
 
     def run(self) -> list[LaneResult]:
         """Train until nothing waits and nothing more is asked for."""
@@ -162,8 +163,11 @@ class _Work:
         group = group[: choice.lanes]
         if choice.told:
             self._say(f"measured: {choice.told}")
-        self._say(f"{len(group)} networks in one stack")
-        stack: Stack | None = Stack(group, made)
+        alone = choice.lanes == 1
+        self._say("stacks of one network each" if alone else f"{len(group)} networks in one stack")
+        ready = self._tried is not None and self._tried.lanes == group
+        stack: Stack | None = self._tried if ready else Stack(group, made)
+        self._tried = None
         while stack is not None:
             ended = stack.advance()
             for lane in ended:
@@ -217,7 +221,8 @@ class _Work:
             self._train, self._val, self._task, stack_objective(self._task, self._loss), network,
             places_of(like.model, sample), lambda lane, row: self._on_epoch(lane.spec, row),
         )  # fmt: skip
-        return why_not_stack(lanes, setting, network) or setting
+        self._tried = Stack(lanes, setting)
+        return why_not_stack(self._tried) or setting
 
     def _train_alone(self, spec: LaneSpec, reason: str) -> None:
         if reason != self._told:
@@ -316,12 +321,12 @@ def obstacle(recipe: Recipe) -> str:
     return ""
 
 
-def why_not_stack(lanes: list[Lane], setting: Setting, network: Network) -> str:
+def why_not_stack(stack: Stack) -> str:
     """Try the network on two rows; return why it cannot be used, or an empty string.
 
     The outputs of every lane must be those of its own module: a module may hold something that is no parameter.
     """
-    stack = Stack(lanes, setting)
+    lanes, network = stack.lanes, stack.setting.network
     x = tuple(t.unsqueeze(0).expand(len(lanes), *t.shape) for t in lanes[0].feed.sample(4))
     buffers = {n: t.clone() for n, t in stack.buffers.items()}
     try:
