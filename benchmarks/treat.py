@@ -1,6 +1,6 @@
 """Treat the cases of faultbench that a technique can treat: is the validation loss better, and by how much?
 
-python benchmarks/treat.py [--root ../shared/faultbench] [--seeds 6] [names...]
+python benchmarks/treat.py [--root ../shared/faultbench] [--seeds 16] [names...]
 
 A case is taken over as a recipe (optimizer, rate, batch, epochs), its module, its tensors and its loss; the doctor
 watches the user's own loop, `treat` tries what it prescribes, and a second trial on new seeds measures the accepted
@@ -50,8 +50,11 @@ def recipe_of(job: Any) -> Any:
 
 def treated(case: Any, seeds: int) -> str:
     """Treat one case; return one line."""
+    import torch
+
     import trainwell as tw
     from trainwell.app.proving import prove
+    from trainwell.app.treating import metric_for
     from trainwell.values.errors import NonFiniteError, TrainwellError
 
     job = case.build(0)
@@ -73,23 +76,37 @@ def treated(case: Any, seeds: int) -> str:
 
     run.findings = findings(core.Blind(case, 0))[0]
     found = [f.ailment for f in run.findings if f.is_alarm]
-    model = case.build(0).model
+
+    def model() -> Any:
+        """Make the network of the case with first weights of its own; called under a seed."""
+        return case.build(torch.initial_seed() % 2**31).model
+
+    metric = metric_for([f for f in run.findings if f.is_alarm]) or "val_loss"
     treatment = tw.treat(
-        run, data, model=model, seeds=seeds, metric="val_loss", max_changes=3, out=False, **about
+        run, data, model=model, seeds=seeds, metric=metric, max_changes=3, out=False, **about
     )
-    tried = {c.name: c.verdict for c in treatment.evidence.comparisons} if treatment.evidence else {}
-    line = f"found {','.join(found) or '-':34s} tried {tried} "
+    line = f"found {','.join(found) or '-':34s} tried {_tried(treatment)} "
     if not treatment.recipe.diff(recipe):
         return f"{line}NOT TREATED ({time.perf_counter() - start:.0f} s)"
     again = prove(
-        data, base=recipe, change=treatment.recipe, model=model, seeds=seeds, metric="val_loss", out=False,
+        data, base=recipe, change=treatment.recipe, model=model, seeds=seeds, metric=metric, out=False,
         first_seed=100, **about,
     ).comparisons[0]  # fmt: skip
     word = "BETTER" if again.low > 0 else "WORSE" if again.high < 0 else "OPEN"
     base = sum(again.base) / len(again.base)
     return (
-        f"{line}{word} val_loss {base:.4f} gain {again.effect:.4f} ({again.low:.4f} to {again.high:.4f}) "
+        f"{line}{word} {metric} {base:.4f} gain {again.effect:.4f} ({again.low:.4f} to {again.high:.4f}) "
         f"({time.perf_counter() - start:.0f} s)"
+    )
+
+
+def _tried(treatment: Any) -> str:
+    """Return the changes with their verdicts and intervals."""
+    if treatment.evidence is None:
+        return "nothing"
+    return "; ".join(
+        f"{c.name} {c.verdict} {c.effect:+.4g} ({c.low:+.4g} to {c.high:+.4g})"
+        for c in treatment.evidence.comparisons
     )
 
 
@@ -98,7 +115,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", default=CASES)
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument(
         "--root", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "faultbench"
     )

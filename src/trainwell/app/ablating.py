@@ -26,6 +26,7 @@ def ablate(
     loss: Any = None,
     seeds: int = 8,
     budget: str | float | None = None,
+    metric: str | None = None,
     out: str | Path | bool | None = None,
     console: Console | None = None,
     **data_options: Any,
@@ -35,7 +36,7 @@ def ablate(
     Args:
         run: a run, its folder, or `latest`.
         data, model, loss, data_options: again what was given to `fit`, where the folder does not say it.
-        seeds, budget, out: as for `prove`.
+        seeds, budget, metric, out: as for `prove`.
 
     Raises:
         RunError: the recipe has no technique, or its data are needed.
@@ -46,7 +47,7 @@ def ablate(
         raise RunError("the recipe of this run has no technique: there is nothing to leave out.")
     return prove(
         again.data, again.target, base=recipe, change=changes, model=model, loss=loss, seeds=seeds, budget=budget,
-        out=out, console=console, **again.options,
+        metric=metric, out=out, console=console, **again.options,
     )  # fmt: skip
 
 

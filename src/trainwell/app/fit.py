@@ -23,7 +23,7 @@ from trainwell.engine.checkpoint import newest_valid
 from trainwell.engine.environment import environment
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
 from trainwell.engine.live import Live, treated_line
-from trainwell.engine.recorder import Recorder
+from trainwell.engine.recorder import Recorder, load_weights
 from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.models import build_model
@@ -60,6 +60,7 @@ def fit(
     baseline: bool = True,
     watch: bool = True,
     treat: int = 0,
+    start_from: Mapping[str, torch.Tensor] | None = None,
     checkpoint_every: str | float | None = None,
     log: str | Iterable[str] = (),
     console: Console | None = None,
@@ -89,6 +90,7 @@ def fit(
         treat: how often a run in trouble (a loss that is not finite, a spike, an exploding gradient) may go back to
             its last good state and on with another dose; `run.treatments` tells. 0 for never; a run without trouble
             is the same either way.
+        start_from: weights to begin with, the `state_dict` of a network of the same recipe.
         checkpoint_every: `"10s"`, `"5m"` or seconds between two checkpoints, whatever they cost; None for every ten
             seconds, or rarer where saving would take more than 2 % of the time.
         log: `"tensorboard"`, `"mlflow"`: where losses and scores are written beside the folder of the run.
@@ -112,7 +114,7 @@ def fit(
     network = model if model is not None else network_of(recipe, prepared, seed)
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console,
-        settings.parse_seconds(checkpoint_every), watch, checked_number(treat),
+        settings.parse_seconds(checkpoint_every), watch, checked_number(treat), start_from,
     )  # fmt: skip
     return _train(setup, lambda: _new_folder(setup, out), go_on=False)
 
@@ -179,6 +181,7 @@ class Setup:
     checkpoint_every_s: float | None = None
     watch: bool = True
     treat: int = 0
+    start_from: Mapping[str, torch.Tensor] | None = None
 
     def training(self) -> Training:
         """Assemble the training."""
@@ -294,6 +297,8 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
         torch.manual_seed(derive(setup.seed, "torch"))
         with threads_for(setup.flops(), setup.device):
             training = setup.training()
+            if setup.start_from is not None:
+                load_weights(training, setup.start_from)
             if setup.treat:
                 training.live = Live(training, prescribe, setup.treat)
             folder = open_folder()
@@ -306,6 +311,8 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
             with folder.lock():
                 if go_on:
                     _restore(setup, training, recorder)
+                elif setup.start_from is not None:
+                    recorder.save(training)  # a run that is cut early must not begin from other weights
                 _attend(setup, training)
                 return _run(setup, training, folder)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,27 @@ def prove(
         prepared, model=model, loss=loss, device=choose_device(device), folder=folder, wanted=_wanted(plan),
         say=console.say,
     )  # fmt: skip
+    for line in _foretold(plan):
+        console.say(line)
     evidence = conduct(plan, runs, console, folder)
     if folder is not None:
         evidence.save(folder)
     return evidence
+
+
+def _foretold(plan: Plan) -> Iterator[str]:
+    """Yield what a trial of this size cannot show, before it costs anything."""
+    design, count = plan.design, len(plan.arms)
+    least, found = design.least_seeds(count), design.detectable(0.8, count)
+    if design.seeds >= least:
+        return
+    enough = dataclasses.replace(design, seeds=least, group=least).detectable(0.8, count)
+    changes = "1 change" if count == 1 else f"{count} changes"
+    yield (
+        f"warning   {design.seeds} seeds are too few to prove more than the plainest: of gains of {found:.3g} times "
+        f"their spread over seeds they find four in five, {least} seeds those of {enough:.2g} times. With less than "
+        f"{least} for {changes} nothing can be proved where a run diverges: give --seeds {least} or more."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from trainwell.app import settings
 from trainwell.app.feature_cache import FeatureTransform, Say, features_of, load_backbone, silent
 from trainwell.app.predictor import Predictor
 from trainwell.data.notes import info
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 DECAYS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Weight decays of the heads that are trained side by side; the one with the least validation loss is taken."""
-HOW = ("budget", "seed", "device", "watch", "checkpoint_every")
+HOW = ("budget", "seed", "device", "watch", "treat", "checkpoint_every")
 """Options of `fit` that say how, not on what."""
 KEYS = ("backbone", "weights", "allow_pickle")
 FINE_EPOCHS = {"quick": 0, "balanced": 3, "best": 10}
@@ -100,7 +101,7 @@ def featured(
     note = info("backbone", f"{options['backbone']}, frozen: {width} features a row; weights {digest[:12]}")
     features = dataclasses.replace(
         made, kind="features", transform=FeatureTransform(made.transform, model, digest, width, plan),
-        parts={n: ((found[n],), y) for n, (_, y) in made.parts.items()}, notes=(*made.notes, note),
+        parts={n: ((found[n],), y) for n, y in made.targets.items()}, notes=(*made.notes, note),
     )  # fmt: skip
     return of_samples(features, data, target, options)
 
@@ -150,7 +151,10 @@ def transfer(
     prepared = featured(made, model, data, target, given, say)
     with_ = tuple(with_)
     if recipe is None and not any(str(t).startswith("weight_decay") for t in with_):
-        with_ = (*with_, *chosen_decay(prepared, preset, say))
+        chosen = settings.apply(
+            preset_of(preset, prepared), settings_=settings_, with_=with_, without=without, budget=_epochs(how)
+        )  # fmt: skip
+        with_ = (*with_, *chosen_decay(prepared, chosen, say))
     run = fitting.fit(
         prepared, recipe=recipe, preset=preset, settings_=settings_, with_=with_, without=without, out=out,
         baseline=False, console=console, **how,
@@ -163,14 +167,25 @@ def transfer(
     return _tuned(run, prepared, inputs, model, preset, how, console)
 
 
-def chosen_decay(prepared: Prepared, preset: str, say: Say = silent) -> tuple[str, ...]:
-    """Train heads of several decays side by side; return the best as a technique."""
+def _epochs(how: Mapping[str, Any]) -> str | float | None:
+    """Return the budget if it counts epochs; one of time is that of the head that is kept."""
+    budget: str | float | None = how.get("budget")
+    return budget if budget is not None and set(settings.parse_budget(budget)) == {"epochs"} else None
+
+
+def preset_of(preset: str, prepared: Prepared) -> Recipe:
+    """Return the recipe of a preset for data that are ready."""
     from trainwell.app.presets import preset as preset_recipe
 
+    assert prepared.task is not None and prepared.inputs is not None
+    return preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
+
+
+def chosen_decay(prepared: Prepared, base: Recipe, say: Say = silent) -> tuple[str, ...]:
+    """Train heads of several decays side by side, as long as the recipe says; return the best as a technique."""
     start = time.perf_counter()
     assert prepared.task is not None and prepared.inputs is not None
     inputs, outputs = prepared.inputs, prepared.task.num_outputs
-    base = preset_recipe(preset, prepared.task, prepared.num_rows, inputs)
     specs = [LaneSpec(base.with_(f"weight_decay:rate={rate}"), tag=rate) for rate in DECAYS]
     results = train_lanes(
         specs, Source(prepared.parts["train"], prepared.parts["val"]), prepared.task,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from trainwell.app.fit import fit
 from trainwell.app.outcome import load_run
 from trainwell.app.prescriptions import Prescription, prescriptions
 from trainwell.app.proving import prove
+from trainwell.app.returning import START, Begin, begin_of, is_better, rest_of
 from trainwell.app.run import Run
+from trainwell.engine.compose import restore_structure
 from trainwell.engine.streams import derive
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NonFiniteError, RecipeError
 from trainwell.values.evidence import Comparison, Evidence
 from trainwell.values.finding import Finding, title_of
 from trainwell.values.recipe import Recipe
@@ -42,6 +45,8 @@ class Treatment:
         recipe: the accepted one; that of the run where nothing was proved.
         run: trained with it; None where nothing was proved.
         before, after: the scores of the run and of the treated run, by part.
+        metric: what decided. begun: where the treated run began and why, in words; empty where nothing was proved.
+        refused: prescriptions that the network or the recipe does not allow, and why.
     """
 
     findings: tuple[str, ...]
@@ -52,6 +57,9 @@ class Treatment:
     run: Run | None
     before: Mapping[str, Mapping[str, float]]
     after: Mapping[str, Mapping[str, float]]
+    metric: str | None = None
+    begun: str = ""
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def kept(self) -> tuple[Comparison, ...]:
@@ -68,6 +76,7 @@ class Treatment:
             "recipe": self.recipe.to_dict(), "run": str(self.run.path) if self.run and self.run.path else None,
             "before": {k: dict(v) for k, v in self.before.items()},
             "after": {k: dict(v) for k, v in self.after.items()},
+            "metric": self.metric, "begun": self.begun, "refused": dict(self.refused),
         }  # fmt: skip
 
 
@@ -86,13 +95,16 @@ def treat(
     console: Console | None = None,
     **data_options: Any,
 ) -> Treatment:
-    """Try the prescriptions of a run's findings with paired seeds; train what is proved from the start.
+    """Try the prescriptions of a run's findings with paired seeds; train what is proved.
+
+    The treated training begins at the weights of the best epoch where these are older than the fault, else at the start.
 
     Args:
         run: a run, its folder, or `latest`.
         data, loss, data_options: again what was given to `fit`, where the folder does not say it.
         model: of a run of the user's own module: the module before its training, or a function that makes it.
-        seeds, budget, smallest, metric: as for `prove`.
+        seeds, budget, smallest: as for `prove`.
+        metric: what decides, as for `prove`; without it the balanced accuracy where classes are out of balance.
         max_changes: prescriptions to try at most.
         out: folder of the treated run; None makes `runs/...`, False writes nothing, neither run nor trial.
 
@@ -104,10 +116,13 @@ def treat(
     about = run if isinstance(run, Run) else _told(run, model)
     alarms = [f for f in about.findings if f.is_alarm]
     names = tuple(f.title for f in alarms)
-    arms = arms_for(alarms, recipe, max_changes)
+    refused: dict[str, str] = {}
+    arms = arms_for(alarms, recipe, max_changes, lambda changed: _why_not(changed, model), refused)
+    metric = metric or metric_for(alarms)
     before = {k: dict(v) for k, v in about.scores.items()}
+    case = Treatment(names, {}, None, None, recipe, None, before, {}, metric, "", refused)
     if not arms:
-        return Treatment(names, {}, None, None, recipe, None, before, {})
+        return case
     rest: dict[str, Any] = {
         "model": model, "loss": loss, "seeds": seeds, "budget": budget, "smallest": smallest, "metric": metric,
         "out": False if out is False else None, "console": console, **again.options,
@@ -119,26 +134,70 @@ def treat(
     evidence = dataclasses.replace(evidence, comparisons=tuple(renamed))
     proved = sorted(evidence.named("proved"), key=lambda c: -c.effect)
     tried = {name: title_of(p.ailment) for name, p in arms.items()}
+    case = dataclasses.replace(case, tried=tried, evidence=evidence)
     if not proved:
-        return Treatment(names, tried, evidence, None, recipe, None, before, {})
-    accepted = arms[proved[0].name].apply(recipe)
-    together = _together(recipe, [arms[c.name] for c in proved])
-    combined = None
-    if together.diff(accepted):
-        combined = prove(
-            again.data, again.target, base=accepted, change=together, first_seed=seeds, **rest
-        )  # new seeds: the best of several has been lucky on the old ones
-        accepted = together if combined.verdict == "proved" else accepted
-    treated = _train(about, again, accepted, model, loss, out, console)
-    case = Treatment(names, tried, evidence, combined, accepted, treated, before, treated.scores)
+        return case
+    kept = [arms[c.name] for c in proved]
+    accepted, combined = _accepted(recipe, kept, again, seeds, rest)
+    used = kept if combined is not None and combined.verdict == "proved" else kept[:1]
+    treated, begun = _train(about, again, accepted, begin_of(about, alarms, used), model, loss, out, console)
+    case = dataclasses.replace(
+        case, combined=combined, recipe=accepted, run=treated, after=treated.scores, begun=begun
+    )
     if treated.path is not None:
         origin = str(about.path) if about.path else None
         RunFolder(treated.path).write_json("treatment", {"of": origin, **case.to_dict()})
     return case
 
 
-def arms_for(alarms: Sequence[Finding], recipe: Recipe, most: int) -> dict[str, Prescription]:
-    """Return the changes to try by name: of every finding the first, then of every finding the second, and so on."""
+def metric_for(alarms: Sequence[Finding]) -> str | None:
+    """Return what shows whether these findings are treated; None for the metric of the task.
+
+    Accuracy and loss count rows: they reward a network that leaves a rare class alone.
+    """
+    return "balanced_accuracy" if any(f.ailment == "class_imbalance" for f in alarms) else None
+
+
+def _accepted(
+    recipe: Recipe, kept: Sequence[Prescription], again: Again, seeds: int, rest: Mapping[str, Any]
+) -> tuple[Recipe, Evidence | None]:
+    """Return the recipe with what was proved: all of it where together it is proved better than the best alone."""
+    best = kept[0].apply(recipe)
+    together = _together(recipe, kept)
+    if not together.diff(best):
+        return best, None
+    combined = prove(
+        again.data, again.target, base=best, change=together, first_seed=seeds, **rest
+    )  # new seeds: the best of several has been lucky on the old ones
+    return together if combined.verdict == "proved" else best, combined
+
+
+def _why_not(recipe: Recipe, model: Any) -> str:
+    """Return why a recipe does not fit the user's own network; empty where it does, or there is none."""
+    if model is None:
+        return ""
+    with torch.random.fork_rng(devices=[]):
+        network = copy.deepcopy(model) if isinstance(model, nn.Module) else model()
+        try:
+            restore_structure(network, recipe)
+        except RecipeError as error:
+            return str(error)
+    return ""
+
+
+def arms_for(
+    alarms: Sequence[Finding],
+    recipe: Recipe,
+    most: int,
+    why_not: Callable[[Recipe], str] = lambda recipe: "",
+    refused: dict[str, str] | None = None,
+) -> dict[str, Prescription]:
+    """Return the changes to try by name: of every finding the first, then of every finding the second, and so on.
+
+    Args:
+        why_not: says why a recipe cannot be trained; empty where it can.
+        refused: takes in the names of those that cannot, and why.
+    """
     lists = [prescriptions(f, recipe) for f in alarms]
     found: dict[str, Prescription] = {}
     recipes: list[Recipe] = [recipe]
@@ -148,7 +207,12 @@ def arms_for(alarms: Sequence[Finding], recipe: Recipe, most: int) -> dict[str, 
                 changed = prescription.apply(recipe)
             except RecipeError:  # it does not fit this recipe
                 continue
-            if len(found) < most and all(changed.diff(other) for other in recipes):
+            if len(found) >= most or not all(changed.diff(other) for other in recipes):
+                continue
+            reason = why_not(changed)
+            if reason and refused is not None:
+                refused[_name(prescription)] = reason
+            if not reason:
                 found[_name(prescription)] = prescription
                 recipes.append(changed)
     return found
@@ -162,6 +226,8 @@ def treatment_lines(case: Treatment) -> Iterator[str]:
         return
     for name, ailment in case.tried.items():
         yield f"tried     {name} for {ailment}"
+    for name, reason in case.refused.items():
+        yield f"not tried {name}: {reason}"
     yield from evidence_lines(case.evidence)
     if case.combined is not None:
         word = "kept" if case.combined.verdict == "proved" else "not kept"
@@ -175,6 +241,8 @@ def treatment_lines(case: Treatment) -> Iterator[str]:
         a, b = (scores.get(part, {}).get(metric) for scores in (case.before, case.after))
         if a is not None and b is not None:
             yield f"{part:9s} {metric} {a:.4f} -> {b:.4f} ({b - a:+.4f})"
+    if case.begun:
+        yield f"begun     at {case.begun}"
     if case.run is None:
         yield "treated   nothing: no change was proved; the run stays as it is"
     elif case.run.path is not None:
@@ -186,8 +254,6 @@ def _told(run: str | Path, model: Any) -> Run:
     folder = RunFolder.open(run)
     module = model if isinstance(model, nn.Module) or model is None else model()
     if isinstance(module, nn.Module) and module is model:
-        import copy
-
         module = copy.deepcopy(module)  # the best weights are loaded into it
     found = load_run(folder.path, module)
     found.findings = read_findings(folder.path)
@@ -207,19 +273,39 @@ def _together(recipe: Recipe, proved: Sequence[Prescription]) -> Recipe:
 
 
 def _train(
-    about: Run, again: Again, recipe: Recipe, model: Any, loss: Any, out: str | Path | bool | None,
+    about: Run, again: Again, recipe: Recipe, begin: Begin, model: Any, loss: Any, out: str | Path | bool | None,
     console: Console,
-) -> Run:  # fmt: skip
-    """Train the accepted recipe from the start, with the seed of the run."""
+) -> tuple[Run, str]:  # fmt: skip
+    """Train the accepted recipe from where it begins, with the seed of the run; return also where that was, and why.
+
+    Good weights are no promise: where the run from there ends no better than the run that is treated, it is trained
+    from the start as well.
+    """
+
+    def train(recipe: Recipe, begin: Begin, out: str | Path | bool | None) -> Run:
+        return fit(
+            again.data, again.target, model=_own_network(about, model), loss=loss, recipe=recipe, seed=about.seed,
+            out=out, baseline=False, start_from=begin.weights, console=console, **again.options,
+        )  # fmt: skip
+
+    if begin.weights is None:
+        return train(recipe, begin, out), f"{begin.where}: {begin.why}"
+    try:
+        run = train(rest_of(recipe, begin), begin, out)
+        if is_better(run, about):
+            return run, f"{begin.where}: {begin.why}"
+        failed = "the run from there was no better"
+    except NonFiniteError:
+        failed = "the run from there diverged"
+    beside = f"{out}-from-the-start" if isinstance(out, str | Path) else out
+    run = train(recipe, Begin(START, ""), beside)
+    return run, f"{START}: {begin.why}, but {failed}"
+
+
+def _own_network(about: Run, model: Any) -> Any:
+    """Return the user's own network as it was before its training; None where the recipe makes it."""
     if model is not None and not isinstance(model, nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(about.seed, "init"))
-            model = model()
-    elif model is not None:
-        import copy
-
-        model = copy.deepcopy(model)
-    return fit(
-        again.data, again.target, model=model, loss=loss, recipe=recipe, seed=about.seed, out=out, baseline=False,
-        console=console, **again.options,
-    )  # fmt: skip
+            return model()
+    return None if model is None else copy.deepcopy(model)

@@ -1,6 +1,8 @@
 """What paired differences say of an effect: its size, an interval, a p-value and the probability of benefit.
 
-The t-test is used where all differences are finite and vary; else signed ranks (Wilcoxon 1945, Biometrics Bulletin
+Where all differences are finite and vary, the t-test and its form for skewed numbers (Hall 1992, JRSS B 54(1):221-228)
+both have to agree, and the wider interval counts: a change that alters the shape of the scores and not their mean is then
+not taken for a gain (benchmarks/trials.py simulate). Else signed ranks (Wilcoxon 1945, Biometrics Bulletin
 1(6):80-83) with the interval of their averages (Hodges & Lehmann 1963, Annals of Mathematical Statistics 34:598-611),
 in which a run that diverged is the worst and no pair is dropped.
 """
@@ -20,6 +22,10 @@ Array = npt.NDArray[np.float64]
 
 BEYOND = 1e6
 """A diverged run is this many times farther off than the largest finite difference."""
+
+
+ROOT, STRAIGHT = 0.5, 1e-6
+"""Root of the least slope of the transform; a smaller skewness than this makes no difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +75,9 @@ def estimate(differences: Sequence[float] | Array, margin: float = 0.0) -> Estim
         up = float(null[:above].sum() + null[above] / 2) if n else 0.5
         down = float(null[:below].sum() + null[below] / 2) if n else 0.5
         return Estimate(_center(d), p, 0.5 + (up - down) / 2, "ranks", n)
-    mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
-    score = (mean - margin) / error
-    return Estimate(mean, 2 * _t_below(-abs(score), n - 1), _t_below(mean / error, n - 1), "t", n)
+    mean, spread, skew = (float(v) for v in moments(d))
+    tails = two_sided(mean - margin, spread, skew, n)
+    return Estimate(mean, float(tails), _t_below(mean / spread * math.sqrt(n), n - 1), "t", n)
 
 
 def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple[float, float]:
@@ -81,9 +87,10 @@ def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple
     if _varies(d):
         from scipy.special import stdtrit
 
-        mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
-        reach = -float(stdtrit(n - 1, level / 2)) * error
-        return mean - reach, mean + reach
+        mean, spread, skew = (float(v) for v in moments(d))
+        reach = -float(stdtrit(n - 1, level / 2)) / math.sqrt(n)
+        low, high = (_unskewed(y, skew, n) for y in (-reach, reach))
+        return mean - spread * max(reach, high), mean - spread * min(-reach, low)
     walsh, scale = _walsh(d)
     cut = int(
         np.searchsorted(np.cumsum(_null(n)), level / 2, side="right")
@@ -91,6 +98,54 @@ def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple
     if cut == 0:
         return -math.inf, math.inf
     return _unbounded(walsh[cut - 1], scale), _unbounded(walsh[-cut], scale)
+
+
+def moments(rows: Array) -> tuple[Any, Any, Any]:
+    """Return mean, standard deviation and skewness of the differences of every row, (...,).
+
+    Shapes:  rows: (..., n).
+    """
+    n = rows.shape[-1]
+    mean, spread = rows.mean(-1), rows.std(-1, ddof=1)
+    if n < 3:
+        return mean, spread, np.zeros_like(mean)
+    score = (rows - mean[..., None]) / spread[..., None]
+    return mean, spread, (score**3).mean(-1) * n**2 / ((n - 1) * (n - 2))
+
+
+def two_sided(mean: Any, spread: Any, skew: Any, n: int) -> Any:
+    """Return the p-value of no effect: the larger of that of t and that of t without its skewness; 1 where they differ
+    in sign."""
+    from scipy.special import stdtr
+
+    plain = np.asarray(mean / spread)
+    bare = _skewed(plain, skew, n)
+    least = np.where(plain * bare > 0, np.minimum(np.abs(plain), np.abs(bare)), 0.0)
+    return 2 * stdtr(n - 1, -least * math.sqrt(n))
+
+
+def _skewed(score: Any, skew: Any, n: int) -> Any:
+    """Return Hall's transform of mean / spread: its distribution has no skewness of first order.
+
+    The transform is a cubic that is flat far out, where it was not meant to be used; there it goes on at a quarter of
+    the slope. Without that, 8 gains of 2.5 spreads were proved in 94 % of trials and not 98 % (normal gains).
+    """
+    even = np.abs(skew) < STRAIGHT
+    skew = np.where(even, 1.0, skew)
+    turn = 3 * (ROOT - 1) / skew
+    inner = np.where(1 + skew * score / 3 >= ROOT, score, turn)
+    bent = ((1 + skew * inner / 3) ** 3 - 1) / skew + ROOT**2 * (score - inner) + skew / (6 * n)
+    return np.where(even, score, bent)
+
+
+def _unskewed(value: float, skew: float, n: int) -> float:
+    """Return the mean / spread whose transform this is."""
+    if abs(skew) < STRAIGHT:
+        return value
+    bare = value - skew / (6 * n)
+    if 1 + skew * bare >= ROOT**3:
+        return 3 / skew * (float(np.cbrt(1 + skew * bare)) - 1)
+    return 3 * (ROOT - 1) / skew + (bare - (ROOT**3 - 1) / skew) / ROOT**2
 
 
 def _t_below(score: float, freedom: int) -> float:

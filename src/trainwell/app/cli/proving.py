@@ -26,6 +26,9 @@ smallest_option = click.option(
 )  # fmt: skip
 
 
+metric_option = click.option("--metric", metavar="NAME", help="What decides; that of the task without it.")
+
+
 @click.command()
 @click.argument("data")
 @click.option("--target", metavar="COLUMN", help="Column to predict; needed.")
@@ -37,7 +40,7 @@ smallest_option = click.option(
 @several("--set", "FIELD=VALUE", "Field of the base: lr=3e-4, model.width=128.")
 @several("--with", "TECHNIQUE", "Add a technique to the base.")
 @several("--without", "NAME", "Take a technique from the base.")
-@click.option("--metric", metavar="NAME", help="What decides; that of the task without it.")
+@metric_option
 @seeds_option
 @click.option("--group", type=int, help="Pairs before each look [8, or 4 under a budget].")
 @budget_option
@@ -72,6 +75,7 @@ def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: 
 
 @click.command()
 @click.argument("run")
+@metric_option
 @seeds_option
 @budget_option
 @out_option
@@ -89,6 +93,7 @@ def ablate(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("run")
+@metric_option
 @seeds_option
 @budget_option
 @smallest_option
