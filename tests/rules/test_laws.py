@@ -82,6 +82,7 @@ def test_rule_finds_its_ailment(name: str) -> None:
     finding = RULES[name]().diagnose(View(sick_traces(name)))
     assert finding is not None and finding.ailment == name
     assert finding.evidence and finding.meaning.count(".") >= 2 and finding.fix and finding.source
+    assert all(reading.holds for reading in finding.evidence), finding.evidence
     assert Finding.from_dict(finding.to_dict()).to_dict() == finding.to_dict()
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
-
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -35,12 +33,14 @@ class BatchTooSmall(Rule):
         stuck = view.way < 0.1 and abs(view.falling_z) < 2 and view.number("learnable", 0.0) > LEARNABLE
         if not (overshoots and flat) and not ((restless or stuck) and size <= 4) and not view.has_nonfinite:
             return None
+        told = (Reading("q, median", view.q_median, 0.72, "<"), Reading("q < 0, share", view.q_negative, 0.3),
+                Reading("rises of the epoch loss", view.unrest, UNREST))  # fmt: skip
         return Finding(
             self.ailment, "critical", 0.8, "S",
             f"A step sees only {size} samples, and what they say differs from step to step. "
             "At this learning rate the noise moves the weights more than the signal.",
             (Reading("batch_size", size, FEW, "<"),
-             Reading("q, median", view.q_median if np.isfinite(view.q_median) else 0.0, 0.72, "<")),
+             *(r for r in told if r.holds)),
             fix="use batches of 32 or more, accumulate gradients, or lower the learning rate", source=self.source,
             measured=view.measured,
         )  # fmt: skip

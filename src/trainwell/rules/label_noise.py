@@ -31,26 +31,32 @@ class LabelNoise(Rule):
         overall, base = view.number("witness_error", 1.0), view.number("witness_base_error", 1.0)
         if rows < 30 or rate <= RATE or view.is_sound:
             return None
-        lower = rate - 2 * math.sqrt(rate * (1 - rate) / rows)
         flat = rate / max(overall, 1e-9)
-        alone = flat >= FLAT and overall <= POOR * base
-        together = flat >= FLAT_OF_BOTH and self._network_agrees(view, base)
-        if lower <= LOWER or not (alone or together):
+        alone = flat >= FLAT and overall <= POOR * base and _at_least(rate, rows) > LOWER
+        if not alone and not (flat >= FLAT_OF_BOTH and self._network_agrees(view, base)):
             return None
         return Finding(
             self.ailment, "warning", 0.85, "S",
             f"About {100 * rate:.0f} % of the labels contradict an independent learner even on the rows of which "
             "it is surest. They are probably wrong, and the network can only learn them by heart.",
-            (Reading("witness_sure_error", rate, RATE), Reading("witness_sure_error / witness_error", flat, FLAT)),
+            (Reading("witness_sure_error", rate, RATE),
+             Reading("witness_sure_error / witness_error", flat, FLAT if alone else FLAT_OF_BOTH)),
             fix="review the rows whose label differs from that of all similar rows", source=self.source,
             measured={**view.measured, "noise": rate},
         )  # fmt: skip
 
     @staticmethod
     def _network_agrees(view: View, base: float) -> bool:
-        """Whether the network, a stronger learner, errs as much on the validation rows of which it is surest."""
+        """Whether the network errs as much on the validation rows of which it is surest, so that both together tell."""
         rows, sure, error = (view.number(f"val_{k}", 0.0) for k in ("sure_rows", "sure_error", "error"))
         by_heart = not view.val_score > view.train_score - BY_HEART * error
-        if rows < 30 or error > WEAK * base or by_heart:
+        if rows < 30 or error > WEAK * base or by_heart or sure < FLAT_NETWORK * error:
             return False
-        return sure - 2 * math.sqrt(sure * (1 - sure) / rows) > RATE and sure > FLAT_NETWORK * error
+        more, rate = view.number("witness_sure_rows"), view.number("witness_sure_error")
+        both = (sure * rows + rate * more) / (rows + more)
+        return min(sure, both) > RATE and _at_least(both, rows + more) > LOWER
+
+
+def _at_least(rate: float, rows: float) -> float:
+    """Return two standard errors below a share."""
+    return rate - 2 * math.sqrt(rate * (1 - rate) / rows)

@@ -71,7 +71,8 @@ class LrTooHigh(Rule):
             and view.way < 0.8
         ):
             reading = Reading("gain of a tenth of the rate", better, BETTER)
-            return self._finding(view, (reading, *q), confidence + 0.03, (0, view.steps), "W")
+            told = (reading, *(r for r in q if r.holds))
+            return self._finding(view, told, confidence + 0.03, (0, view.steps), "W")
         if view.is_solved:
             # what is solved was not harmed, unless it is thrown back again and again
             allowed = UNREST if view.is_sound else UNREST_UNSOUND
@@ -80,7 +81,9 @@ class LrTooHigh(Rule):
         else:
             overshoots = overshoots and view.upward > UPWARD
             harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
-        return self._finding(view, (*q, harm), confidence, (0, view.steps)) if overshoots else None
+        if not overshoots:
+            return None
+        return self._finding(view, (*(r for r in q if r.holds), harm), confidence, (0, view.steps))
 
     def _diverged(self, view: View) -> Finding | None:
         """NaN with sane data and start weights means that the step is too large."""

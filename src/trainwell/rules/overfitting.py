@@ -47,7 +47,8 @@ class Overfitting(Rule):
             self.ailment, "critical", 0.9, "S",
             f"Since epoch {epoch} the network gets better on the rows it trains on and worse on those it has not seen. "
             "It learns rows by heart.",
-            (Reading("rise of the validation loss / base loss", rho, RHO), Reading("z", rise / max(error, 1e-12), Z)),
+            (Reading("rise of the validation loss / base loss", rho, RHO),
+             Reading("z", rise / max(error, 1e-12), Z_GAP if by_heart else Z)),
             span=(int(epochs[begin]), view.steps),
             fix=f"keep the weights of epoch {epoch}; to get further: weight decay, dropout, augmentation or more data",
             source=self.source, measured={**view.measured, "epoch": float(epoch), "rise": rho},

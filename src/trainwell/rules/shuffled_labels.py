@@ -36,7 +36,7 @@ class ShuffledLabels(Rule):
         # the network itself is the strongest witness: it must have learned something, and none of it may carry over
         best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))
         base = view.base_score
-        at_chance = best < base + max(0.05 * (1 - base), 2.5 * math.sqrt(max(base * (1 - base), 0.01) / rows))
+        chance = base + max(0.05 * (1 - base), 2.5 * math.sqrt(max(base * (1 - base), 0.01) / rows))
         gap = view.train_score - view.val_score
         least = 0.08 * (1 - base)
         if counts:  # what a score differs by chance between so many rows
@@ -47,13 +47,13 @@ class ShuffledLabels(Rule):
                 0.03, 3 * math.sqrt(max(base * (1 - base), 0.01) * (1 / max(rows, 1) + 1 / max(num_val, 1)))
             )
         fitted = view.way > 0.03 and gap > least
-        if not at_chance or not fitted:
+        if not best < chance or not fitted:
             return None
         return Finding(
             self.ailment, "critical", 0.9, "S",
             "The labels do not follow from the inputs: neighbours do not share them, and what the network learns "
             "in training is worth nothing in validation. Probably rows and labels were put out of step.",
-            (Reading("learnable", learnable, LEARNABLE, "<"), Reading("val_score", best, base + 0.05 * (1 - base), "<")),
+            (Reading("learnable", learnable, LEARNABLE, "<"), Reading("val_score", best, chance, "<")),
             fix="check the line that joins inputs and labels: sorted, filtered or shuffled one without the other",
             source=self.source, measured=view.measured,
         )  # fmt: skip

@@ -56,11 +56,14 @@ class Underfitting(Rule):
         fix = "use a wider or deeper network, or better features"
         if strong > 0.6:
             fix = f"lower the dropout of {strong:g} to 0.1 to 0.3"
+        told = (
+            Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<"), Reading("dropout", strong, STRONG)
+        )  # fmt: skip
         return Finding(
             # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
             self.ailment, "critical", 0.88 if held else 0.8, "W",
             "The network no longer improves, on training rows as little as on new ones, and yet simple learners can "
             "predict part of its errors. It is too small, or held back too strongly.",
-            (Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<")), fix=fix, source=self.source,
+            tuple(r for r in told if r.holds), fix=fix, source=self.source,
             measured={**view.measured, "dropout": strong, "residual_r2": left},
         )  # fmt: skip

@@ -51,7 +51,11 @@ def _unseen(kernel: Array, targets: Array, ridge: float) -> Array:
     mean = targets.mean(0)
     # kernel + ridge is positive definite, its condition below N / ridge: float32 suffices
     regular = torch.from_numpy((kernel + ridge * np.eye(len(kernel))).astype(np.float32))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(regular)).double().numpy()
+    factor, failed = torch.linalg.cholesky_ex(regular)
+    if failed:  # values of very different size: then it does not
+        inverse = torch.linalg.inv(torch.from_numpy(kernel + ridge * np.eye(len(kernel)))).numpy()
+    else:
+        inverse = torch.cholesky_inverse(factor).double().numpy()
     return targets - rows.product(inverse, targets - mean) / np.diag(inverse)[:, None]
 
 

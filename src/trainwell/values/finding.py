@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 SEVERITIES = ("information", "warning", "critical")
 SHOWN_READINGS, SHOWN_LAYERS = 3, 4
 """What `Finding.lines` shows at most."""
+
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "=": operator.eq, "!=": operator.ne
+}  # fmt: skip
+"""How a reading may stand to its threshold."""
 
 GRADES = {"D": "a contract that holds or does not", "S": "a statistic", "W": "a what-if probe"}
 
@@ -58,6 +64,11 @@ class Reading:
     threshold: float
     comparison: str = ">"
     layer: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value stands to the threshold as is said."""
+        return bool(COMPARISONS[self.comparison](self.value, self.threshold))
 
     def __str__(self) -> str:
         where = f" in {self.layer}" if self.layer else ""
