@@ -47,7 +47,7 @@ def ablate(
         raise RunError("the recipe of this run has no technique: there is nothing to leave out.")
     return prove(
         again.data, again.target, base=recipe, change=changes, model=model, loss=loss, seeds=seeds, budget=budget,
-        metric=metric, out=out, console=console, **again.options,
+        out=out, console=console, **{**again.options, "metric": metric or again.options.get("metric")},
     )  # fmt: skip
 
 

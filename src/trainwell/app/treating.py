@@ -124,8 +124,8 @@ def treat(
     if not arms:
         return case
     rest: dict[str, Any] = {
-        "model": model, "loss": loss, "seeds": seeds, "budget": budget, "smallest": smallest, "metric": metric,
-        "out": False if out is False else None, "console": console, **again.options,
+        **again.options, "model": model, "loss": loss, "seeds": seeds, "budget": budget, "smallest": smallest,
+        "metric": metric or again.options.get("metric"), "out": False if out is False else None, "console": console,
     }  # fmt: skip
     evidence = prove(
         again.data, again.target, base=recipe, change=[p.apply(recipe) for p in arms.values()], **rest
