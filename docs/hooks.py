@@ -10,6 +10,7 @@ from mkdocs.structure.files import File, Files
 GUIDES = {
     "guide-watch.md": "Watch the script you have",
     "guide-attach.md": "Attach to a framework",
+    "guide-probe.md": "Which rate, which batch size",
     "guide-prove.md": "Prove a change",
     "guide-tune.md": "Tune a recipe",
     "guide-transfer.md": "Transfer learning",
@@ -57,7 +58,20 @@ def api() -> str:
         lines += [f"## {name}", "", "```python", f"tw.{name}{signature(found)}", "```", "", *doc(found), ""]
         if inspect.isclass(found):
             lines += members(found)
-    return "\n".join(lines)
+    return "\n".join([*lines, *testing()])
+
+
+def testing() -> list[str]:
+    """Return the law suites that a file of a third party is held against."""
+    import trainwell.testing as module
+
+    lines: list[str] = []
+    for name in module.__all__:
+        found = getattr(module, name)
+        if callable(found):
+            shown = ["```python", f"trainwell.testing.{name}{signature(found)}", "```"]
+            lines += [f"## testing.{name}", "", *shown, "", *doc(found), ""]
+    return lines
 
 
 def signature(found: Any) -> str:
