@@ -13,6 +13,7 @@ from trainwell.report import words
 from trainwell.report.blocks import Block, Chart, Grid, Text
 from trainwell.report.page import page
 from trainwell.report.saved import Saved, read_saved
+from trainwell.report.sections.trials import gain
 from trainwell.report.thin import plain
 from trainwell.values.errors import UsageError
 from trainwell.values.finding import title_of
@@ -32,12 +33,14 @@ class Pairing:
         first, second: names of the recipes.
         seeds: those that both have.
         differences: score of the second less that of the first, a positive number where the second is better.
+        metric: of the scores.
     """
 
     first: str
     second: str
     seeds: tuple[int, ...]
     differences: tuple[float, ...]
+    metric: str = ""
 
     @property
     def mean(self) -> float:
@@ -144,8 +147,9 @@ def pairings(runs: Sequence[Saved]) -> list[Pairing]:
         both = [place for place in arms[0] if place in arm and arms[0][place].metric == arm[place].metric]
         if both:
             gains = [_gain(arms[0][place], arm[place]) for place in both]
+            metric = arm[both[0]].metric
             first, second = (next(iter(a.values())).path.name for a in (arms[0], arm))
-            made.append(Pairing(first, second, tuple(seed for _, seed in both), tuple(gains)))
+            made.append(Pairing(first, second, tuple(seed for _, seed in both), tuple(gains), metric))
     return made
 
 
@@ -170,13 +174,34 @@ def lines(found: Comparison) -> Iterator[str]:
 def told(pair: Pairing) -> str:
     """Return a pairing as a sentence."""
     seeds, bounds = len(pair.seeds), pair.interval
+    whose = f"the recipe of {pair.second} against that of {pair.first}"
     if bounds is None:
-        return f"{pair.second} less {pair.first}: {pair.mean:+.4g} on one seed; one pair tells no interval."
+        return f"{whose}: {gain(pair.mean, pair.metric)} on one seed; one pair tells no interval."
     verdict = "better" if bounds[0] > 0 else "worse" if bounds[1] < 0 else "not told apart"
     return (
-        f"{pair.second} less {pair.first}: {pair.mean:+.4g} (95 % interval {bounds[0]:+.4g} to {bounds[1]:+.4g}, "
-        f"{seeds} seeds; above 0 is better): {verdict}."
+        f"{whose}: {gain(pair.mean, pair.metric)} on {seeds} paired seeds (95 % interval "
+        f"{gain(bounds[0], pair.metric)} to {gain(bounds[1], pair.metric)}; above 0 is better): {verdict}."
     )
+
+
+def _forest(pairs: Sequence[Pairing], metric: str) -> Iterator[Chart]:
+    """Yield the differences as a picture, where there are intervals."""
+    items = []
+    for pair in pairs:
+        bounds = pair.interval
+        if bounds is not None:
+            tone = "good" if bounds[0] > 0 else "critical" if bounds[1] < 0 else ""
+            name = f"{pair.second} against {pair.first}"
+            items.append({"name": name, "low": bounds[0], "mid": pair.mean, "high": bounds[1], "tone": tone})
+    if items:
+        data = {
+            "items": items, "label": f"gain in {words.metric_name(metric)}", "zero": 0,
+            "percent": metric in words.SHARES,
+        }  # fmt: skip
+        note = (
+            "Mean difference over the seeds that pair, with its 95 % interval. Right of the line is better."
+        )
+        yield Chart("intervals", "Recipes against the first, paired by seed", data, note)
 
 
 def _rows(found: Comparison) -> Iterator[tuple[str, ...]]:
@@ -200,7 +225,9 @@ def compare_html(found: Comparison) -> str:
         "time",
         "findings",
     )
-    scores: list[Block] = [Grid(head, list(_rows(found)))]
+    kept = [i for i in range(len(head)) if i != 3 or any(run.baseline is not None for run in found.runs)]
+    table = [[row[i] for i in kept] for row in _rows(found)]
+    scores: list[Block] = [Grid([head[i] for i in kept], table)]
     if len({str(run.part("data").get("fingerprint")) for run in found.runs}) > 1:
         scores.insert(
             0,
@@ -208,7 +235,8 @@ def compare_html(found: Comparison) -> str:
                 "These runs are not on the same data and split: their scores are not comparable.", "warning"
             ),
         )
-    paired = [Text(told(p)) for p in pairings(found.runs)]
+    pairs = pairings(found.runs)
+    paired: list[Block] = [*(Text(words.capital(told(p))) for p in pairs), *_forest(pairs, found.metric)]
     changed = differences(found.runs)
     rows = [(k, *("-" if v is None else str(v) for v in values)) for k, values in changed.items()]
     recipes: list[Block] = (
@@ -224,6 +252,13 @@ def compare_html(found: Comparison) -> str:
     )
 
 
+def _colors(runs: Sequence[Saved]) -> list[int]:
+    """Return a number per run: one for each recipe where recipes repeat, else one for each run."""
+    hashes = [str(run.part("results").get("recipe_hash") or run.path) for run in runs]
+    order = list(dict.fromkeys(hashes))
+    return [order.index(h) for h in hashes]
+
+
 def curves(runs: Sequence[Saved]) -> Iterator[Chart]:
     """Yield the curves of the runs over one another."""
     kinds = (
@@ -233,6 +268,7 @@ def curves(runs: Sequence[Saved]) -> Iterator[Chart]:
     )
     for key, title in kinds:
         series = []
+        colors = _colors(runs)
         for i, (name, run) in enumerate(zip(names(runs), runs, strict=True)):
             rows = [r for r in run.rows if words.is_number(r.get(key))]
             if rows:
@@ -241,7 +277,7 @@ def curves(runs: Sequence[Saved]) -> Iterator[Chart]:
                         "name": name,
                         "x": [r["epoch"] for r in rows],
                         "y": plain(r[key] for r in rows),
-                        "color": i,
+                        "color": colors[i],
                     }
                 )
         if series:

@@ -266,7 +266,8 @@ UNITS = {
 def reading_words(name: str) -> str:
     """Return what a reading measures, in words."""
     known = READINGS.get(name)
-    return known[0] if known else NAMES.get(name, name.replace("_", " "))
+    plain_name = name.replace("base loss", "loss of a constant answer").replace("_", " ")
+    return known[0] if known else NAMES.get(name, plain_name)
 
 
 def pictures(finding: Mapping[str, Any], traces: Traces) -> Iterator[Chart]:
@@ -290,7 +291,8 @@ def drawn_of(reading: Mapping[str, Any], traces: Traces) -> Drawn | None:
     """Return the series that a reading is a number of, None where none was recorded."""
     name, layer = str(reading.get("trace")), reading.get("layer")
     threshold = float(reading["threshold"]) if words.is_number(reading.get("threshold")) else math.nan
-    draw = READINGS.get(name, ("", None))[1]
+    # of a reading that is not in the table, what speaks of losses shows in the loss
+    draw = READINGS.get(name, ("", _loss if " loss" in name else None))[1]
     if draw is not None:
         return draw(traces, layer, threshold)
     trace = traces.get(name, layer)

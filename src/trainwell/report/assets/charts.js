@@ -81,7 +81,7 @@
     const xs = series.flatMap((s) => s.x), onePoint = d3.max(series, (s) => s.x.length) < 40;
     series.forEach((s, i) => {
       const own = rows.filter((r) => r.i === i && r.y !== null).map((r) => ({ ...r, shown: clamp(r.y) }));
-      marks.push(Plot.line(own.filter((r) => r.shown !== null), { x: "x", y: "shown", stroke: color(i), strokeWidth: s.faint ? 1 : 1.9, strokeOpacity: s.faint ? 0.3 : 1, strokeDasharray: s.faint ? null : many ? DASHES[i % 6] && series.length > 3 ? DASHES[i % 6] : null : null, clip: true }));
+      marks.push(Plot.line(own.filter((r) => r.shown !== null), { x: "x", y: "shown", stroke: color(i), strokeWidth: s.faint ? 1 : 1.9, strokeOpacity: s.faint ? 0.3 : 1, strokeDasharray: !s.faint && many && series.length > 3 ? DASHES[(series[i].color ?? i) % 6] : null, clip: true }));
       if (onePoint && !s.faint) marks.push(Plot.dot(own, { x: "x", y: "shown", r: 2.3, fill: color(i) }));
     });
     const pick = rows.filter((r) => !r.faint && r.y !== null).map((r) => ({ ...r, shown: clamp(r.y) }));
@@ -248,7 +248,8 @@
       item.textContent = short(s.name, 48);
       item.style.setProperty("--key", hue(data.series, i));
       if (s.faint) item.classList.add("faint");
-      if (data.series.length > 3 && i % 6) item.style.setProperty("--dash", i % 2 ? "dashed" : "dotted");
+      const k = (s.color ?? i) % 6;
+      if (data.series.length > 3 && k) item.style.setProperty("--dash", k % 2 ? "dashed" : "dotted");
       box.append(item);
     });
     return box;

@@ -26,7 +26,8 @@ class Units(Section):
             *_shares(saved.watch, "unit_saturation", "Saturated units", above=SATURATED),
         ]
         none = Text(
-            "In all layers that were looked into, at every look, no unit was dead or saturated.", "good"
+            "In all layers that were looked into, at every look, no unit was dead or saturated.",
+            "good",
         )
         if found and all(not any(_peak(c) for c in [chart]) for chart in found):
             return [none]
@@ -34,7 +35,20 @@ class Units(Section):
 
 
 def _peak(chart: Chart) -> float:
-    return max((v or 0.0 for s in chart.data["series"] for v in s["y"]), default=0.0)
+    values = [s["y"] for s in chart.data.get("series", ())] or [[i["value"] for i in chart.data["items"]]]
+    return max((v or 0.0 for y in values for v in y), default=0.0)
+
+
+def _once(series: list[dict[str, Any]], title: str) -> Chart:
+    """Return the shares of the one look that a short run had time for."""
+    items = [
+        {"name": s["name"], "value": s["y"][0] or 0.0, "text": f"{s['y'][0] or 0.0:.0%}"} for s in series
+    ]
+    items = sorted(items, key=lambda i: -i["value"])[:SHOWN_LAYERS]
+    data = {"items": items, "label": "share of units", "percent": True}
+    return Chart(
+        "bars", f"{title} by layer", data, f"One look, at step {series[0]['x'][0]}: the run was short."
+    )
 
 
 def _shares(
@@ -43,11 +57,14 @@ def _shares(
     series: list[dict[str, Any]] = []
     for layer in traces.layers(signal):
         trace = traces.get(signal, layer)
-        if trace.values.ndim != 2 or len(trace) < 2 or trace.values.shape[1] < 4:
+        if trace.values.ndim != 2 or not len(trace) or trace.values.shape[1] < 4:
             continue
         hit = trace.values < below if below is not None else trace.values > (above or 0)
         series.append({"name": layer, "x": plain(trace.steps), "y": plain(hit.mean(1))})
     if not series:
+        return
+    if max(len(s["x"]) for s in series) < 2:
+        yield _once(series, title)
         return
     worst = sorted(series, key=lambda s: -float(np.max(s["y"])))[:SHOWN_LAYERS]
     kept = [s for s in series if s in worst]
