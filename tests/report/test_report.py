@@ -144,3 +144,12 @@ def test_command_line_writes_and_says_the_path(
 
 def test_page_of_nothing_is_still_a_page(tmp_path: Path) -> None:
     assert "</html>" in html_of(read_saved(tmp_path))
+
+
+def test_what_was_treated_while_it_ran_is_told(run_folder: Path) -> None:
+    results = json.loads((run_folder / "results.json").read_text())
+    treatment = {"step": 90, "back_to": 60, "kind": "spike", "shows": "the loss <rose>", "change": "lr=0.001"}
+    (run_folder / "results.json").write_text(json.dumps({**results, "treatments": [treatment]}))
+    html = report_html(run_folder)
+    assert "In trouble it went back and on with another dose once: lr=0.001." in html
+    assert "the loss &lt;rose&gt;" in html and "back to step" in html

@@ -22,12 +22,32 @@ class Findings(Section):
     name, title, place = "findings", "Findings", 10
 
     def blocks(self, saved: Saved) -> Sequence[Block]:
+        found: list[Block] = [*_treated(saved.part("results").get("treatments") or ())]
         if not saved.trainings:
-            return []
-        found: list[Block] = []
+            return found
         for i, training in enumerate(saved.trainings):
             found += _of_training(saved, i, training)
         return found
+
+
+def _treated(treatments: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """What was changed while the training ran, because it was in trouble."""
+    if not treatments:
+        return
+    yield Text(
+        "In trouble, the training went back to its last good state and on with another dose. The recipe below is the one "
+        "that it began with.", "warning",
+    )  # fmt: skip
+    rows = [
+        (
+            words.number(t.get("step")),
+            str(t.get("shows", "")),
+            words.number(t.get("back_to")),
+            str(t.get("change", "")),
+        )
+        for t in treatments
+    ]
+    yield Grid(("at step", "what showed", "back to step", "and on with"), rows)
 
 
 def _of_training(saved: Saved, number: int, training: Mapping[str, Any]) -> Iterator[Block]:

@@ -144,6 +144,11 @@ def _how_it_went(saved: Saved) -> Iterator[str]:
         )
     elif rows:
         yield f"the training has not ended: {len(rows)} epochs so far, the best is epoch {saved.best_epoch}."
+    treated = results.get("treatments") or ()
+    if treated:
+        changes = words.joined([str(t.get("change", "")) for t in treated], SHOWN)
+        often = "once" if len(treated) == 1 else f"{len(treated)} times"
+        yield f"in trouble it went back and on with another dose {often}: {changes}."
     if alarms:
         named = words.joined([title_of(f["ailment"]) for f in alarms], SHOWN)
         number = "one finding asks" if len(alarms) == 1 else f"{len(alarms)} findings ask"
