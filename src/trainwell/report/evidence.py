@@ -18,6 +18,8 @@ SHOWN_LAYERS = 6
 DEAD, SATURATED = 0.002, 0.95
 """A unit counts as dead that is on in under 0.2 % of the rows (as the rule has it), as saturated above 95 %."""
 WIDE = 300
+COLORS = {"training rows": {"color": 0}, "validation rows": {"color": 1}}
+"""As in the learning curves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,7 +336,7 @@ def _chart(found: Drawn, finding: Mapping[str, Any]) -> Chart:
     series = []
     for name, steps, values in found.series:
         x, y = thin(steps, np.asarray(values, float), 600)
-        series.append({"name": name, "x": plain(x), "y": plain(y)})
+        series.append({"name": name, "x": plain(x), "y": plain(y), **COLORS.get(name, {})})
     shown = [v for s in series for v in s["y"] if v is not None]
     data: dict[str, Any] = {"series": series, "x": "optimizer step", "y": found.unit, "fit": True}
     data["log"] = bool(shown) and min(shown) > 0 and max(shown) > WIDE * min(shown)
