@@ -333,7 +333,7 @@ def _is_line(trace: Trace) -> bool:
 
 
 def _chart(found: Drawn, finding: Mapping[str, Any]) -> Chart:
-    series = []
+    series: list[dict[str, Any]] = []
     for name, steps, values in found.series:
         x, y = thin(steps, np.asarray(values, float), 600)
         series.append({"name": name, "x": plain(x), "y": plain(y), **COLORS.get(name, {})})
