@@ -204,3 +204,11 @@ def test_guide_of_frameworks_runs(place: Path) -> None:
 
     held = names() | {"module": Net(), "val_loader": None}
     exec(compile(blocks("docs/guide-attach.md", "python")[0], "guide", "exec"), held)  # noqa: S102
+
+
+def test_entry_point_of_the_guide_is_the_one_that_is_read() -> None:
+    import tomllib
+
+    (block,) = blocks("docs/guide-technique.md", "toml")
+    (group,) = tomllib.loads(block)["project"]["entry-points"]
+    assert f'entry_points(group="{group}")' in (ROOT / "src/trainwell/techniques/__init__.py").read_text()
