@@ -79,8 +79,11 @@ class LrTooHigh(Rule):
             overshoots = view.q_median < Q_SOLVED and view.unrest > allowed and not view.rate_decayed
             harm = Reading("rises of the epoch loss", view.unrest, allowed)
         else:
-            overshoots = overshoots and view.upward > UPWARD
+            stands = view.way < FAR and view.falling_z < 2 and view.steps >= 40
             harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
+            if stands and not harm.holds:
+                harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
+            overshoots = overshoots and harm.holds
         if not overshoots:
             return None
         return self._finding(view, (*(r for r in q if r.holds), harm), confidence, (0, view.steps))

@@ -20,6 +20,8 @@ class UnshuffledData(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         between = view.number("between_batches", 0.0)
+        if self._begins_with_one_class(view):
+            between = 1.0
         if between <= BETWEEN:
             return None
         base = view.base_score
@@ -32,3 +34,14 @@ class UnshuffledData(Rule):
             (Reading("between_batches", between, BETWEEN),),
             fix="shuffle the training rows in every epoch: DataLoader(..., shuffle=True)", source=self.source,
         )  # fmt: skip
+
+    @staticmethod
+    def _begins_with_one_class(view: View) -> bool:
+        """Whether the rows that were looked at are of one class, are the first of more, and validation has others."""
+        whole = view.number("rows_per_epoch", 0.0)
+        return (
+            view.kind in ("classification", "binary")
+            and len(view.class_counts) == 1
+            and 0 < view.number("seen_rows", whole) < 0.9 * whole
+            and view.number("unseen_label_share", 0.0) > 0.02
+        )

@@ -82,9 +82,9 @@ class DataFacts(Family):
             # beyond what two samples of this size differ by chance
             error = np.sqrt(own * (1 - own) * (1 / len(y) + 1 / len(yv))).sum() * math.sqrt(2 / math.pi) / 2
             facts["label_shift"] = float(np.abs(own - other).sum() / 2 - 2 * error)
-            # of so few rows some classes are missing by chance
-            chance = float((other * (1 - other) ** len(y)).sum())
-            facts["unseen_label_share"] = max(0.0, float(other[own == 0].sum()) - 2 * chance)
+            # among few rows a class may be missing by chance
+            missing = (own == 0) & ((1 - other) ** len(y) < 1e-3)
+            facts["unseen_label_share"] = float(other[missing].sum())
         elif not classes and y.ndim == 1 and yv.ndim == 1 and y.std() > 0:
             facts["target_shift_sd"] = float(abs(yv.mean() - y.mean()) / y.std())
             facts["target_shift_scale"] = float(max(yv.std() / y.std(), y.std() / max(yv.std(), 1e-300)))
