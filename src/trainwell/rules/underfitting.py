@@ -24,14 +24,8 @@ class Underfitting(Rule):
 
     ailment = "underfitting"
     needs = ("q", "train_loss", "val_loss", "probe_score", "residual", "layers")
-    explains = (
-        "plateau",
-        "converged_early",
-        "vanishing_gradient",
-        "dead_units",
-        "undertrained",
-        "lr_too_low",
-    )
+    explains = ("plateau", "converged_early", "vanishing_gradient", "dead_units", "undertrained", "lr_too_low",
+                "lr_too_high", "oscillation")  # fmt: skip
     source = "Goodfellow et al. 2016, 5.2; Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch)."
 
     def diagnose(self, view: View) -> Finding | None:
