@@ -1,24 +1,32 @@
 """Networks x epochs per second: lanes of one stack against a good sequential loop.
 
     python benchmarks/lanes.py [--rounds 5] [--cases digits tiny wide ...]
+    python benchmarks/lanes.py --peer lightning --cases digits --lanes 64
 
 The loop takes in-memory batches and `torch.optim.Adam(fused=True)`, validates every epoch and keeps the best weights,
 as the lanes do. Both sides run in turn in one process on one thread. Compared is CPU time per network and epoch, all
-included: making the networks, training, validation. Printed is the median of the ratios of a round, least and most.
+included: making the networks, training, validation. Printed is the median of the ratios of a round, least and most,
+and the ratio that would be reached if a network cost nothing but its products at the rate of the fastest product that
+this core does (256 x 256 x 256, in the dtype of the case): no engine can be faster.
+
+With `--peer` the loop is one training after the other with that framework; run it where the framework is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import itertools
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 
+import lanes_peers
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.engine.assemble import Source
@@ -35,6 +43,7 @@ class Case:
 
     Args:
         widths: of the layers, inputs and classes included. norm: batch norm and dropout 0.1 in every hidden layer.
+        side: of the images; 0 for rows of features. The widths are then channels, and classes.
         rows: of the training part; a fifth of them more are for validation.
         alone: networks that the loop trains one after the other in a round.
         goals: least ratio by number of lanes.
@@ -48,6 +57,7 @@ class Case:
     goals: dict[int, float]
     norm: bool = False
     bf16: bool = False
+    side: int = 0
 
 
 CASES = {
@@ -59,12 +69,18 @@ CASES = {
     "norm": Case((64, 256, 256, 256, 10), 128, 4096, 2, 2, {16: 1.3}, norm=True),
     "norm-bf16": Case((64, 256, 256, 256, 10), 128, 4096, 2, 2, {16: 2}, norm=True, bf16=True),
     "large-batch": Case((64, 256, 256, 256, 10), 512, 8192, 2, 2, {16: 1}),
+    "cnn": Case((1, 16, 32, 10), 32, 1257, 2, 2, {4: 0, 64: 4}, side=8),
     "large-net": Case((256, 1024, 1024, 10), 128, 4096, 2, 2, {16: 1}),
 }
 
 
 def network(case: Case) -> nn.Module:
     layers: list[nn.Module] = []
+    if case.side:
+        for a, b in itertools.pairwise(case.widths[:-1]):
+            layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU()]
+        flat = case.widths[-2] * (case.side // 2) ** 2
+        return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(flat, case.widths[-1]))
     for a, b in itertools.pairwise(case.widths[:-1]):
         layers.append(nn.Linear(a, b))
         layers += [nn.BatchNorm1d(b), nn.ReLU(), nn.Dropout(0.1)] if case.norm else [nn.ReLU()]
@@ -74,8 +90,9 @@ def network(case: Case) -> nn.Module:
 def data(case: Case) -> Split:
     generator = torch.Generator().manual_seed(0)
     rows = case.rows + case.rows // 5
-    x = torch.randn(rows, case.widths[0], generator=generator)
+    x = torch.randn(rows, case.widths[0] * max(1, case.side**2), generator=generator)
     y = (x[:, :1] + x[:, 1:2] * torch.linspace(-1, 1, case.widths[-1])).argmax(1)
+    x = x.view(rows, case.widths[0], case.side, case.side) if case.side else x
     return x[: case.rows], y[: case.rows], x[case.rows :], y[case.rows :]
 
 
@@ -132,26 +149,40 @@ def cpu_s(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def measure(name: str, rounds: int, counts: Sequence[int]) -> None:
+def bound_s(case: Case, split: Split) -> float:
+    """Return the least time of an epoch of one network: its products at the rate of the fastest one."""
+    model, dtype = network(case), torch.bfloat16 if case.bf16 else torch.float32
+    with FlopCounterMode(display=False) as counter:
+        nn.CrossEntropyLoss()(model(split[0][: case.batch]), split[1][: case.batch]).backward()
+        steps = len(split[0]) / case.batch
+        operations = counter.get_total_flops() * steps
+    one = torch.randn(256, 256).to(dtype)
+    times = [cpu_s(lambda: [torch.mm(one, one) for _ in range(20)]) / 20 for _ in range(10)]
+    return operations * min(times) / (2 * 256**3)
+
+
+def measure(name: str, rounds: int, counts: Sequence[int], peer: str | None) -> None:
     case = CASES[name]
     split = data(case)
-    told: list[str] = []
+    other: Callable[..., object] = loop if peer is None else lanes_peers.PEERS[peer]
+    bound, told = bound_s(case, split), list[str]()
     for count in counts or case.goals:
-        loop(case, split, 0)
+        other(case, split, 0)
         lanes(case, split, min(count, 4), lambda text: None)
         ratios, ours, theirs = [], [], []
         for i in range(rounds):
             told.clear()
             theirs.append(
-                cpu_s(lambda i=i: [loop(case, split, i + s) for s in range(case.alone)]) / case.alone
+                cpu_s(lambda i=i: [other(case, split, i + s) for s in range(case.alone)]) / case.alone
             )
             ours.append(cpu_s(lambda count=count: lanes(case, split, count, told.append)) / count)
             ratios.append(theirs[-1] / ours[-1])
         epochs = case.epochs / statistics.median(ours)
-        goal = case.goals.get(count, 0)
+        goal, most = case.goals.get(count, 0), statistics.median(theirs) / case.epochs / bound
         print(
             f"{name:12s} K={count:<4d} x{statistics.median(ratios):5.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-            f"{f', goal {goal:g}' * bool(goal)}; {epochs:.0f} networks x epochs/s; {'; '.join(told)}",
+            f"{f', goal {goal:g}' * bool(goal)}; products alone x{most:.1f}; {epochs:.0f} networks x epochs/s; "
+            f"{'; '.join(told)}",
             flush=True,
         )
 
@@ -161,11 +192,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--lanes", nargs="+", type=int, default=[])
+    parser.add_argument("--peer", choices=sorted(lanes_peers.PEERS))
     options = parser.parse_args()
+    if options.peer and importlib.util.find_spec(options.peer) is None:
+        parser.error(f"{options.peer} is not installed here; run this with the python that has it")
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
     for name in options.cases:
-        measure(name, options.rounds, options.lanes)
+        measure(name, options.rounds, options.lanes, options.peer)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class PixelFront(nn.Module):
         self.scale.copy_(rows.std(1).clamp_min(1e-3).reciprocal().view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels.to(self.mean.dtype).contiguous(memory_format=torch.channels_last)
+        # channels last in memory; written so that torch.func can batch it
+        x = pixels.to(self.mean.dtype).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         return (x - self.mean) * self.scale
 
 

@@ -8,8 +8,11 @@ from torch import Tensor, nn
 
 def trimmed(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Cut the end that is empty in all rows; return the tokens (B, L) and where words are, (B, L) bool."""
-    if tokens.device.type == "cpu":  # elsewhere it would wait for the device
-        longest = int((tokens != 0).sum(1).max()) if len(tokens) else 1
+    if tokens.device.type == "cpu" and len(tokens):  # elsewhere it would wait for the device
+        try:
+            longest = int((tokens != 0).sum(1).max())
+        except RuntimeError:  # in a stack of lanes nothing can be read; the empty end changes no output
+            longest = tokens.shape[1]
         tokens = tokens[:, : max(1, longest)]
     return tokens, tokens != 0
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from trainwell.engine.lanes.lane import Lane, Structure
+from trainwell.engine.lanes.memory import products_of
 from trainwell.engine.lanes.stack import Setting, Stack
 from trainwell.engine.training import Training
 
@@ -72,9 +73,11 @@ def choose(
 
 
 def operations(lane: Lane) -> float:
-    """Return about how many multiplications a step of one network takes."""
+    """Return about how many multiplications a step of one network takes: each weight is used at every place."""
+    rows = lane.feed.sample(min(2, lane.feed.num_rows))
     weights = sum(math.prod(shape) for _, shape, _, _ in lane.structure.parameters)
-    return 6.0 * weights * lane.feed.batch_size
+    products = products_of(lane.model, rows) / len(rows[0])
+    return 6.0 * max(weights, products) * lane.feed.batch_size
 
 
 def is_large(lanes: Sequence[Lane]) -> bool:

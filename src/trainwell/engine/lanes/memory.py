@@ -42,16 +42,29 @@ def lane_bytes(lane: Lane) -> int:
     return kept + passing * batch // max(1, len(rows[0])) // lane.plan.micro_batches
 
 
-@torch.no_grad()
 def output_bytes(model: nn.Module, x: tuple[Tensor, ...]) -> int:
     """Return the bytes of the outputs of all innermost modules in a forward pass."""
-    total, was = 0, model.training
+    return sum(_bytes(t) for _, output in _outputs(model, x) for t in output)
+
+
+def products_of(model: nn.Module, x: tuple[Tensor, ...]) -> float:
+    """Return the multiplications of weights in a forward pass, of modules that have one called `weight`."""
+    total = 0.0
+    for module, output in _outputs(model, x):
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim > 1 and output:
+            total += output[0].numel() / weight.shape[0] * weight.numel()
+    return total
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, x: tuple[Tensor, ...]) -> list[tuple[nn.Module, list[Tensor]]]:
+    """Return the innermost modules and their outputs in a forward pass."""
+    found, was = list[tuple[nn.Module, list[Tensor]]](), model.training
 
     def hook(module: nn.Module, inputs: object, output: object) -> None:
-        nonlocal total
-        total += sum(
-            _bytes(t) for t in (output if isinstance(output, tuple) else (output,)) if isinstance(t, Tensor)
-        )
+        parts = output if isinstance(output, tuple) else (output,)
+        found.append((module, [t for t in parts if isinstance(t, Tensor)]))
 
     handles = [m.register_forward_hook(hook) for m in model.modules() if not any(True for _ in m.children())]
     try:
@@ -60,7 +73,7 @@ def output_bytes(model: nn.Module, x: tuple[Tensor, ...]) -> int:
         model.train(was)
         for handle in handles:
             handle.remove()
-    return total
+    return found
 
 
 def free_bytes(device: torch.device) -> int | None:

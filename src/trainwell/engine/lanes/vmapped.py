@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits, dropout_layers
 from trainwell.models.layers import Dropout
@@ -45,14 +46,14 @@ class VmappedNetwork:
         if self._template.training is not training:
             self._template.train(training)
         tensors = dict(weights), dict(buffers)
-        if bits is None or not training:
-            self._masks.bits = None
-            call = torch.func.vmap(self._alone)
-            return call(tensors, x)
-        drawn = bits.take(x[0].shape[1])
-        return torch.func.vmap(self._with_masks, in_dims=(0, 0, 0, 1, 1))(
-            tensors, x, drawn, bits.thresholds, bits.scales
-        )
+        with sdpa_kernel(SDPBackend.MATH):  # the others would be called lane by lane
+            if bits is None or not training:
+                self._masks.bits = None
+                call = torch.func.vmap(self._alone)
+                return call(tensors, x)
+            drawn = bits.take(x[0].shape[1])
+            masked = torch.func.vmap(self._with_masks, in_dims=(0, 0, 0, 1, 1))
+            return masked(tensors, x, drawn, bits.thresholds, bits.scales)
 
     def _alone(self, tensors: Any, x: tuple[Tensor, ...]) -> Tensor:
         return torch.func.functional_call(self._template, tensors, x)

@@ -1,0 +1,62 @@
+"""Every model family in lanes: each network equals its lone run, fused or, with the reason told, alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.lanes.common import CLASSES, alone, assert_equal
+from trainwell.engine.assemble import Source
+from trainwell.engine.lanes import LaneSpec, train_lanes
+from trainwell.models import FAMILIES, build_model
+from trainwell.values.recipe import ModelSpec, Recipe
+from trainwell.values.task import InputSpec
+
+INPUTS = {
+    "table": InputSpec(3, 2, (5,)),
+    "image": InputSpec(kind="image", shape=(1, 8, 8)),
+    "text": InputSpec(kind="text", shape=(6,), vocabulary=12),
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "cnn": {"width": 4}, "resnet": {"depth": "20"}, "gru": {"width": 8}, "transformer": {"width": 16, "depth": 1},
+    "tabm": {"width": 8, "depth": 2, "members": 3}, "real_mlp": {"width": 8, "depth": 2},
+    "mlp": {"width": 8, "depth": 2}, "bag": {"width": 8},
+}  # fmt: skip
+ALONE = {"gru": "torch.func cannot batch it"}
+"""Families that cannot be fused, and what is told."""
+
+
+def rows(inputs: InputSpec, count: int, seed: int) -> tuple[tuple[Tensor, ...], Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    if inputs.kind == "image":
+        x: tuple[Tensor, ...] = (torch.randn(count, *inputs.shape, generator=g, dtype=torch.float64),)
+    elif inputs.kind == "text":
+        x = (torch.randint(1, inputs.vocabulary, (count, *inputs.shape), generator=g),)
+    else:
+        floats = torch.randn(count, inputs.num_numeric + inputs.num_onehot, generator=g, dtype=torch.float64)
+        x = floats, torch.randint(0, 5, (count, 1), generator=g)
+    return x, torch.randint(0, 3, (count,), generator=g)
+
+
+@pytest.mark.parametrize("family", sorted(SMALL))
+def test_every_family_equals_its_lone_run(family: str) -> None:
+    inputs = INPUTS[FAMILIES[family].takes[0]]
+    spec = ModelSpec.of(family, **SMALL.get(family, {}))
+    data = Source(rows(inputs, 21, 1), rows(inputs, 16, 2))
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        return build_model(spec, inputs, 3, generator).double()
+
+    told: list[str] = []
+    techniques = ("clip_grad",) if family == "resnet" else ("dropout:rate=0.2", "clip_grad")
+    recipe = Recipe(batch_size=8, epochs=2, lr=0.003, techniques=techniques)
+    runs = [LaneSpec(recipe, seed=s) for s in range(2)]
+    for run, result in zip(runs, train_lanes(runs, data, CLASSES, model=build, say=told.append), strict=True):
+        assert_equal(result, alone(run, data, CLASSES, build))
+        if family in ALONE:
+            assert ALONE[family] in result.engine and ALONE[family] in told[0]
+        else:
+            assert result.engine == "lanes"
