@@ -33,7 +33,7 @@ SHORT = {
     "prove": ["--seeds", "2", "--budget", "1ep", "--preset", "quick", "--quiet"],
     "treat": ["--seeds", "2", "--budget", "1ep", "--quiet"],
     "ablate": ["--seeds", "2", "--budget", "1ep", "--quiet"],
-    "tune": ["--budget", "2s", "--trials", "2", "--preset", "quick", "--quiet"],
+    "tune": ["--budget", "1s", "--trials", "2", "--preset", "quick", "--quiet"],
     "resume": ["--budget", "2ep", "--no-baseline", "--quiet"],
 }
 """What is added to a command so that it ends soon; a later option counts."""
@@ -168,13 +168,13 @@ def test_guides_of_trials_run(place: Path, page: str) -> None:
         short = block.replace("seeds=8", 'seeds=2, budget="1ep", preset="quick"').replace(
             'budget="10m"', QUICK
         )
-        short = short.replace('budget="5m"', 'budget="2s", trials=2, out="study"').replace(
+        short = short.replace('budget="5m"', 'budget="1s", trials=2, out="study"').replace(
             "epochs=27", "epochs=2"
         )
         exec(compile(short, page, "exec"), held)  # noqa: S102
 
 
-QUICK = 'budget="2s", trials=2, preset="quick"'
+QUICK = 'budget="1s", trials=2, preset="quick"'
 
 
 def test_law_suite_of_the_guide_is_called_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
