@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import nn
 
 from trainwell.app.fit import fit
-from trainwell.app.treating import arms_for, treat, treatment_lines
+from trainwell.app.prescriptions import prescriptions
+from trainwell.app.returning import begin_of, rest_of
+from trainwell.app.treating import arms_for, metric_for, treat, treatment_lines
 from trainwell.values.finding import Finding
 from trainwell.values.recipe import Recipe
 
@@ -51,6 +54,59 @@ def test_what_is_proved_is_kept_and_trained(
     assert (tmp_path / "treated" / "treatment.json").is_file()
     lines = "\n".join(treatment_lines(case))
     assert "kept      lr=0.01" in lines and "tried     lr=0.01 for learning rate too low" in lines
+
+
+def late(since: int) -> Finding:
+    facts = {"lr": 0.5, "lr.suggested": 0.01}
+    return Finding(
+        "lr_too_high", "warning", 0.9, "S", "The rate is too high.", span=(since, 90), measured=facts
+    )
+
+
+def test_a_run_begins_again_where_it_was_last_good(blobs: Blobs) -> None:
+    """A rate that is too high from epoch 4 on: the weights of epoch 3 are good, and older than the fault."""
+    run = fit(blobs, model=make(), recipe=Recipe(lr=0.01, batch_size=64, epochs=3), out=False, watch=False)
+    steps = run.history[run.best_epoch - 1]["step"]
+    recipe = Recipe(lr=0.5, batch_size=64, epochs=6)
+    kept = prescriptions(late(steps + 1), recipe)[:1]
+    begin = begin_of(run, [late(steps + 1)], kept)
+    assert begin.epoch == run.best_epoch and begin.weights is not None and f"step {steps + 1}" in begin.why
+    assert rest_of(recipe, begin).epochs == 6 - run.best_epoch
+    went = fit(
+        blobs, model=make(), recipe=rest_of(recipe.replace(lr=1e-9), begin), start_from=begin.weights, out=False,
+        watch=False,
+    )  # fmt: skip
+    assert went.history[0]["val_loss"] == pytest.approx(run.history[run.best_epoch - 1]["val_loss"], abs=1e-4)
+
+
+def test_a_run_begins_at_the_start_where_nothing_good_is_older(blobs: Blobs) -> None:
+    run = fit(blobs, model=make(), recipe=Recipe(lr=0.01, epochs=2), out=False, watch=False)
+    first = dataclasses.replace(late(0), span=None)
+    for fault, words in ((first, "from the first step"), (late(1), "no good weights are older")):
+        begin = begin_of(run, [fault], prescriptions(fault, run.recipe)[:1])
+        assert begin.weights is None and words in begin.why
+    fault = Finding("vanishing_gradient", "critical", 0.9, "S", "It vanishes.", span=(50, 90))
+    begin = begin_of(run, [fault], [p for p in prescriptions(fault, run.recipe) if p.name == "batch_norm"])
+    assert begin.weights is None and "batch_norm changes how" in begin.why
+
+
+def test_what_a_network_or_loss_does_not_allow_is_not_tried(blobs: Blobs) -> None:
+    """A loss without rows allows no smoothing."""
+
+    def loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, y)
+
+    run = fit(blobs, model=make(), loss=loss, recipe=Recipe(lr=1e-3, epochs=1), out=False, watch=False)
+    run.findings = [Finding("label_noise", "warning", 0.9, "S", "Labels are wrong.")]
+    case = treat(run, blobs, model=make, loss=loss, seeds=2, out=False)
+    assert any("label_smoothing" in name and "each row" in why for name, why in case.refused.items())
+    assert any(line.startswith("not tried label_smoothing") for line in treatment_lines(case))
+
+
+def test_classes_out_of_balance_are_judged_by_their_balanced_accuracy() -> None:
+    imbalance = Finding("class_imbalance", "warning", 0.9, "S", "A class is rare.")
+    assert metric_for([too_low(1e-3)]) is None
+    assert metric_for([too_low(1e-3), imbalance]) == "balanced_accuracy"
 
 
 def test_a_healthy_run_is_left_alone(blobs: Blobs) -> None:

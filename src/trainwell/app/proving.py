@@ -14,6 +14,7 @@ import numpy as np
 from trainwell.app import settings
 from trainwell.app.console import Console
 from trainwell.app.presets import preset as preset_recipe
+from trainwell.app.scoring import scores
 from trainwell.app.sources import Prepared, prepare
 from trainwell.app.trial_cost import costs
 from trainwell.app.trial_runs import Arm, TrialRuns
@@ -21,7 +22,7 @@ from trainwell.engine.hardware import choose_device
 from trainwell.trials.design import GROUP, Design
 from trainwell.trials.estimate import differences_of, interval
 from trainwell.trials.verdict import PROVED, REFUTED, UNDECIDED, Judgement, judge
-from trainwell.values.errors import Interrupted, RecipeError, RunError, UsageError
+from trainwell.values.errors import Interrupted, RecipeError, RunError, UsageError, did_you_mean
 from trainwell.values.evidence import NOT_MEASURED, Claim, Comparison, Confirmation, Evidence
 from trainwell.values.journal import dumps
 from trainwell.values.recipe import ModelSpec, Recipe
@@ -90,7 +91,7 @@ def prove(
     arms = arms_of(held, change)
     seconds = limit.get("seconds")
     design = Design(seeds, group or (BUDGET_GROUP if seconds else GROUP))
-    plan = Plan(held, arms, design, smallest, metric or _metric(prepared), first_seed, seconds)
+    plan = Plan(held, arms, design, smallest, _checked(metric, prepared), first_seed, seconds)
     folder = _folder(plan, prepared, out)
     runs = TrialRuns(
         prepared, model=model, loss=loss, device=choose_device(device), folder=folder, wanted=_wanted(plan),
@@ -301,8 +302,24 @@ def _confirmation(plan: Plan, runs: TrialRuns, arm: Arm, seeds: range) -> Confir
     return Confirmation(a, b, float(np.mean(gains)), *interval(gains, plan.design.alpha))
 
 
-def _metric(prepared: Prepared) -> str:
-    return prepared.task.metric if prepared.task is not None else "val_loss"
+def _checked(metric: str | None, prepared: Prepared) -> str:
+    """Return the metric that decides.
+
+    Raises:
+        UsageError: these data have no such metric.
+    """
+    task = prepared.task
+    if metric is None:
+        return task.metric if task is not None else "val_loss"
+    known = {"train_loss", "val_loss", "epochs"}
+    if task is not None and task.is_classification:
+        known |= set(scores(task, np.arange(task.num_outputs), np.eye(task.num_outputs)))
+    elif task is not None:
+        known |= set(scores(task, np.arange(3.0), np.arange(3.0)))
+    if metric not in known:
+        hint = did_you_mean(metric, known)
+        raise UsageError(f"--metric must be one of {', '.join(sorted(known))}, got '{metric}'.{hint}")
+    return metric
 
 
 def _sign(metric: str) -> int:

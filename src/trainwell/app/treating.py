@@ -22,12 +22,14 @@ from trainwell.app.proving import prove
 from trainwell.app.returning import START, Begin, begin_of, is_better, rest_of
 from trainwell.app.run import Run
 from trainwell.engine.compose import restore_structure
+from trainwell.engine.losses import objective_of
 from trainwell.engine.streams import derive
 from trainwell.values.errors import NonFiniteError, RecipeError
 from trainwell.values.evidence import Comparison, Evidence
 from trainwell.values.finding import Finding, title_of
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
+from trainwell.values.task import Task
 
 MAX_CHANGES = 4
 """Prescriptions that are tried, the most promising of each finding first: every further one costs the others power."""
@@ -117,7 +119,7 @@ def treat(
     alarms = [f for f in about.findings if f.is_alarm]
     names = tuple(f.title for f in alarms)
     refused: dict[str, str] = {}
-    arms = arms_for(alarms, recipe, max_changes, lambda changed: _why_not(changed, model), refused)
+    arms = arms_for(alarms, recipe, max_changes, lambda changed: _why_not(changed, model, loss), refused)
     metric = metric or metric_for(alarms)
     before = {k: dict(v) for k, v in about.scores.items()}
     case = Treatment(names, {}, None, None, recipe, None, before, {}, metric, "", refused)
@@ -172,8 +174,11 @@ def _accepted(
     return together if combined.verdict == "proved" else best, combined
 
 
-def _why_not(recipe: Recipe, model: Any) -> str:
-    """Return why a recipe does not fit the user's own network; empty where it does, or there is none."""
+def _why_not(recipe: Recipe, model: Any, loss: Any) -> str:
+    """Return why a recipe does not fit the user's own network or loss; empty where it does, or there are none."""
+    wraps = [t.name for t in recipe.active() if hasattr(t, "loss") or hasattr(t, "batch")]
+    if loss is not None and wraps and objective_of(Task("regression"), loss).each is None:
+        return f"{wraps[0]} needs the loss of each row, and the given loss returns only a mean"
     if model is None:
         return ""
     with torch.random.fork_rng(devices=[]):
@@ -221,13 +226,13 @@ def arms_for(
 def treatment_lines(case: Treatment) -> Iterator[str]:
     """Yield the case as lines."""
     yield f"case      {', '.join(case.findings) or 'no finding that asks for a change'}"
+    for name, reason in case.refused.items():
+        yield f"not tried {name}: {reason}"
     if case.evidence is None:
-        yield "treated   nothing: no technique is prescribed for it; see `trainwell diagnose` for what to mend"
+        yield "treated   nothing: nothing that fits is prescribed; see `trainwell diagnose` for what to mend"
         return
     for name, ailment in case.tried.items():
         yield f"tried     {name} for {ailment}"
-    for name, reason in case.refused.items():
-        yield f"not tried {name}: {reason}"
     yield from evidence_lines(case.evidence)
     if case.combined is not None:
         word = "kept" if case.combined.verdict == "proved" else "not kept"
