@@ -100,7 +100,7 @@ CASES: dict[str, Shown] = {
         "cmp_sleepy", "A data set that takes 0.3 ms for each row.", "The rows as one tensor in memory.", "time"),
     "launch_bound": Shown(
         "cmp_launch_tiny", "A network of 16 units, and four rows in a batch.", "Batches of 64.", "time_a_row"),
-    "wrong_dtype": Shown("cmp_float64_cnn", "Images and weights in float64.", "float32.", "time"),
+    "wrong_dtype": Shown("cmp_float64_mlp", "Layers of 512 units in float64.", "The same in float32.", "time"),
 }  # fmt: skip
 """By ailment; every rule has one."""
 

@@ -36,10 +36,8 @@ def loaded(root: Path) -> dict[str, Any]:
     from benchmarks import own_faults
 
     core.one_thread()
-    return {
-        c.name: c
-        for c in (*own_faults.OWN, *core.load_cases(["cmp_launch_tiny", "bts_friedman_b2", "exp_cnn_gain"]))
-    }
+    others = core.load_cases(["cmp_launch_tiny", "bts_friedman_b2", "exp_cnn_gain", "cmp_float64_mlp"])
+    return {c.name: c for c in (*own_faults.OWN, *others)}
 
 
 def watched(job: Any) -> tuple[list[Finding], Any]:
@@ -91,7 +89,7 @@ def case_lines(name: str, cases: dict[str, Any]) -> Iterator[str]:
         told = " Score on fresh rows {} before, {} after.".format(*map(score, scores))
     yield f"**Its cure.** {shown.cure}{told} The finding is {'still there' if left else 'gone'}."
     yield ""
-    yield f"**What to change.** {capital(found.fix)}."
+    yield f"**What to change:** {found.fix}."
     yield ""
     yield from treatment(found)
 
