@@ -263,19 +263,44 @@
     box.dataset.drawn = "yes";
   }
 
-  function start() {
-    const found = [...document.querySelectorAll("script.chart-data")].map((s) => JSON.parse(s.textContent));
-    const boxes = [...document.querySelectorAll("[data-chart]")];
-    const all = () => boxes.forEach((box) => draw(box, found[+box.dataset.chart]));
-    let width = document.documentElement.clientWidth, due = 0;
-    addEventListener("resize", () => {
-      if (document.documentElement.clientWidth === width) return;
-      width = document.documentElement.clientWidth;
-      clearTimeout(due);
-      due = setTimeout(all, 120);
+  // where the browser lets a page write to the clipboard, commands can be taken by one press
+  function copyable(pre) {
+    if (!navigator.clipboard || pre.parentElement.className === "copied") return;
+    const button = document.createElement("button"), box = document.createElement("div");
+    box.className = "copied";
+    button.className = "copy";
+    button.type = "button";
+    button.textContent = "copy";
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(pre.textContent);
+        button.textContent = "copied";
+      } catch {
+        button.textContent = "not allowed";
+      }
+      setTimeout(() => { button.textContent = "copy"; }, 1500);
     });
-    all();
+    pre.replaceWith(box);
+    box.append(pre, button);
   }
+
+  function all() {
+    const found = [...document.querySelectorAll("script.chart-data")].map((s) => JSON.parse(s.textContent));
+    document.querySelectorAll("[data-chart]").forEach((box) => draw(box, found[+box.dataset.chart]));
+  }
+
+  function start() {
+    all();
+    document.querySelectorAll("main pre").forEach(copyable);
+  }
+
+  let width = document.documentElement.clientWidth, due = 0;
+  addEventListener("resize", () => {
+    if (document.documentElement.clientWidth === width) return;
+    width = document.documentElement.clientWidth;
+    clearTimeout(due);
+    due = setTimeout(all, 120);
+  });
 
   globalThis.trainwellCharts = start;
   start();
