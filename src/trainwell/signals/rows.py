@@ -83,7 +83,8 @@ def standardised(x: Array, other: Array | None = None) -> tuple[Array, Array | N
     """Centre and scale columns by the first array; columns that hardly vary are dropped, odd cells cut at 8 sd."""
     clean = np.where(np.isfinite(x), x, 0.0)
     mean, sd = clean.mean(0), clean.std(0)
-    keep = sd > 1e-3 * sd.max(initial=0.0)
+    # against the usual column: one of huge numbers must not hide all others
+    keep = sd > 1e-3 * (np.median(sd[sd > 0]) if (sd > 0).any() else 0.0)
     if not keep.any():
         keep = np.ones_like(keep)
     sd = np.where(sd > 0, sd, 1.0)

@@ -1,0 +1,75 @@
+"""What counts as odd, copied or missing in the rows that were seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainwell.signals import rows
+from trainwell.signals.contracts import _is_default
+from trainwell.signals.data import target_facts
+from trainwell.signals.witness import label_facts
+
+
+def normal(num: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(num, width))
+
+
+@settings(max_examples=25, deadline=None)
+@given(scale=st.floats(1e-6, 1e6), share=st.floats(0.005, 0.04), factor=st.floats(30, 1e4))
+def test_rows_that_are_multiplied_are_odd_in_any_unit(scale: float, share: float, factor: float) -> None:
+    x = normal(600, 12) * scale
+    x[: int(600 * share)] *= factor
+    # a multiplied row may by chance be a small one
+    assert rows.odd_facts(x)["odd_row_share"] == pytest.approx(int(600 * share) / 600, abs=0.3 * share)
+    assert rows.odd_facts(normal(600, 12) * scale)["odd_row_share"] == 0.0
+
+
+def test_rare_pixels_and_rare_codes_make_no_odd_rows() -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.uniform(size=(700, 100)) * (rng.uniform(size=(700, 100)) < np.linspace(0.001, 0.5, 100))
+    codes = (rng.uniform(size=(700, 60)) < np.geomspace(0.002, 0.5, 60)).astype(float)
+    codes = (codes - codes.mean(0)) / (codes.std(0) + 1e-9)
+    for x in (pixels, codes):
+        found = rows.odd_facts(x)
+        assert found["odd_row_share"] <= 0.002 and not found["sentinel_share"] > 0.002
+
+
+def test_a_code_for_missing_is_a_stranger_in_its_column_and_a_clipped_value_is_not() -> None:
+    x = normal(500, 10)
+    coded = np.where(np.random.default_rng(2).uniform(size=x.shape) < 0.02, -999.0, x)
+    found = rows.odd_facts(coded)
+    assert found["sentinel_value"] == -999.0 and found["sentinel_share"] == pytest.approx(0.02, abs=0.005)
+    heavy = np.clip(np.random.default_rng(3).standard_cauchy(size=(500, 10)), -25, 25)
+    assert not rows.odd_facts(heavy)["sentinel_share"] > 0.002
+
+
+def test_copies_of_measured_rows_are_told_from_equal_rows_of_codes() -> None:
+    x = normal(400, 5)
+    found = rows.copy_facts(x, np.concatenate([x[:50], normal(50, 5, 9)]), 400)
+    assert found["copied_rows"] == 50 and found["most_distinct"] == 1.0
+    codes = np.random.default_rng(4).integers(0, 3, size=(500, 4)).astype(float)
+    found = rows.copy_facts(codes[:400], codes[400:], 400)
+    assert found["copied_of_seen"] > 0.9 and found["most_distinct"] < 0.2
+
+
+def test_classes_of_pictures_are_counted_pixel_by_pixel() -> None:
+    maps = torch.arange(6).reshape(1, 2, 3).expand(5, 2, 3) % 3
+    assert target_facts(maps, "classification")["class_counts"] == {"0": 10, "1": 10, "2": 10}
+
+
+def test_witness_answers_where_values_differ_much_in_size() -> None:
+    x = normal(200, 6)
+    y = (x[:, 1] > 0).astype(float)
+    x[::40, 3] = -1e9
+    found = label_facts(x, y, tokens=False, classes=True)
+    assert found["learnable"] > 0.3
+
+
+def test_default_weights_of_recurrent_layers_are_known_as_such() -> None:
+    layer = torch.nn.GRU(7, 24)
+    assert _is_default(layer.weight_ih_l0.detach().double(), layer)
+    assert not _is_default(layer.weight_ih_l0.detach().double() + 0.1, layer)
