@@ -32,6 +32,9 @@ THROW, THROWN_FAR, FAR = 0.3, 1.0, 0.5
 """Rise of the loss, in units of the base loss and beyond the noise of batches, that kills units, and that is as much as
 all there was to learn; way of a run that learned well."""
 
+LONG = 0.02
+"""Median of |update| / |weight|; 0.001 is usual, 0.005 that of Adam in autoencoders that thin themselves out."""
+
 KILLED = 0.2
 """Share of a layer's rectifiers that died in the training."""
 
@@ -125,11 +128,12 @@ class LrTooHigh(Rule):
         return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor, meaning=THROWN)
 
     def _killed(self, view: View) -> Finding | None:
-        """Units that were alive and died where the loss was thrown up.
+        """Units that were alive and died where the loss was thrown up, or where long steps taught little.
 
         In a loss that falls without a break units die too: autoencoders and wide layers thin themselves out.
         """
-        if view.is_sound or not view.thrown > THROW:
+        long = view.way < FAR and view.update_ratio > LONG
+        if view.is_sound or not (view.thrown > THROW or long):
             return None
         shares = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]

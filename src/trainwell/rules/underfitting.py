@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+from trainwell.rules.lr_too_low import SMALL, STRAIGHT
 from trainwell.rules.rule import Rule
 from trainwell.rules.undertrained import MORE
 from trainwell.rules.view import View
@@ -43,7 +44,8 @@ class Underfitting(Rule):
         longer = view.doubling_gain
         stands = view.late_rate < FALLING or longer < MORE
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
-        small = few < POOR or (few < FEW and left > MUCH_LEFT)
+        crawls = view.q_median > STRAIGHT and view.update_ratio < SMALL
+        small = few < POOR or (few < FEW and left > MUCH_LEFT and not crawls)
         held = strong > STRONG
         if not left > LEFT or not fits_alike or not view.way < 0.8 or not (held or (stands and small)):
             return None
