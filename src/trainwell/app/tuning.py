@@ -22,6 +22,7 @@ from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
 from trainwell.app.tuning_live import Live
+from trainwell.app.tuning_pace import Fitted, fitted
 from trainwell.app.tuning_report import Tuning, flags
 from trainwell.app.tuning_search import Search, Work, repeats
 from trainwell.app.tuning_space import make_space, recipe_of
@@ -32,7 +33,7 @@ from trainwell.search.halving import Halving
 from trainwell.search.importance import importances
 from trainwell.search.policy import choose_searcher
 from trainwell.search.space import Space, same
-from trainwell.search.study import COMPLETE, Study
+from trainwell.search.study import COMPLETE, Study, header_of
 from trainwell.search.winner import choose_winner
 from trainwell.values.errors import Interrupted, TrainingError, UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
@@ -43,6 +44,8 @@ CONFIRM_SHARE = 0.25
 
 FINALISTS, REPEATS = 4, 8
 """Configurations that are judged beside the default, and on how many seeds and splits."""
+
+STUDY = "study.jsonl"
 
 ENOUGH = 4
 """Repeats below which finalists are given up for more repeats of the others."""
@@ -108,8 +111,6 @@ def tune(
     console.data(prepared)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
-    name, why = choose_searcher(searched, trials) if searcher == "auto" else (searcher, "as asked")
-    _tell_plan(console, searched, name, why)
     folder = _folder(out, prepared, resume=resume)
     interrupts = Interrupts()
     work = Work(
@@ -120,11 +121,15 @@ def tune(
         choose_device(device),
         lambda: bool(interrupts.signal),
     )
-    size = batch or _batch(trials, name)
-    with _study(searched, name, seed, size, folder, prepared) as study, _one_thread(work.device):
-        for note in study.notes:
-            console.say(f"warning   {note}")
-        plan = Plan(work, study, began, seconds, trials, fidelity, finalists, repeats, seed, console)
+    prepared_s = time.monotonic() - began
+    kept = header_of(folder.path / STUDY) if folder is not None and resume else None
+    left = seconds - 2 * prepared_s
+    with _one_thread(work.device):
+        made = fitted(work, searched, left, seed, kept, free=space is None, console=console)
+    study = _study(made, kept, searcher, trials, batch, seed, folder, console)
+    with study, _one_thread(work.device):
+        end = began + seconds - prepared_s - made.final_s
+        plan = Plan(made.work, study, began, end, trials, fidelity, finalists, repeats, seed, console)
         with interrupts:
             found = plan.run()
         found.interrupted = interrupts.signal
@@ -143,7 +148,7 @@ class Plan:
     work: Work
     study: Study
     began: float
-    seconds: float
+    end: float
     trials: int | None
     fidelity: str
     finalists: int
@@ -154,7 +159,8 @@ class Plan:
     def run(self) -> Tuning:
         """Search, confirm, explain."""
         halving = None if self.fidelity == "full" else Halving(math.ceil(self.work.base.epochs))
-        deadline = self.began + self.seconds * (1 - CONFIRM_SHARE)
+        now = time.monotonic()
+        deadline = now + max(0.0, self.end - now) * (1 - CONFIRM_SHARE)
         live = Live(self.console, self.study, self.work, self.began, deadline, halving)
         search = Search(
             self.work, self.study, trials=self.trials, deadline=deadline, halving=halving, seed=self.seed,
@@ -184,9 +190,11 @@ class Plan:
             count = self._affordable(len(top), spent, search.epochs)
         recipes = [recipe_of(self.work.base, t.config) for t in top]
         splits, share = self._splits(count)
-        self.console.say(f"confirm   {len(top) - 1} configurations and the default, {count} fresh seeds each")
+        self.console.say(
+            f"confirm   {len(top) - 1} configurations and the default, up to {count} fresh seeds each"
+        )
         seeds = [derive(self.seed, "confirm", i) for i in range(count)]
-        losses = repeats(self.work, recipes, splits, seeds).numpy()
+        losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
         seen = [t.value for t in top]
         winner = choose_winner(losses, seen, share)
         told = [t.told() for t in self.study.trials if t.state == COMPLETE]
@@ -201,12 +209,12 @@ class Plan:
 
     def _affordable(self, count: int, spent: float, epochs: int) -> int:
         """Return how many repeats fit into what is left, going by the pace of the search; at least 2."""
-        left = self.began + self.seconds - time.monotonic()
+        left = self.end - time.monotonic()
         if self.work.stopped():
             left = min(left, 0.1 * spent)
         pace = spent / max(1, epochs)
         one = pace * self.work.base.epochs
-        return max(2, min(self.repeats, int((left - one) / max(one * count, 1e-9))))
+        return max(2, min(self.repeats, int(left / max(one * count, 1e-9))))
 
     def _splits(self, count: int) -> tuple[list[Any], float]:
         """Return fresh splits of training and validation part, and validation over training rows.
@@ -305,11 +313,26 @@ def _folder(out: str | Path | bool | None, prepared: Prepared, *, resume: bool) 
 
 
 def _study(
-    space: Space, name: str, seed: int, batch: int, folder: RunFolder | None, prepared: Prepared
-) -> Study:
-    path = folder.path / "study.jsonl" if folder is not None else None
-    about = {"fingerprint": prepared.fingerprint}
-    return Study(space, name, seed=seed, batch=batch, first=[space.default()], path=path, about=about)
+    made: Fitted, kept: Mapping[str, Any] | None, searcher: str, trials: int | None, batch: int | None, seed: int,
+    folder: RunFolder | None, console: Console,
+) -> Study:  # fmt: skip
+    """Choose the searcher and the size of a generation, tell the plan and open the study.
+
+    Args:
+        kept: what the study was begun with, if it goes on.
+    """
+    name, why = choose_searcher(made.space, trials) if searcher == "auto" else (searcher, "as asked")
+    if kept is not None and searcher == "auto":
+        name, why = str(kept["searcher"]), "as the study began"
+    _tell_plan(console, made.space, name, why)
+    most = trials if made.affordable > 4 * 64 else int(min(trials or math.inf, made.affordable))
+    size = batch or (int(kept["batch"]) if kept is not None else _batch(most, name))
+    path = folder.path / STUDY if folder is not None else None
+    first = [made.space.default()]
+    study = Study(made.space, name, seed=seed, batch=size, first=first, path=path, about=made.about)
+    for note in study.notes:
+        console.say(f"warning   {note}")
+    return study
 
 
 @contextlib.contextmanager

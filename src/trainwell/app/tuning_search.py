@@ -14,6 +14,7 @@ from trainwell.app.sources import Prepared
 from trainwell.app.tuning_space import recipe_of
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
+from trainwell.engine.lanes.train import MAX_LANES
 from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.search.halving import Halving, best_until
@@ -25,6 +26,14 @@ Build = Callable[[Recipe, torch.Generator], torch.nn.Module]
 
 BEHIND = "behind at a rung"
 
+UNFINISHED = 0.8
+"""A training begins only where this share of what the last full one took is left."""
+
+LATE = "the budget is used up"
+
+LEAST_REPEATS = 2
+"""Repeats that are trained whatever they take: fewer confirm nothing."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Work:
@@ -33,6 +42,7 @@ class Work:
     Args:
         base: the recipe that configurations change.
         stopped: whether the user wants an end.
+        max_lanes: networks in one stack, at most.
     """
 
     prepared: Prepared
@@ -41,6 +51,7 @@ class Work:
     loss: Any
     device: torch.device
     stopped: Callable[[], bool] = lambda: False
+    max_lanes: int = MAX_LANES
 
     @property
     def source(self) -> Source:
@@ -69,13 +80,13 @@ def train(
     if isinstance(source.train, tuple) and (source.val is None or isinstance(source.val, tuple)):
         train_lanes(
             specs, source, task, model=work.build, loss=work.loss, device=work.device, tell=tell, on_epoch=on_epoch,
-            say=say,
+            say=say, max_lanes=work.max_lanes,
         )  # fmt: skip
         return
     for spec in specs:
         if spec is None:
             return
-        tell(_alone(work, spec, source, on_epoch))
+        tell(alone(work, spec, source, on_epoch))
 
 
 class _Teller(Watcher):
@@ -88,7 +99,7 @@ class _Teller(Watcher):
             training.state.stop_reason = asked
 
 
-def _alone(
+def alone(
     work: Work, spec: LaneSpec, source: Source, on_epoch: Callable[[LaneSpec, Row], str | None]
 ) -> LaneResult:
     """Train one network that a loader feeds."""
@@ -147,6 +158,8 @@ class Search:
         self.trials, self.deadline, self.on_tell = trials, deadline, on_tell
         self.epochs = 0
         self._curves: dict[int, list[float]] = {}
+        self._began: dict[int, float] = {}
+        self._took = 0.0
         for t in study.trials if halving else ():
             if halving and t.state == COMPLETE and t.about.get("curve"):
                 halving.end(t.about["curve"])
@@ -164,13 +177,19 @@ class Search:
                 break
 
     def _over(self) -> bool:
-        return self._late() or (self.trials is not None and self._begun() >= self.trials)
+        return self._late() or self._too_long() or (self.trials is not None and self._begun() >= self.trials)
 
     def _late(self) -> bool:
         """Whether the search is to end; time only counts once a trial has ended, or there would be no result."""
         if self.deadline is None or time.monotonic() <= self.deadline:
             return self.work.stopped()
         return self.work.stopped() or self.study.best is not None
+
+    def _too_long(self) -> bool:
+        """Whether a training that began now would not end in time, going by the last full one."""
+        if self.deadline is None or self.study.best is None:
+            return False
+        return time.monotonic() + UNFINISHED * self._took > self.deadline
 
     def _stop_all(self) -> None:
         """Keep what the running trials have reached; one without an epoch stays to be handed out again."""
@@ -200,6 +219,7 @@ class Search:
                 self.study.tell(trial.number, math.nan, ERROR, reason=str(error))
                 continue
             self._curves[trial.number] = []
+            self._began[trial.number] = time.monotonic()
             yield LaneSpec(recipe, seed=self.seed, tag=trial.number)
 
     def _on_epoch(self, spec: LaneSpec, row: Row) -> str | None:
@@ -215,6 +235,7 @@ class Search:
     def _tell(self, result: LaneResult) -> None:
         number = result.spec.tag
         curve = self._curves.pop(number)
+        began = self._began.pop(number)
         value, state = best_until(curve, len(curve)), COMPLETE
         if result.stop_reason == BEHIND and len(curve) < result.spec.recipe.epochs:
             state = STOPPED
@@ -223,6 +244,8 @@ class Search:
         if result.best_epoch and 0 < result.best_epoch <= len(curve):
             value = curve[result.best_epoch - 1]
         self.study.tell(number, value, state, curve=_short(curve), reason=result.stop_reason)
+        if state == COMPLETE:
+            self._took = time.monotonic() - began
         if self.halving is not None and state == COMPLETE:
             self.halving.end(curve)
         self.on_tell()
@@ -234,11 +257,13 @@ def _short(curve: Sequence[float]) -> list[float]:
 
 
 def repeats(
-    work: Work, recipes: Sequence[Recipe], splits: Sequence[tuple[Any, Any] | None], seeds: Sequence[int]
-) -> torch.Tensor:
+    work: Work, recipes: Sequence[Recipe], splits: Sequence[tuple[Any, Any] | None], seeds: Sequence[int],
+    deadline: float = math.inf,
+) -> torch.Tensor:  # fmt: skip
     """Train every recipe on every split with its seed; return the losses, (recipes, splits) float64.
 
     Args:
+        deadline: `time.monotonic()` after which further repeats are given up; those that are whole come back.
         splits: (train rows, validation rows) of training and validation part together; None for the parts as they
             are, so that only the seed is fresh.
     """
@@ -248,14 +273,27 @@ def repeats(
     for column, (split, seed) in enumerate(zip(splits, seeds, strict=True)):
         learns, judges = split or (None, None)
         specs += [LaneSpec(r, seed, learns, judges, tag=(i, column)) for i, r in enumerate(recipes)]
+    whole = torch.ones(len(seeds), dtype=torch.bool)
+
+    def late(spec: LaneSpec) -> bool:
+        return spec.tag[1] >= LEAST_REPEATS and time.monotonic() > deadline
+
+    def in_time() -> Iterator[LaneSpec | None]:
+        for spec in specs:
+            assert spec is not None
+            if late(spec):
+                whole[spec.tag[1] :] = False
+                return
+            yield spec
 
     def tell(result: LaneResult) -> None:
-        if result.best_epoch:
+        if result.stop_reason == LATE:
+            whole[result.spec.tag[1]] = False
+        elif result.best_epoch:
             losses[result.spec.tag] = work.value(result.history[result.best_epoch - 1])
 
-    hurry: Callable[[LaneSpec, Row], str | None] = lambda spec, row: None  # noqa: E731
-    train(work, iter(specs), tell, hurry, pooled)
-    return losses
+    train(work, in_time(), tell, lambda spec, row: LATE if late(spec) else None, pooled)
+    return losses[:, whole]
 
 
 def pool(work: Work) -> Source:

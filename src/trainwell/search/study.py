@@ -244,6 +244,19 @@ def read_study(path: Path) -> Study:
     Raises:
         RunError: there is none.
     """
+    head = header_of(path)
+    return Study(
+        Space.from_dict(head["space"]), head["searcher"], seed=head["seed"], batch=head["batch"],
+        first=head["first"], path=path, about=head["about"],
+    )  # fmt: skip
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Return what a study was begun with: space, searcher, seed, batch, first configurations, and what else.
+
+    Raises:
+        RunError: there is none.
+    """
     try:
         with path.open("rb") as file:
             head = unseal(file.readline().rstrip(b"\n"))
@@ -251,10 +264,7 @@ def read_study(path: Path) -> Study:
         head = {}
     if head.get("event") != "study":
         raise RunError(f"{path}: no study was kept here.")
-    return Study(
-        Space.from_dict(head["space"]), head["searcher"], seed=head["seed"], batch=head["batch"],
-        first=head["first"], path=path, about=head["about"],
-    )  # fmt: skip
+    return head
 
 
 def _plain(value: Any) -> Any:
