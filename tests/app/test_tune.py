@@ -17,7 +17,7 @@ from tests.conftest import shared_data
 from trainwell.app.cli import run_command
 from trainwell.app.tuning_search import Search
 from trainwell.search.study import COMPLETE, STOPPED, read_study
-from trainwell.values.errors import UsageError
+from trainwell.values.errors import Interrupted, UsageError
 
 
 def digits(rows: int = 600) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,3 +175,26 @@ def test_a_shortened_study_goes_on_as_it_began(tmp_path: Path) -> None:
     again = tuned(trials=6, budget=12.0, resume=True, **given)
     assert again.recipe.epochs == first.recipe.epochs
     assert [t.config for t in again.trials[:4]] == [t.config for t in first.trials[:4]]
+
+
+def test_a_signal_inside_a_lone_training_ends_with_the_confirmed_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = digits(200)
+    sets = [torch.utils.data.TensorDataset(x[a:b], y[a:b]) for a, b in ((0, 150), (150, 200))]
+    loaders = tuple(torch.utils.data.DataLoader(s, batch_size=32) for s in sets)
+    tell, told = Search._tell, []
+
+    def press_in_the_fourth(self: Search, result: Any) -> None:
+        tell(self, result)
+        told.append(result)
+        if len(told) == 3:
+            raise Interrupted("interrupted by SIGINT after step 9", 2)
+
+    monkeypatch.setattr(Search, "_tell", press_in_the_fourth)
+    found = tw.tune(
+        loaders, model=perceptron, loss=nn.CrossEntropyLoss(), recipe=BASE.replace(epochs=2), out=False,
+        trials=30, budget="20s", finalists=1, repeats=2, searcher="random", space=["-batch_size"],
+    )  # fmt: skip
+    assert found.interrupted == 2
+    assert math.isfinite(found.winner.confirmed)

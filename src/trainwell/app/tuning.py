@@ -114,13 +114,9 @@ def tune(
     folder = _folder(out, prepared, resume=resume)
     interrupts = Interrupts()
     work = Work(
-        prepared,
-        base,
-        _builder(model, prepared),
-        loss,
-        choose_device(device),
-        lambda: bool(interrupts.signal),
-    )
+        prepared, base, _builder(model, prepared), loss, choose_device(device), lambda: bool(interrupts.signal),
+        lambda number: setattr(interrupts, "signal", number),
+    )  # fmt: skip
     prepared_s = time.monotonic() - began
     kept = header_of(folder.path / STUDY) if folder is not None and resume else None
     left = seconds - 2 * prepared_s

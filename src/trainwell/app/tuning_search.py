@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.search.halving import Halving, best_until
 from trainwell.search.study import COMPLETE, DIVERGED, ERROR, STOPPED, Study
-from trainwell.values.errors import NonFiniteError, TrainingError, TrainwellError
+from trainwell.values.errors import Interrupted, NonFiniteError, TrainingError, TrainwellError
 from trainwell.values.recipe import Recipe
 
 Build = Callable[[Recipe, torch.Generator], torch.nn.Module]
@@ -41,7 +42,7 @@ class Work:
 
     Args:
         base: the recipe that configurations change.
-        stopped: whether the user wants an end.
+        stopped: whether the user wants an end. stop: told of a signal that a training heard.
         max_lanes: networks in one stack, at most.
     """
 
@@ -51,6 +52,7 @@ class Work:
     loss: Any
     device: torch.device
     stopped: Callable[[], bool] = lambda: False
+    stop: Callable[[int], None] = lambda number: None
     max_lanes: int = MAX_LANES
 
     @property
@@ -170,8 +172,10 @@ class Search:
             before = len(self.study.trials)
             try:
                 train(self.work, self._specs(), self._tell, self._on_epoch, say=say)
-            except _Over:
+            except (_Over, Interrupted) as error:
                 self._stop_all()
+                if isinstance(error, Interrupted):
+                    self.work.stop(error.exit_code - 128)
                 return
             if len(self.study.trials) == before:
                 break
@@ -273,27 +277,26 @@ def repeats(
     for column, (split, seed) in enumerate(zip(splits, seeds, strict=True)):
         learns, judges = split or (None, None)
         specs += [LaneSpec(r, seed, learns, judges, tag=(i, column)) for i, r in enumerate(recipes)]
-    whole = torch.ones(len(seeds), dtype=torch.bool)
+    told = torch.zeros(len(seeds), dtype=torch.int64)
 
     def late(spec: LaneSpec) -> bool:
         return spec.tag[1] >= LEAST_REPEATS and time.monotonic() > deadline
 
     def in_time() -> Iterator[LaneSpec | None]:
-        for spec in specs:
-            assert spec is not None
-            if late(spec):
-                whole[spec.tag[1] :] = False
-                return
-            yield spec
+        yield from itertools.takewhile(lambda spec: spec is not None and not late(spec), specs)
 
     def tell(result: LaneResult) -> None:
-        if result.stop_reason == LATE:
-            whole[result.spec.tag[1]] = False
-        elif result.best_epoch:
+        if result.best_epoch:
             losses[result.spec.tag] = work.value(result.history[result.best_epoch - 1])
+        told[result.spec.tag[1]] += result.stop_reason != LATE
 
-    train(work, in_time(), tell, lambda spec, row: LATE if late(spec) else None, pooled)
-    return losses[:, whole]
+    try:
+        train(work, in_time(), tell, lambda spec, row: LATE if late(spec) else None, pooled)
+    except Interrupted as error:
+        if int((told == len(recipes)).sum()) < LEAST_REPEATS:
+            raise
+        work.stop(error.exit_code - 128)
+    return losses[:, told == len(recipes)]
 
 
 def pool(work: Work) -> Source:
