@@ -43,7 +43,7 @@ def perceptron(*extra: nn.Module, outputs: int = 3, dtype: torch.dtype = torch.f
 
     def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=generator.device)))
             return nn.Sequential(
                 nn.Linear(6, 12), nn.ReLU(), *extra, nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, outputs)
             ).to(dtype)
@@ -59,7 +59,8 @@ def alone(spec: LaneSpec, data: Source, task: Task | None, build: Build, **optio
         val = (tuple(t[spec.val_rows] for t in train[0]), train[1][spec.val_rows])
     if spec.train_rows is not None:
         train = (tuple(t[spec.train_rows] for t in train[0]), train[1][spec.train_rows])
-    model = build(spec.recipe, Streams(spec.seed).generator("init"))
+    device = options.get("device", torch.device("cpu"))
+    model = build(spec.recipe, Streams(spec.seed, device).generator("init"))
     run = assemble(model, spec.recipe, Source(train, val), task=task, seed=spec.seed, **options)
     try:
         run.run()
@@ -85,7 +86,7 @@ def together(
 
 
 def weights(model: nn.Module) -> Tensor:
-    return torch.cat([t.detach().flatten().double() for t in model.state_dict().values()])
+    return torch.cat([t.detach().flatten().double().cpu() for t in model.state_dict().values()])
 
 
 def assert_equal(result: LaneResult, run: Training, bound: float = 1e-9) -> None:
@@ -125,7 +126,7 @@ def check(
     """Train the runs as lanes and alone, and compare every one."""
     data, build = data or source(task or NUMBER), build or perceptron()
     results = together(specs, data, task, build, **options)
-    alone_options = {k: v for k, v in options.items() if k == "loss"}
+    alone_options = {k: v for k, v in options.items() if k in ("loss", "device")}
     for spec, result in zip(specs, results, strict=True):
         assert_equal(result, alone(spec, data, task, build, **alone_options), bound)
     return results

@@ -112,6 +112,15 @@ class DropoutBits:
             if rates[layer]:
                 row[start : start + words].random_(-(2**63), None, generator=generator)
 
+    def rewind(self) -> None:
+        """Let the next pass take the bits that were drawn first, once more."""
+        self._at = 0
+
+    @property
+    def address(self) -> int:
+        """Where the bits lie in memory; it changes when more are drawn at once than ever before."""
+        return self._words.data_ptr()
+
     def take(self, rows: int) -> Tensor:
         """Return the bits of the next forward pass, (K, 4 * words) int16."""
         words = sum(place.words(rows) for place in self.places)

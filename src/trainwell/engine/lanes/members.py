@@ -97,7 +97,8 @@ def stack_sites(
 ) -> Sites:
     """Return the sites of a stack. Schedules and stops stay with the lanes."""
     members = tuple(StackedTechnique(column, dtype, device) for column in columns)
-    return Sites(members, StackedTechnique(optimizers, dtype, device, numbers=True), schedule=None)
+    numbers = device.type == "cpu"  # elsewhere they would stay in a captured step as they were
+    return Sites(members, StackedTechnique(optimizers, dtype, device, numbers=numbers), schedule=None)
 
 
 def optimizer_kind(optimizer: Technique) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from trainwell.engine.lanes.bits import DropoutBits, Place
 from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.direct import DirectStep
 from trainwell.engine.lanes.evaluation import evaluate
+from trainwell.engine.lanes.graphed import GraphedStep, can_be_captured
 from trainwell.engine.lanes.lane import Lane
 from trainwell.engine.lanes.members import align, stack_sites
 from trainwell.engine.lanes.moving import Move
@@ -98,6 +99,10 @@ class Stack:
             resume = self.lanes[k].spec.resume
             if resume is not None:
                 put_back(self, k, resume)
+        self._take: Callable[..., Tensor] = self.step
+        if can_be_captured(self.step):
+            live = [self.params.flat, *self.buffers.values(), *self._state_tensors()]
+            self._take = GraphedStep(self.step, live, self.bits)
 
     @torch.no_grad()
     def _fill(self, moved: Move) -> None:
@@ -152,7 +157,7 @@ class Stack:
     def _counts(self) -> Any:
         """Return the steps that were taken: a number, where all lanes are as far; else (K, 1)."""
         counts = [lane.state.step for lane in self.lanes]
-        if len(set(counts)) == 1:
+        if len(set(counts)) == 1 and self.device.type == "cpu":
             return counts[0]
         return torch.tensor(counts, dtype=self.params.flat.dtype, device=self.device).unsqueeze(-1)
 
@@ -202,7 +207,7 @@ class Stack:
         flat = self.params.flat
         rates = np.stack([lane.state.rates(lane.recipe, lane.sites, stop - first) for lane in self.lanes], 1)
         lr: Any = rates[:, 0].tolist()
-        if (rates != rates[:, :1]).any():
+        if flat.device.type != "cpu" or (rates != rates[:, :1]).any():
             lr = torch.from_numpy(rates).to(flat.device, flat.dtype).unsqueeze(-1)
         size = self.lanes[0].feed.batch_size
         whole = max(first, min(stop, last))
@@ -212,7 +217,7 @@ class Stack:
             self.draw([size] * (end - begin))
             x, y = self._gather(rows[begin - first : end - first])
             for i in range(end - begin):
-                self._losses.append(self.step(tuple(t[i] for t in x), y[i], lr[begin - first + i]))
+                self._losses.append(self._take(tuple(t[i] for t in x), y[i], lr[begin - first + i]))
         if stop > last:
             self._last_step(last * size, lr[-1])
 
@@ -222,6 +227,8 @@ class Stack:
         row_bytes = sum(t[:1].numel() * t.element_size() for t in (*x, y))
         row_bytes += 2 * sum(p.features for p in self.setting.places)
         steps = max(1, BLOCK_BYTES // max(1, row_bytes * size * len(self.lanes)))
+        if isinstance(self._take, GraphedStep) and self.bits is not None:
+            steps = 1
         for begin in range(first, stop, steps):
             yield begin, min(stop, begin + steps)
 
@@ -248,14 +255,14 @@ class Stack:
         if len(set(sizes)) == 1:
             self.draw([sizes[0]])
             x, y = self._gather(self._rows[:, start : start + sizes[0]].unsqueeze(0))
-            self._losses.append(self.step(tuple(t[0] for t in x), y[0], lr))
+            self._losses.append(self._take(tuple(t[0] for t in x), y[0], lr))
             return
         total = torch.zeros(len(sizes), dtype=self.params.flat.dtype, device=self.device)
         for size in sorted(set(sizes)):
             meant = [k for k, own in enumerate(sizes) if own == size]
             loss = self._step_of_some(meant, start, size, lr)
             total[meant] = loss[meant]
-        self.step.count = self.step.count + 1
+        self.step.count += 1
         self._losses.append(total)
 
     def _step_of_some(self, meant: Sequence[int], start: int, size: int, lr: Any) -> Tensor:
@@ -277,7 +284,7 @@ class Stack:
         with torch.no_grad():
             for tensor, saved in zip(live, before, strict=True):
                 tensor[others] = saved
-        self.step.count = count
+        self.step.count += count - self.step.count  # in place, where it is a tensor
         for generator, state in zip(streams, drawn, strict=True):
             generator.set_state(state)
         return loss
