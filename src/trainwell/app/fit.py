@@ -300,7 +300,7 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
             if setup.start_from is not None:
                 load_weights(training, setup.start_from)
             if setup.treat:
-                training.live = Live(training, prescribe, setup.treat)
+                training.live = Live(training, prescribe, setup.treat, lambda: _attend(setup, training))
             folder = open_folder()
             if folder is None:
                 training.watcher = _RowWatcher(console.epoch, console.say)

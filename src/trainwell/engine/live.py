@@ -63,14 +63,17 @@ class Live:
         prescribe: (trouble, recipe, treatments so far) -> what is changed, in words, and the new recipe; None where
             nothing can be done.
         most: treatments at most.
+        renew: called after a return, so that who looks on begins anew there.
 
     Attributes:
         every: steps between two copies.
         copies: the kept states, the older first.
     """
 
-    def __init__(self, training: Training, prescribe: Prescribe, most: int) -> None:
-        self.prescribe, self.most = prescribe, most
+    def __init__(
+        self, training: Training, prescribe: Prescribe, most: int, renew: Callable[[], None] = lambda: None
+    ) -> None:
+        self.prescribe, self.most, self.renew = prescribe, most, renew
         self.every = max(LEAST_STEPS, min(MOST_STEPS, training.state.total_steps // COPIES))
         self.window = Window()
         self.copies: list[Copy] = []
@@ -125,6 +128,7 @@ class Live:
         put_back(training, copy, self.window)
         training.state.treatments.append(treatment)
         adopt(training, recipe)
+        self.renew()
         training.watcher.on_return(training, treatment)
         return True
 
