@@ -58,6 +58,10 @@ class Branch:
 
 def copied_optimizer(optimizer: Optimizer, own: Sequence[Tensor], other: Sequence[Tensor]) -> Optimizer:
     """Copy an optimizer with its state, so that it moves `own` in place of `other`."""
+    # one that stands for another kind of loop says itself what moves alike
+    if not isinstance(optimizer, Optimizer):
+        twin: Optimizer = optimizer.twin(own)
+        return twin
     # the copy must not drag the watcher, schedulers or foreign tensors along: only class, groups and state
     twin = copy.copy(optimizer)
     place = {id(o): p for o, p in zip(other, own, strict=True)}
@@ -142,8 +146,9 @@ class WhatIf:
         qs: list[Tensor] = []
         began = self.clock()
         hot = self._losses() if steps == 0 else ()
-        for i in range(steps + COOL):
-            share = 1.0 if i < steps else 1 - (i - steps + 0.5) / COOL
+        cool = min(COOL, max(4, steps // 2))
+        for i in range(steps + cool):
+            share = 1.0 if i < steps else 1 - (i - steps + 0.5) / cool
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share
             ratio = _step(
@@ -155,19 +160,20 @@ class WhatIf:
                 hot = self._losses()
             if self.clock() > self.until:
                 raise OutOfTime
-        self.pace_s = (self.clock() - began) / (steps + COOL)
+        self.pace_s = (self.clock() - began) / (steps + cool)
         found = torch.stack(qs).float().cpu().tolist() if qs else []
         assert len(hot) == 2
         return Branch(steps, hot, self._losses(), tuple(found))
 
     def fitting_steps(self, budget_s: float) -> int:
-        """Return the steps of a branch of which the budget lasts for two, by the time of one step; not under ten."""
+        """Return the steps of a branch of which the budget lasts for two, by the time of one step; not under eight."""
         began = self.clock()
         self.replica.take(self.scene.model)
         with torch.enable_grad():
             self.loss_of(self.batches[0]).backward()
-        step_s = 1.5 * max(self.clock() - began, 1e-9)
-        return max(10, min(STEPS, int(0.3 * budget_s / step_s)))
+        passes = 0.9 * budget_s / max(self.clock() - began, 1e-9)
+        # the rows are judged about five times, and a branch cools down for half as many steps again
+        return max(8, min(STEPS, int((passes - 5 * PROBE_ROWS / max(1, self.batches[0].forward.rows)) / 4)))
 
     def affordable_steps(self) -> int:
         """Return how many more steps the budget lasts, with a reserve of a third."""
