@@ -184,3 +184,39 @@ def test_folder_without_traces_is_refused_with_what_to_do(digits: Digits, tmp_pa
         tw.diagnose(tmp_path / "run")
     with pytest.raises(tw.RunError, match="there is no run"):
         tw.diagnose(tmp_path / "ran")
+
+
+def test_a_rate_far_too_low_is_found_by_going_on_with_a_copy() -> None:
+    """A copy that goes on at ten times the rate gains far more: the run itself cannot show that, and stays untouched."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    data = ((x / 16).astype(np.float32), y.astype(np.int64))
+    runs = [fit(data, preset="quick", settings_={"lr": 1e-5}, budget="12ep", watch=w) for w in (True, False)]
+    assert [f.ailment for f in runs[0].findings] == ["lr_too_low"]
+    assert all(torch.equal(a, b) for a, b in zip(weights(runs[0]), weights(runs[1]), strict=True))
+
+
+def test_a_twin_moves_copies_as_the_step_moves_the_weights() -> None:
+    """From any point of a training, with its momentum, decay, clipping and rates of layers."""
+    import copy
+
+    from trainwell.engine.assemble import Source, assemble
+    from trainwell.engine.twin import Twin
+
+    x, y = torch.randn(64, 4), torch.randn(64, 1)
+    recipe = tw.Recipe(techniques=("weight_decay:rate=0.1", "clip_grad:max_norm=0.1"), batch_size=64)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    training = assemble(net, recipe, Source(((x,), y), None), task=tw.Task("regression"))
+    for _ in range(3):
+        training.step((x,), y, 1e-2)
+    own = copy.deepcopy(training.model)
+    twin = Twin(training.step, training.model, list(own.parameters()))
+    twin.param_groups[0]["lr"] = 1e-2
+    for _ in range(3):
+        training.step((x,), y, 1e-2)
+        own.zero_grad()
+        F.mse_loss(own(x), y).backward()
+        twin.step()
+    for a, b in zip(training.model.parameters(), own.parameters(), strict=True):
+        torch.testing.assert_close(a.detach(), b.detach(), rtol=1e-5, atol=1e-6)

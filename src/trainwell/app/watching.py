@@ -18,10 +18,12 @@ from trainwell.engine.losses import Objective
 from trainwell.engine.parts import Batch
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Observer, Training
+from trainwell.engine.twin import Twin
 from trainwell.rules.diagnosis import diagnose
 from trainwell.values.errors import RunError
 from trainwell.values.signal import Traces
 from trainwell.values.technique import Technique
+from trainwell.watch.branch import copied_optimizer
 from trainwell.watch.losses import KINDS
 from trainwell.watch.told import ToldWatch
 from trainwell.watch.watcher import Say
@@ -56,13 +58,14 @@ class Attending(Observer):
         self.training, self._saved_at, self._is_over = training, time.perf_counter(), False
         self._began, self._back_s = self._saved_at, 0.0
         loss, name = _plain_loss(training.objective, training)
-        groups = Groups(training)
-        self._unit = groups.unit
+        self._groups = groups = Groups(training)
         self.watch = ToldWatch(
-            training.model, groups, loss=loss, loss_name=name, total_steps=training.state.total_steps,
-            first_step=training.state.step, facts=_facts(training), say=say,
+            training.model, groups, loss=loss, loss_name=name,
+            minimised=lambda outputs, y: training.step.loss_of(outputs, Batch((), y)), facts=_facts(training), say=say,
+            total_steps=training.state.total_steps, first_step=training.state.step,
         )  # fmt: skip
-        self.watch.traces.facts["optimizer"] = groups.kind
+        # the decay of a technique of ours never goes through the gradient
+        self.watch.traces.facts |= {"optimizer": groups.kind, "decoupled_decay": groups.is_decay_decoupled}
         self._past()
 
     @property
@@ -119,7 +122,8 @@ class Attending(Observer):
             if not self.watch.keep_batch(x, y):
                 break
         values = torch.stack(list(losses)).float().cpu().tolist()
-        self.watch.saw_steps(values, [rate * self._unit for rate in rates], start, wait_s)
+        self.watch.saw_steps(values, [rate * self._groups.unit for rate in rates], start, wait_s)
+        self._groups.rate_is(rates[len(values) - 1] if values else None)
         if time.perf_counter() - self._saved_at > SAVE_EVERY_S:
             self._save()
 
@@ -177,11 +181,34 @@ class Groups:
             group["betas"] = (held["beta1"], held["beta2"])
         if "momentum" in held:
             group["momentum"] = held["momentum"]
-        foreign = getattr(step.sites.optimizer, "optimizer", None)
+        self._training = training
+        self._foreign = foreign = getattr(step.sites.optimizer, "optimizer", None)
         self.kind = OPTIMIZERS.get(optimizer.name, "") if foreign is None else type(foreign).__name__
         self.param_groups = [group] if foreign is None else foreign.param_groups
         self.unit = 1.0 if foreign is None else float(foreign.param_groups[0]["lr"])
         self.state: dict[Any, Any] = defaultdict(dict)
+
+    def rate_is(self, rate: float | None) -> None:
+        """Note the rate of the last step."""
+        if self._foreign is None and rate is not None:
+            self.param_groups[0]["lr"] = float(rate)
+
+    @property
+    def is_decay_decoupled(self) -> bool:
+        """Whether the weight decay acts on the weights and not on the gradient."""
+        return self._foreign is None or self.kind in ("AdamW", "NAdamW")
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether copies of the parameters can be moved as this training moves its own."""
+        return self._foreign is not None or hasattr(self._training.step.sites.optimizer, "direction")
+
+    def twin(self, own: Sequence[Tensor]) -> Any:
+        """Return what moves copies of all parameters, in their order, with the memory of this optimizer."""
+        model, step = self._training.model, self._training.step
+        if self._foreign is not None:
+            return copied_optimizer(self._foreign, own, list(model.parameters()))
+        return Twin(step, model, own)
 
     def register_step_post_hook(self, hook: Callable[..., None]) -> Groups:
         """Do nothing: the training tells of its steps."""

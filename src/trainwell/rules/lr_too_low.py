@@ -38,10 +38,13 @@ class LrTooLow(Rule):
         # where a schedule has lowered the rate, what-ifs start from its peak
         q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
         if math.isfinite(tenfold):
-            on_new_rows = not view.what_if("tenfold", "val_z") < 2
-            better = (
-                tenfold > RATIO * max(as_is, 0.0) and view.what_if("tenfold", "train_z") > Z and on_new_rows
-            )
+            # sure on one of the two, and not contradicted by the other
+            seen = [
+                z
+                for z in (view.what_if("tenfold", f"{part}_z") for part in ("train", "val"))
+                if math.isfinite(z)
+            ]
+            better = tenfold > RATIO * max(as_is, 0.0) and max(seen) > Z and min(seen) >= 2
             # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
             whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
             too_low = better and q > LINEAR and whole > LEAST

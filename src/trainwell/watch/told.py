@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainwell.signals.scene import Look
+from trainwell.rules.underfitting import LEFT
+from trainwell.rules.view import View
+from trainwell.signals.scene import Batch, Look
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
+from trainwell.watch.branch import CURVED, LINEAR
 from trainwell.watch.losses import KINDS, LossCall
 from trainwell.watch.replica import Forward, same_streams
 from trainwell.watch.schedule import DENSITY, Schedule
@@ -31,6 +34,9 @@ activations; the others take the gradient of the step itself and need one forwar
 
 PARTIAL = 0.25
 """What the others are expected to cost of a whole one, until the first has been timed."""
+
+WHAT_IF_S, WHAT_IF_SHARE = 0.8, 0.03
+"""The seconds that what-ifs may take after a short training that asks for them; after a longer one a share of it."""
 
 NEVER = 2**62
 
@@ -100,7 +106,10 @@ class ToldWatch(Watch):
     """Watch one training through what its loop tells.
 
     Args:
+        optimizer: groups as those of torch's; `twin(params)` returns what moves these copies of all parameters alike,
+            as an optimizer of torch would (`param_groups`, `step`), where `has_twin`.
         loss: (outputs, target, reduction=...) -> loss, the plain loss of the task.
+        minimised: (outputs, target) -> mean loss that the loop minimises, of outputs in training mode.
         loss_name: the function of `torch.nn.functional` that it stands for; empty for one of the user's own.
         total_steps: steps that are planned.
         first_step: steps that were done before, by the same run.
@@ -108,10 +117,11 @@ class ToldWatch(Watch):
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Any, *, loss: Callable[..., Tensor], loss_name: str, total_steps: int,
-        first_step: int, facts: dict[str, Any], say: Say,
+        self, model: nn.Module, optimizer: Any, *, loss: Callable[..., Tensor], loss_name: str,
+        minimised: Callable[[Tensor, Tensor], Tensor], total_steps: int, first_step: int, facts: dict[str, Any], say: Say,
     ) -> None:  # fmt: skip
         self.loss, self.loss_name, self._nothing = loss, loss_name, torch.zeros(0)
+        self._minimised, self._groups = minimised, optimizer
         self._streams = streams_of(model)
         with same_streams():
             super().__init__(model, optimizer, say=say)
@@ -244,8 +254,20 @@ class ToldWatch(Watch):
         """Hang nothing into the model."""
 
     def _is_suspicious(self) -> bool:
-        """Ask no what-ifs: they need an optimizer that can be copied."""
-        return False
+        """Whether steps so short or long, or errors so predictable, let another rate or size do better."""
+        view, can_ask = View(self.traces), bool(self.loss_name) and self._groups.has_twin
+        odd = not CURVED <= view.q_median <= LINEAR or view.number("residual_r2", 0.0) > LEFT
+        return can_ask and odd and super()._is_suspicious()
+
+    def _budget_s(self, seconds: float) -> float:
+        return max(WHAT_IF_S, WHAT_IF_SHARE * seconds)
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        model = self.scene.replica.model
+        for stream in streams_of(model):
+            stream.manual_seed(batch.step)  # the same dropout before and after a step
+        outputs: Tensor = model(*batch.forward.args)
+        return self._minimised(outputs, batch.y) if model.training else self.loss(outputs, batch.y)
 
     def _begin_look(self) -> None:
         start, self._window, self._grads = time.perf_counter(), [], []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwell.rules.diagnosis import diagnose
+from trainwell.rules.underfitting import LEFT
 from trainwell.rules.view import View
 from trainwell.signals.family import Family
 from trainwell.signals.scene import Batch, Look
@@ -194,16 +195,19 @@ class Watch(Listening):
         if self._closed and self.out is not None:
             self.traces.save(self.out)
 
+    def _budget_s(self, seconds: float) -> float:
+        """Return the seconds that the what-ifs of one kind may take after a run of so many."""
+        return max(1.0, 0.015 * seconds)
+
     def _ask_what_if(self) -> None:
         """Let copies go on from here: at other rates, and where the run is not solved also longer, and on few rows."""
-        facts = self.traces.facts
-        budget_s = max(1.0, 0.015 * facts["seconds"])
+        facts, view = self.traces.facts, View(self.traces)
+        budget_s = self._budget_s(facts["seconds"])
         asks: dict[str, Callable[[], dict[str, Any]]] = {
-            "branch_facts": lambda: branch_facts(self.scene, budget_s),
-            "few_facts": lambda: few_facts(self.scene, budget_s),
+            "branch_facts": lambda: branch_facts(self.scene, budget_s, longest=0 if view.is_solved else None),
         }
-        if View(self.traces).is_solved:
-            asks = {"branch_facts": lambda: branch_facts(self.scene, budget_s, longest=0)}
+        if not view.is_solved and view.number("residual_r2", 0.0) > LEFT:  # else no rule asks for it
+            asks["few_facts"] = lambda: few_facts(self.scene, budget_s)
         with same_streams():
             for name, ask in asks.items():
                 try:

@@ -60,7 +60,7 @@ class Steps:
         total = int(params.get("epochs") or 1) * (per_epoch or 1000)
         facts = {"model_name": type(model).__name__, "optimizer": self.optimizer.kind, "reduction": "mean"}
         self.watch = ToldWatch(
-            self.network, self.optimizer, loss=self.loss, loss_name=self.loss.name,
+            self.network, self.optimizer, loss=self.loss, loss_name=self.loss.name, minimised=self.loss,
             total_steps=total, first_step=0, facts=facts | ({"steps_per_epoch": per_epoch} if per_epoch else {}), say=say,
         )  # fmt: skip
         self.watch._schedule = Freely(total, 0)

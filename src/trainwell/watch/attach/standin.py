@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 
 class StandIn:
@@ -28,6 +31,21 @@ class StandIn:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(params), **settings} for params, settings in self.groups()]
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether there is an optimizer of torch that moves alike."""
+        return isinstance(getattr(torch.optim, self.kind, None), type)
+
+    def twin(self, own: Sequence[Tensor]) -> Optimizer:
+        """Return an optimizer of torch over copies of the parameters, without memory of what was before."""
+        make = getattr(torch.optim, self.kind)
+        known, settings = inspect.signature(make).parameters, self.param_groups[0]
+        twin: Optimizer = make(
+            [p for p in own if p.requires_grad],
+            **{k: v for k, v in settings.items() if k in known and k != "params"},
+        )
+        return twin
 
     def register_step_post_hook(self, hook: Callable[..., None]) -> _Handle:
         """Call the hook after each step that the adapter tells of."""
