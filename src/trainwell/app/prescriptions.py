@@ -160,6 +160,12 @@ def _of_the_start(finding: Finding, recipe: Recipe | None) -> list[Prescription]
     return [*first, *sorted(rest, key=lambda p: "clip" in p.name or p.name == "lr")]
 
 
+def _short(technique: Technique) -> Technique:
+    """Round the doses to three digits: what is drawn from a run is not known more exactly."""
+    numbers = {name: getattr(technique, name) for name in technique.doses()}
+    return technique.replace(**{k: float(f"{v:.3g}") for k, v in numbers.items() if isinstance(v, float)})
+
+
 def _of_techniques(finding: Finding) -> list[Prescription]:
     import trainwell.techniques  # noqa: F401  (fills the registry; a healthy run need not pay for it)
 
@@ -168,6 +174,7 @@ def _of_techniques(finding: Finding) -> list[Prescription]:
         technique = kind.prescribe(finding)
         if technique is None:
             continue
+        technique = _short(technique)
         own = technique != kind()
         why = "the dose is drawn from this run" if own else ""
         when = "start" if set(kind.sites()) & set(START) else "resume"

@@ -44,7 +44,7 @@ class LrTooLow(Rule):
                 for z in (view.what_if("tenfold", f"{part}_z") for part in ("train", "val"))
                 if math.isfinite(z)
             ]
-            better = tenfold > RATIO * max(as_is, 0.0) and max(seen) > Z and min(seen) >= 2
+            better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > Z and min(seen) >= 2
             # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
             whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
             too_low = better and q > LINEAR and whole > LEAST

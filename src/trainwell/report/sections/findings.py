@@ -119,4 +119,4 @@ def _cures(finding: Mapping[str, Any], *, has_recipe: bool) -> Iterator[Block]:
 def _source(finding: Mapping[str, Any]) -> str:
     """Return the published sources of a rule, without its place in notes of ours."""
     parts = [part.strip() for part in str(finding.get("source") or "").split(";")]
-    return "; ".join(part for part in parts if part and not part.startswith("DOCTOR")).rstrip(".")
+    return "; ".join(part for part in parts if part).rstrip(".")
