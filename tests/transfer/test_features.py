@@ -15,7 +15,7 @@ import trainwell as tw
 pytest.importorskip("PIL", reason="images need Pillow: pip install 'trainwell[image]'")
 from tests.images.samples import class_folders
 from trainwell.app.cli import run_command
-from trainwell.app.feature_cache import Extractor, fold_batch_norms, load_backbone
+from trainwell.app.feature_cache import Extractor, fold_batch_norms, fuse_activations, load_backbone
 from trainwell.app.transfer import transfer, verdict
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
@@ -68,10 +68,32 @@ def test_folding_batch_norms_changes_features_by_rounding_only() -> None:
             module.running_var.uniform_(0.5, 2)
     exact = net.features(x)
     fast = Extractor(net, (x,))
-    assert fast.net is not net and fold_batch_norms(fast.net) == 0
+    assert fast.net is not net and fold_batch_norms(fast.net, (x,)) == 0
     assert (fast((x,)) - exact).norm() / exact.norm() < 0.08
-    assert fold_batch_norms(net) == 49
+    assert fold_batch_norms(net, (x,)) == 49
     assert torch.allclose(net.features(x), exact, atol=1e-4)
+    with torch.inference_mode():
+        assert fuse_activations(net, (x,)) in (0, 49)
+        assert torch.allclose(net.features(x), exact, atol=1e-4)
+
+
+def test_only_what_follows_a_convolution_in_the_flow_is_taken_into_it() -> None:
+    class Residual(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.BatchNorm2d(3)
+            self.act = torch.nn.ReLU(inplace=True)
+            self.second, self.last = torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(x + self.second(self.act(self.bn(self.conv(x)))))
+
+    net, x = Residual().eval(), torch.randn(2, 3, 8, 8)
+    exact = net(x).detach()
+    assert fold_batch_norms(net, (x,)) == 1
+    with torch.inference_mode():
+        assert fuse_activations(net, (x,)) in (0, 2)  # the last activation sees a sum
+        assert torch.allclose(net(x), exact, atol=1e-5)
 
 
 def test_a_file_of_the_users_is_loaded_by_name_and_order(weights: Path) -> None:

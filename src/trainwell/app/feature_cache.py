@@ -5,21 +5,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from trainwell.data.samples import store
 from trainwell.data.samples.kind import Arrays, Transform, register_transform, transform_of
 from trainwell.engine.feed import from_numpy
 from trainwell.models import build_model
 from trainwell.models.backbones.base import BackboneNet
+from trainwell.models.fusing import fold_batch_norms, fuse_activations
 from trainwell.values.journal import dumps
 from trainwell.values.recipe import ModelSpec
 from trainwell.values.task import InputSpec, Task
@@ -33,6 +32,7 @@ FOLD_TOLERANCE, DRIFT_TOLERANCE = 1e-3, 0.08
 CHECK_ROWS = 16
 
 Say = Callable[[str], None]
+Change = Callable[[Any, tuple[Tensor, ...]], int]
 
 
 def silent(text: str) -> None:
@@ -41,18 +41,19 @@ def silent(text: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How features are computed: rows at once, in bfloat16 or float32, with batch norms folded or not."""
+    """How features are computed: rows at once, in bfloat16 or float32, batch norms folded, activations fused."""
 
     batch: int = 8
     bfloat16: bool = False
     folds: bool = False
+    fuses: bool = False
 
 
 class Extractor:
     """A frozen network, made fast for this machine: inputs -> features.
 
-    Batch norms are folded into the convolutions before them, the batch size is found by a short probe, and bfloat16 is
-    used if it is faster and the features hardly change; each only after a check on real rows.
+    Batch norms and activations are taken into the convolutions before them, the batch size is found by a short probe,
+    and bfloat16 is used if it is faster and the features hardly change; each only after a check on real rows.
 
     Args:
         net: with its pre-trained weights; a copy is changed.
@@ -69,17 +70,21 @@ class Extractor:
         self.dtype: torch.dtype | None = None
         if plan is not None:
             if plan.folds:
-                fold_batch_norms(self.net)
+                fold_batch_norms(self.net, rows)
+            if plan.fuses:
+                fuse_activations(self.net, rows)
             self.batch, self.plan = plan.batch, plan
             self.dtype = torch.bfloat16 if plan.bfloat16 else None
             return
         with torch.inference_mode():
             exact = self.net.features(*rows)
-            folded = self._folded(rows, exact)
+            folded = self._changed(fold_batch_norms, rows, exact)
+            fused = self._changed(fuse_activations, rows, exact)
             self.batch, seconds = self._fastest(rows)
             drift = self._try_bfloat16(rows, exact, seconds)
-        self.plan = Plan(self.batch, self.dtype is not None, folded > 0)
-        words = [f"{folded} batch norms folded"] * bool(folded) + [f"batches of {self.batch}"]
+        self.plan = Plan(self.batch, self.dtype is not None, folded > 0, fused > 0)
+        words = [f"{folded} batch norms folded"] * bool(folded)
+        words += [f"{fused} convolutions fused"] * bool(fused) + [f"batches of {self.batch}"]
         words.append(f"bfloat16 (features change by {drift:.1%})" if self.dtype is not None else "float32")
         say(f"features  {', '.join(words)}")
 
@@ -100,11 +105,14 @@ class Extractor:
         with torch.autocast(x[0].device.type, dtype=self.dtype):
             return self.net.features(*x).float()
 
-    def _folded(self, rows: tuple[Tensor, ...], exact: Tensor) -> int:
-        """Fold batch norms where that changes nothing but rounding; return how many."""
+    def _changed(self, change: Change, rows: tuple[Tensor, ...], exact: Tensor) -> int:
+        """Change the network where that changes nothing but rounding in its features; return in how many places."""
         trial = copy.deepcopy(self.net)
-        count = fold_batch_norms(trial)
-        if not count or _relative(trial.features(*rows), exact) > FOLD_TOLERANCE:
+        count = change(trial, rows)
+        try:
+            if not count or _relative(trial.features(*rows), exact) > FOLD_TOLERANCE:
+                return 0
+        except RuntimeError:  # the machine has no such operation
             return 0
         self.net = trial
         return count
@@ -149,19 +157,6 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def _relative(found: Tensor, exact: Tensor) -> float:
     return float((found - exact).norm() / exact.norm().clamp_min(1e-12))
-
-
-def fold_batch_norms(net: nn.Module) -> int:
-    """Fold every batch norm that follows a convolution in its module into it; return how many."""
-    count = 0
-    for parent in list(net.modules()):
-        children = list(parent.named_children())
-        for (name, first), (after, second) in itertools.pairwise(children):
-            if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
-                setattr(parent, name, fuse_conv_bn_eval(first, second))
-                setattr(parent, after, nn.Identity())
-                count += 1
-    return count
 
 
 @dataclasses.dataclass(frozen=True)

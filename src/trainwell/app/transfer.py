@@ -152,7 +152,7 @@ def transfer(
     with_ = tuple(with_)
     if recipe is None and not any(str(t).startswith("weight_decay") for t in with_):
         chosen = settings.apply(
-            preset_of(preset, prepared), settings_=settings_, with_=with_, without=without, budget=_epochs(how)
+            preset_of(preset, prepared), settings=settings_, with_=with_, without=without, budget=_epochs(how)
         )  # fmt: skip
         with_ = (*with_, *chosen_decay(prepared, chosen, say))
     run = fitting.fit(

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainwell.models.family import Family
 from trainwell.models.linear import ACTIVATIONS, Block, linear
@@ -65,6 +66,9 @@ class ProbeNet(nn.Module):
         self.scale.fill_(float(rows[0].std(0).square().mean().sqrt().clamp_min(1e-6).reciprocal()))
 
     def forward(self, features: Tensor) -> Tensor:
+        if not self.blocks:  # the weights are fewer than the features: they are scaled instead
+            weight = self.output.weight * self.scale
+            return F.linear(features, weight, self.output.bias - weight @ self.mean)
         x = (features - self.mean) * self.scale
         for block in self.blocks:
             x = block(x)

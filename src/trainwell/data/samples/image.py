@@ -25,8 +25,8 @@ from trainwell.data.samples.files import (
     names_column,
     peek,
 )
-from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
-from trainwell.data.samples.looks import same_looks
+from trainwell.data.samples.kind import Arrays, Kind, LazyParts, SampleData, register_transform
+from trainwell.data.samples.looks import look_hashes, same_looks
 from trainwell.data.samples.parts import (
     Bad,
     bad_notes,
@@ -170,17 +170,12 @@ class Images(Kind):
         items, parts = joined(found)
         images, transform, kept, digests, notes = read_images(items, options)
         split = split_items(items, parts, kept, options)
-        made: dict[str, tuple[Arrays, np.ndarray]] = {
-            n: ((_rows(images, split.rows[n]),), split.targets[n]) for n in split.rows
-        }
-        notes = [
-            *notes,
-            *split.notes,
-            *same_looks({n: x[0] for n, (x, _) in made.items()}, items, kept, split.rows),
-        ]
+        said, alike = _alike(images, split.rows, [items.names[i] for i in kept.tolist()], digests, transform)
+        notes = [*notes, *split.notes, *said]
+        print_ = fingerprint_of(digests, split, transform.to_dict())
         return SampleData(
-            cls.name, split.task, transform, made, split.provenance,
-            fingerprint_of(digests, split, transform.to_dict()), tuple(notes), titles_of(items.names, split, kept),
+            cls.name, split.task, transform, LazyParts(images, split.rows, split.targets), split.provenance, print_,
+            tuple(notes), titles_of(items.names, split, kept), {"alike": alike} if alike else {},
         )  # fmt: skip
 
     @classmethod
@@ -322,9 +317,7 @@ def _decoded(
     """Decode the images that have a sound header, or take their pixels from the disk; add to `bad`."""
     shape = transform.spec.shape
     size = len(good) * int(np.prod(shape))
-    key = hashlib.sha256(
-        repr([digests[i] for i in good.tolist()] + [transform.to_dict()]).encode()
-    ).hexdigest()[:32]
+    key = _key([digests[i] for i in good.tolist()], transform)
     held = store.find("images", key) if size >= KEEP_BYTES else None
     if held is not None:
         images, about = held
@@ -363,5 +356,26 @@ def _header_notes(headers: Sequence[Header], transform: ImageTransform) -> list[
     return notes + [info("decoding", f"{count} images {word}") for word, count in odd.items()]
 
 
-def _rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return images[rows] if len(rows) != len(images) or (np.diff(rows) != 1).any() else images
+def _alike(
+    images: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    digests: Sequence[str],
+    transform: ImageTransform,
+) -> tuple[list[Note], dict[str, int]]:
+    """Tell which images stand in two parts; their hashes are found on the disk where they were computed before."""
+    if min(images.shape[2:]) < 9:
+        return [], {}
+    key = _key(digests, transform)
+    held = store.find("looks", key) if images.nbytes >= KEEP_BYTES else None
+    if held is not None:
+        hashes = (np.array(held[0][0]), held[0][1].astype(bool))
+    else:
+        hashes = look_hashes(images)
+        if images.nbytes >= KEEP_BYTES:
+            store.keep("looks", key, np.stack([hashes[0], hashes[1].astype(np.uint64)]), {})
+    return same_looks(hashes, rows, names)
+
+
+def _key(digests: Sequence[str], transform: ImageTransform) -> str:
+    return hashlib.sha256(repr([*digests, transform.to_dict()]).encode()).hexdigest()[:32]

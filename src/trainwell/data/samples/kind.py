@@ -44,6 +44,32 @@ class Transform(Protocol):
     def from_dict(cls, data: Mapping[str, Any]) -> Transform: ...
 
 
+class LazyParts(Mapping[str, tuple[Arrays, np.ndarray]]):
+    """Parts whose rows are gathered when they are asked for: where features are found, no pixel is read.
+
+    Args:
+        images: all rows, maybe on the disk.
+        rows: per part the positions of its rows. targets: of each part.
+    """
+
+    def __init__(
+        self, images: np.ndarray, rows: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> None:
+        self._images, self._rows, self.targets = images, rows, targets
+        self._made: dict[str, tuple[Arrays, np.ndarray]] = {}
+
+    def __getitem__(self, name: str) -> tuple[Arrays, np.ndarray]:
+        if name not in self._made:
+            self._made[name] = ((self._images[self._rows[name]],), self.targets[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 @dataclasses.dataclass(frozen=True)
 class SampleData:
     """Data of a kind that are ready to be trained on.
@@ -56,16 +82,24 @@ class SampleData:
         fingerprint: a hash of contents, labels and the rows of each part.
         notes: everything that was inferred, skipped or suspected.
         titles: per part, what a person calls each row: the name of its file, or the text itself.
+        facts: what the doctor reads of the data, e.g. how many rows of a part look like one of the training part.
     """
 
     kind: str
     task: Task
     transform: Transform
-    parts: dict[str, tuple[Arrays, np.ndarray]]
+    parts: Mapping[str, tuple[Arrays, np.ndarray]]
     provenance: dict[str, Any]
     fingerprint: str
     notes: tuple[Note, ...] = ()
     titles: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def targets(self) -> Mapping[str, np.ndarray]:
+        """The target of each part."""
+        held = self.parts
+        return held.targets if isinstance(held, LazyParts) else {name: y for name, (_, y) in held.items()}
 
     @property
     def spec(self) -> InputSpec:

@@ -2,54 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from trainwell.data.notes import Note, warning
-from trainwell.data.samples.files import Items
 
 SAME_LOOK_SHOWN = 3
+NEAR_BITS = 3
+"""Two images look the same when at most so many of 64 bits differ. docs/log-transfer.md has the counts on CIFAR-10."""
+SIDE = 72
+"""Larger images are thinned out to about this side before they are hashed."""
+MIN_SPREAD = 12.0
+"""Deviation of the block means, of 255, below which a hash says nothing: flat images share one."""
+BAND_BITS = 16
 
 
-def look_hashes(images: np.ndarray) -> np.ndarray:
-    """Return 64 bits of every image that scaling and recompressing hardly change (a difference hash).
+def look_hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return 64 bits of every image that scaling and recompressing hardly change, and whether they say something.
 
+    Shapes: images (N, C, H, W), H and W at least 9; returns (N,) uint64 and (N,) bool.
     Source: N. Krawetz 2013, "Kind of like that" (dHash), on 9 x 8 means of blocks.
     """
-    gray = images.mean(1) if images.shape[1] > 1 else images[:, 0]
-    rows = np.array_split(np.arange(gray.shape[1]), 8)
-    columns = np.array_split(np.arange(gray.shape[2]), 9)
-    means = np.stack([gray[:, r].mean(1) for r in rows], 1)
-    means = np.stack([means[:, :, c].mean(2) for c in columns], 2)
+    step = max(1, min(images.shape[2:]) // SIDE)
+    thin = images[:, :, ::step, ::step]
+    gray = thin.mean(1, dtype=np.float32) if thin.shape[1] > 1 else thin[:, 0].astype(np.float32)
+    means = _blocks(_blocks(gray, 1, 8), 2, 9)
     bits = (means[:, :, 1:] > means[:, :, :-1]).reshape(len(images), 64)
-    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0], means.std((1, 2)) > MIN_SPREAD
+
+
+def _blocks(gray: np.ndarray, axis: int, count: int) -> np.ndarray:
+    """Return the means of `count` runs along an axis."""
+    edges = np.linspace(0, gray.shape[axis], count + 1).astype(int)
+    sums = np.add.reduceat(gray, edges[:-1], axis)
+    shape = [1] * gray.ndim
+    shape[axis] = count
+    return np.asarray(sums / np.diff(edges).reshape(shape), np.float32)
+
+
+def nearest_looks(known: np.ndarray, asked: np.ndarray, bits: int = NEAR_BITS) -> np.ndarray:
+    """Return for each asked hash the position of a known one that differs in at most `bits` bits, -1 where none does.
+
+    Two hashes that differ in fewer bits than there are bands agree in one band: only those are compared.
+
+    Shapes: (N,) and (M,) uint64; returns (M,) int64. `bits` < 64 / BAND_BITS.
+    """
+    assert bits < 64 // BAND_BITS
+    found = np.full(len(asked), -1, np.int64)
+    least = np.full(len(asked), bits + 1, np.int64)
+    mask = np.uint64((1 << BAND_BITS) - 1)
+    for shift in range(0, 64, BAND_BITS):
+        ours, theirs = ((h >> np.uint64(shift)) & mask for h in (known, asked))
+        order = np.argsort(ours, kind="stable")
+        first = np.searchsorted(ours[order], theirs, "left")
+        last = np.searchsorted(ours[order], theirs, "right")
+        for i in np.flatnonzero(last > first).tolist():
+            places = order[first[i] : last[i]]
+            apart = np.bitwise_count(known[places] ^ asked[i])
+            best = int(apart.argmin())
+            if apart[best] < least[i]:
+                least[i], found[i] = int(apart[best]), places[best]
+    return found
 
 
 def same_looks(
-    parts: Mapping[str, np.ndarray], items: Items, kept: np.ndarray, rows: Mapping[str, np.ndarray]
-) -> list[Note]:
-    """Warn of images that stand in the training part and look the same in another one."""
-    if min(parts["train"].shape[2:]) < 9:
-        return []
-    hashes = {n: look_hashes(x) for n, x in parts.items()}
-    notes = []
-    for name in (n for n in parts if n != "train"):
-        known = {int(h): i for i, h in enumerate(hashes["train"].tolist())}
-        both = [i for i, h in enumerate(hashes[name].tolist()) if h in known and _is_textured(parts[name][i])]
-        if not both:
+    hashes: tuple[np.ndarray, np.ndarray], rows: Mapping[str, np.ndarray], names: Sequence[str]
+) -> tuple[list[Note], dict[str, int]]:
+    """Warn of images that stand in the training part and look the same in another one.
+
+    Args:
+        hashes: of all images, and whether each says something.
+        rows: per part the positions of its images. names: of all images.
+    Returns: the notes, and per part how many of its images look like one of the training part.
+    """
+    bits, telling = hashes
+    notes, counts = [], {}
+    train = rows["train"][telling[rows["train"]]]
+    for part in (n for n in rows if n != "train"):
+        asked = rows[part][telling[rows[part]]]
+        near = nearest_looks(bits[train], bits[asked])
+        both = np.flatnonzero(near >= 0)
+        counts[part] = len(both)
+        if not len(both):
             continue
-
-        def pair(i: int, name: str = name, known: dict[int, int] = known) -> str:
-            other = known[int(hashes[name][i])]
-            return f"{items.names[kept[rows[name][i]]]} and {items.names[kept[rows['train'][other]]]}"
-
-        few = "; ".join(pair(i) for i in both[:SAME_LOOK_SHOWN])
-        said = f"{len(both)} of {len(parts[name])} images of the {name} part look like one of the training part: {few}"
+        few = "; ".join(
+            f"{names[asked[i]]} and {names[train[near[i]]]}" for i in both[:SAME_LOOK_SHOWN].tolist()
+        )
+        said = f"{len(both)} of {len(rows[part])} images of the {part} part look like one of the training part: {few}"
         notes.append(warning("duplicates", f"{said}. Its scores are too good by about their share."))
-    return notes
-
-
-def _is_textured(image: np.ndarray) -> bool:
-    """Whether the hash of an image says something: flat ones share one."""
-    return float(image.std()) > 16
+    return notes, counts

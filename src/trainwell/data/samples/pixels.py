@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ MAX_PIXELS = 64_000_000
 ORIENTATION = 0x0112
 SWAPPED = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
+GAP = 3.0
+"""A JPEG may be decoded at a fraction of its size, as long as that is so many times what is needed. Source: Pillow's
+documentation of `reducing_gap`, of which 3 can hardly be told from scaling the whole image."""
 GRAY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 
 
@@ -138,20 +142,24 @@ def decode(data: Any, size: tuple[int, int, int], crop: float, bicubic: bool) ->
         BadItem: the file is damaged.
     """
     channels, height, width = size
-    pixels = data if isinstance(data, np.ndarray) else _fast(data, channels)
+    needed = (math.ceil(GAP * height / crop), math.ceil(GAP * width / crop))
+    pixels = data if isinstance(data, np.ndarray) else _fast(data, channels, needed)
     if pixels is None:
-        pixels = _by_pillow(data, channels)
+        pixels = _by_pillow(data, channels, needed)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    if pixels.shape[2] != channels:
+    if pixels.shape[2] < channels or channels == 1 < pixels.shape[2]:
         pixels = _with_channels(pixels, channels)
     if pixels.shape[:2] != (height, width) or crop != 1.0:
         pixels = _fitted(pixels, height, width, crop, bicubic)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return np.ascontiguousarray(pixels[:, :, :channels].transpose(2, 0, 1))
 
 
-def _fast(data: bytes, channels: int) -> np.ndarray | None:
-    """Decode an upright JPEG with simplejpeg where it is installed; None leaves it to Pillow."""
+def _fast(data: bytes, channels: int, needed: tuple[int, int]) -> np.ndarray | None:
+    """Decode an upright JPEG with simplejpeg where it is installed; None leaves it to Pillow.
+
+    Colours come with a fourth channel, as Pillow lays pixels out: it then scales them without a copy.
+    """
     if not data.startswith(b"\xff\xd8\xff") or b"Exif\0" in data[:64] or b"Adobe" in data[:512]:
         return None
     try:
@@ -159,16 +167,19 @@ def _fast(data: bytes, channels: int) -> np.ndarray | None:
     except ImportError:
         return None
     try:
-        return np.asarray(simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB"))
+        return np.asarray(simplejpeg.decode_jpeg(
+            data, "GRAY" if channels == 1 else "RGBX", min_height=needed[0], min_width=needed[1], min_factor=2.0
+        ))  # fmt: skip
     except ValueError:
         return None  # Pillow decides whether it is damaged, and says why
 
 
-def _by_pillow(data: bytes, channels: int) -> np.ndarray:
+def _by_pillow(data: bytes, channels: int, needed: tuple[int, int]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     image = _open(data)
     try:
+        image.draft(None, (max(needed), max(needed)))  # which side is upright is seen later
         image.load()
         if _orientation(image) > 1:
             image = ImageOps.exif_transpose(image)
@@ -208,11 +219,16 @@ def _fitted(pixels: np.ndarray, height: int, width: int, crop: float, bicubic: b
     rows, columns = pixels.shape[:2]
     scale = min(rows / height, columns / width) * crop
     high, wide = scale * height, scale * width
-    top, left = (rows - high) / 2, (columns - wide) / 2
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    top, left = max(0.0, (rows - high) / 2), max(0.0, (columns - wide) / 2)  # rounding may leave them below
+    if pixels.shape[2] == 4:
+        image = Image.frombuffer("RGBX", (columns, rows), np.ascontiguousarray(pixels), "raw", "RGBX", 0, 1)
+    else:
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     way = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
-    made = np.asarray(image.resize((width, height), way, (left, top, left + wide, top + high)))
-    return made[:, :, None] if made.ndim == 2 else made
+    made = np.asarray(
+        image.resize((width, height), way, (left, top, min(columns, left + wide), min(rows, top + high)))
+    )
+    return made[:, :, None] if made.ndim == 2 else made[:, :, :3]
 
 
 def common_size(headers: Sequence[Header], wanted: int | None, largest: int) -> tuple[int, int]:

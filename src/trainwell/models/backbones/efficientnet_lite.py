@@ -46,13 +46,17 @@ class EfficientNetLite0(Backbone):
 class SameConv(nn.Conv2d):
     """A convolution padded as TensorFlow pads: at stride 2 one place more at the end than at the start."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def pad(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the image and what the convolution itself still has to pad around it."""
         size, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
-            return self._conv_forward(x, self.weight, self.bias)
+            return x, (size // 2, size // 2)
         high, wide = (max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[2:])
-        padded = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
-        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)
+        return F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2)), (0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded, padding = self.pad(x)
+        return F.conv2d(padded, self.weight, self.bias, self.stride, padding, 1, self.groups)
 
 
 class ConvNorm(nn.Module):
