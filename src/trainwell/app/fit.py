@@ -95,7 +95,7 @@ def fit(
             seconds, or rarer where saving would take more than 2 % of the time.
         log: `"tensorboard"`, `"mlflow"`: where losses and scores are written beside the folder of the run.
         console: where to tell what happens; None is a table in a notebook, and silence elsewhere.
-        data_options: `backbone`: a pre-trained network whose features are trained on (`tw.transfer` goes further);
+        data_options: `backbone`: a pre-trained network whose features are trained on (the command also fine-tunes);
             `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
             `drop`, `categorical`, `numeric`, `na`, `on_duplicates`; see `trainwell.data.prepare_table`.
 
