@@ -212,3 +212,24 @@ def test_entry_point_of_the_guide_is_the_one_that_is_read() -> None:
     (block,) = blocks("docs/guide-technique.md", "toml")
     (group,) = tomllib.loads(block)["project"]["entry-points"]
     assert f'entry_points(group="{group}")' in (ROOT / "src/trainwell/techniques/__init__.py").read_text()
+
+
+def test_commands_of_the_guide_to_transfer_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With random numbers for the weights of efficientnet_lite0; the others say what they lack, in one line."""
+    from PIL import Image
+
+    draws = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (place / "photos" / label).mkdir(parents=True)
+        for i in range(12):
+            pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "photos" / label / f"{i}.png")
+    for words in commands("docs/guide-transfer.md"):
+        if words[0] != "fit" or "photos/" not in words:
+            continue
+        if "efficientnet_lite0" in words:
+            words = [*words, "--weights", "none", "--size", "32", "--preset", "quick"]
+            assert run([*words, "--budget", "1ep", "--quiet"]) == 0, words
+        elif "mine.safetensors" in words or importlib.util.find_spec("timm") is None:
+            assert run(words) in (2, 3), words
+            assert capsys.readouterr().err.startswith("error: ")
