@@ -21,7 +21,7 @@ class Ledger:
     def __init__(self, traces: Traces) -> None:
         self.traces = traces
         self._pending: list[tuple[str, str | None, int, Any]] = []
-        self._losses: list[Tensor] = []
+        self._losses: list[Any] = []
         self._loss_steps: list[int] = []
 
     def at(self, step: int) -> Callable[..., None]:
@@ -35,9 +35,13 @@ class Ledger:
         return record
 
     def loss(self, step: int, value: Tensor) -> None:
-        """Note one training loss."""
+        """Note one training loss.
+
+        A small tensor that is held between the large ones of the loop takes them off the memory that lies in the cache:
+        on a CPU the number is read at once, elsewhere that would be a synchronisation.
+        """
         self._loss_steps.append(step)
-        self._losses.append(value)
+        self._losses.append(value.item() if value.is_cpu else value.detach())
 
     def flush_if_full(self) -> None:
         """Fetch what is held once it is a block."""
@@ -47,7 +51,9 @@ class Ledger:
     def flush(self) -> None:
         """Fetch everything that is held."""
         if self._losses:
-            steps, values = self._loss_steps, _fetch(self._losses)
+            held = self._losses
+            is_read = not any(isinstance(v, Tensor) for v in held)
+            steps, values = self._loss_steps, held if is_read else _fetch([torch.as_tensor(v) for v in held])
             self._loss_steps, self._losses = [], []
             self._add_losses(steps, values)
         pending, self._pending = self._pending, []

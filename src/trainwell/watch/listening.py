@@ -196,8 +196,8 @@ class Listening:
     def _on_train_loss(self, call: LossCall, forward: Forward | None) -> None:
         if self._val:
             self._end_validation()
-        value = call.value.detach()
-        self._ledger.loss(self._step, value if value.dim() == 0 else value.mean())
+        value = call.value
+        self._ledger.loss(self._step, value if value.dim() == 0 else value.detach().mean())
         if "loss_name" not in self.traces.facts:
             self._first_loss(call)
         if self._capturing and forward is not None:
