@@ -220,3 +220,13 @@ def test_a_twin_moves_copies_as_the_step_moves_the_weights() -> None:
         twin.step()
     for a, b in zip(training.model.parameters(), own.parameters(), strict=True):
         torch.testing.assert_close(a.detach(), b.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_rate_for_thrown_weights_lets_the_network_learn(digits: Digits) -> None:
+    """The farther the loss was thrown, the lower the rate that is proposed; a tenth of it would only throw again."""
+    options: dict[str, Any] = {"preset": "quick", "budget": "8ep"}
+    sick = fit(digits, settings_={"lr": 30.0}, **options)
+    (finding,) = [f for f in sick.findings if f.ailment == "lr_too_high"]
+    cured = fit(digits, settings_={"lr": finding.measured["lr.suggested"]}, watch=False, **options)
+    accuracy = [max(row["val_metric"] for row in run.history) for run in (sick, cured)]
+    assert accuracy[0] < 0.4 < 0.85 < accuracy[1]

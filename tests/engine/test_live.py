@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,12 @@ def test_a_wrong_number_is_refused(data: Data) -> None:
     for wrong in (-1, 1.5, True):
         with pytest.raises(UsageError, match="treat-live"):
             tw.fit(data, model=resume.plain_network(), recipe=RISING, treat=wrong, out=False)  # type: ignore[arg-type]
+
+
+def test_weights_thrown_away_by_the_first_step_are_no_measure_of_the_start() -> None:
+    """The loss of a network that answers alike is known; a second loss of a thousandfold of it is trouble."""
+    losses = [0.7, *np.full(20, 700.0)]
+    found = Window(usual=math.log(2)).add(0, losses, [1.0] * len(losses))
+    assert found is not None and found.kind == "spike" and found.step <= 1 + RECENT
+    lucky = [0.01, *np.full(60, 0.7)]  # an easy first batch is no measure of the others
+    assert Window(usual=math.log(2)).add(0, lucky, [1.0] * len(lucky)) is None

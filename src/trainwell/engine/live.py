@@ -7,10 +7,12 @@ step depend on the steps alone, never on the clock, so that a run that was cut a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainwell.engine.compose import Sites
@@ -75,7 +77,7 @@ class Live:
     ) -> None:
         self.prescribe, self.most, self.renew = prescribe, most, renew
         self.every = max(LEAST_STEPS, min(MOST_STEPS, training.state.total_steps // COPIES))
-        self.window = Window()
+        self.window = Window(usual=usual_loss(training))
         self.copies: list[Copy] = []
         self._norms: list[Tensor] = []
 
@@ -157,7 +159,8 @@ class Live:
 
     def restore(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
         """Put back what `saved` returned."""
-        self.every, self.window = int(plain["every"]), Window.of(plain["window"])
+        self.every = int(plain["every"])
+        self.window.refill(plain["window"])
         parts: list[dict[str, Tensor]] = [{} for _ in plain["copies"]]
         for name, tensor in tensors.items():
             which, _, key = name.partition(".")
@@ -165,6 +168,14 @@ class Live:
         self.copies = [
             Copy(**about, tensors=held) for about, held in zip(plain["copies"], parts, strict=True)
         ]
+
+
+def usual_loss(training: Training) -> float:
+    """Return the loss of a network that answers alike for every row: ln K, or the mean square of the targets."""
+    mean, task, y = training.objective.mean, training.task, getattr(training.feed, "y", None)
+    if mean is F.cross_entropy and task is not None:
+        return math.log(task.num_outputs)
+    return float(y.square().mean()) if mean is F.mse_loss and y is not None else math.nan
 
 
 def copy_of(training: Training, window: Window) -> Copy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ REFERENCE, LEAST = 128, 32
 """Steps before them that they are held against, and the least that say something. Where nothing has changed, 5 of the
 last 8 exceed all of 128 others with probability C(8, 5) / C(136, 5) = 1.6e-7, whatever the distribution."""
 OPENING, FROM_START, TIMES = 2, 10.0, 10.0
-"""Losses that are all so many times the larger of the first two; a gradient so many times the largest before."""
+"""Without a usual loss the first two say where a training began; losses that are all so many times that; a gradient so
+many times the largest before."""
 CHUNK = 64
 """Steps that are glanced at together."""
 MARGIN = 4
@@ -49,12 +50,17 @@ class Window:
     """The losses and norms of the last steps.
 
     Args:
-        losses, norms: the newest last. first: the larger of the first two losses of the run; nan before them.
+        losses, norms: the newest last.
+        first: what a loss at the start is: the larger of the usual loss and that of step 1, which no step has moved yet;
+            where no usual one is given, the larger of the first two losses.
+        usual: the loss of a network that answers alike for every row; nan where it is not known. A lucky first batch is
+            then no measure of the others, and a second step that has thrown the weights away is none either.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
     norms: list[float] = dataclasses.field(default_factory=list)
     first: float = math.nan
+    usual: float = math.nan
 
     def add(self, done: int, losses: Sequence[float], norms: Sequence[float]) -> Trouble | None:
         """Take in the next steps; return the first of them that shows a trouble.
@@ -62,8 +68,10 @@ class Window:
         Args:
             done: steps taken before these.
         """
-        if done < OPENING:
-            self.first = float(np.fmax(self.first, np.max(losses[: OPENING - done], initial=-math.inf)))
+        opening = OPENING if math.isnan(self.usual) else 1
+        if done < opening:
+            start = float(np.fmax(self.usual, np.max(losses[: opening - done], initial=-math.inf)))
+            self.first = float(np.fmax(self.first, start))
         for start in range(0, len(losses), CHUNK):
             found = self._add(done + start, losses[start : start + CHUNK], norms[start : start + CHUNK])
             if found is not None:
@@ -140,9 +148,3 @@ class Window:
 
     def to_dict(self) -> dict[str, Any]:
         return {"losses": list(self.losses), "norms": list(self.norms), "first": self.first}
-
-    @classmethod
-    def of(cls, saved: Mapping[str, Any]) -> Self:
-        found = cls()
-        found.refill(saved)
-        return found

@@ -111,7 +111,7 @@ class LrTooHigh(Rule):
         if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW):
             at = int(losses.steps[int(np.nanargmax(losses.values))])
             reading = Reading("rise of the loss / base loss", view.thrown, THROWN_FAR)
-            return self._finding(view, (reading,), 0.8, (at, view.steps), factor=0.1, meaning=THROWN)
+            return self._thrown(view, reading, at)
         high = losses.values > FLUNG * unit
         runs = (
             np.convolve(high, np.ones(FLUNG_STEPS), "valid") >= FLUNG_STEPS
@@ -121,10 +121,13 @@ class LrTooHigh(Rule):
         if not runs.any():
             return None
         at = int(losses.steps[int(runs.argmax())])
-        ratio = float(losses.values.max() / unit)
-        reading = Reading("largest loss / base loss", ratio, FLUNG)
-        # a loss grows no faster than the square of the outputs, and those at least as fast as the steps
-        factor = float(np.clip(ratio**-0.5, 1e-3, 0.1))
+        return self._thrown(
+            view, Reading("largest loss / base loss", float(losses.values.max() / unit), FLUNG), at
+        )
+
+    def _thrown(self, view: View, reading: Reading, at: int) -> Finding:
+        """A loss grows no faster than the square of the outputs, and those at least as fast as the steps."""
+        factor = float(np.clip(reading.value**-0.5, 1e-3, 0.1))
         return self._finding(view, (reading,), 0.8, (at, view.steps), factor=factor, meaning=THROWN)
 
     def _killed(self, view: View) -> Finding | None:
