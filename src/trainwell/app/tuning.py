@@ -121,7 +121,9 @@ def tune(
     kept = header_of(folder.path / STUDY) if folder is not None and resume else None
     left = seconds - 2 * prepared_s
     with _one_thread(work.device):
-        made = fitted(work, searched, left, seed, kept, free=space is None, console=console)
+        made = fitted(
+            work, searched, left, seed, kept, free=space is None, counted=trials is not None, console=console
+        )
     study = _study(made, kept, searcher, trials, batch, seed, folder, console)
     with study, _one_thread(work.device):
         end = began + seconds - prepared_s - made.final_s

@@ -119,13 +119,15 @@ class Fitted:
 
 
 def fitted(
-    work: Work, space: Space, seconds: float, seed: int, kept: Mapping[str, Any] | None, *, free: bool, console: Console
+    work: Work, space: Space, seconds: float, seed: int, kept: Mapping[str, Any] | None, *, free: bool, counted: bool,
+    console: Console,
 ) -> Fitted:  # fmt: skip
     """Measure what a training costs, and shorten the trainings where the budget would hold too few.
 
     Args:
         seconds: what is left of the budget. kept: what the study was begun with, if it goes on.
         free: whether the space is our own choice; its sizes are then left out where few trainings fit.
+        counted: whether the trials are counted by the user: then the clock does not decide what is searched.
     """
     about: dict[str, Any] = {"fingerprint": work.prepared.fingerprint}
     start, whole = time.monotonic(), float(work.base.epochs)
@@ -143,7 +145,7 @@ def fitted(
     affordable = pace.affordable(epochs, seconds)
     console.say(f"budget    about {affordable:,.0f} full trainings fit")
     sizes = [p.name for p in space if p.name in ("batch_size", "model.width", "model.depth")]
-    if kept is None and free and affordable < FEW_TRAININGS and sizes:
+    if kept is None and free and not counted and affordable < FEW_TRAININGS and sizes:
         for name in sizes:
             space = space.changed(f"-{name}")
         console.say(f"budget    {', '.join(sizes)} stay as they are: trainings of one size go together")
