@@ -2,12 +2,14 @@
 
     python benchmarks/lanes.py [--rounds 5] [--cases digits tiny wide ...]
     python benchmarks/lanes.py --peer lightning --cases digits --lanes 64
+    python benchmarks/lanes.py --device cuda --lanes 64
 
 The loop takes in-memory batches and `torch.optim.Adam(fused=True)`, validates every epoch and keeps the best weights,
 as the lanes do. Both sides run in turn in one process on one thread. Compared is CPU time per network and epoch, all
 included: making the networks, training, validation. Printed is the median of the ratios of a round, least and most,
 and the ratio that would be reached if a network cost nothing but its products at the rate of the fastest product that
-this core does (256 x 256 x 256, in the dtype of the case): no engine can be faster.
+this core does (256 x 256 x 256, in the dtype of the case; 8192 cubed on a GPU): no engine can be faster. On a GPU the
+time is that on the clock.
 
 With `--peer` the loop is one training after the other with that framework; run it where the framework is installed.
 """
@@ -99,14 +101,15 @@ def data(case: Case) -> Split:
 def loop(case: Case, split: Split, seed: int) -> float:
     """Train one network by hand; return its best validation loss."""
     torch.manual_seed(seed)
-    model, loss_function = network(case), nn.CrossEntropyLoss()
+    device = split[0].device
+    model, loss_function = network(case).to(device), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     x_train, y_train, x_val, y_val = split
     best, kept = float("inf"), None
     for _ in range(case.epochs):
         model.train()
-        total = torch.zeros(())
-        for rows in torch.randperm(len(x_train)).split(case.batch):
+        total = torch.zeros((), device=device)
+        for rows in torch.randperm(len(x_train), device=device).split(case.batch):
             loss = loss_function(model(x_train[rows]), y_train[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -139,31 +142,42 @@ def lanes(case: Case, split: Split, count: int, say: Callable[[str], None]) -> l
     x_train, y_train, x_val, y_val = split
     source = Source(((x_train,), y_train), ((x_val,), y_val))
     specs = [LaneSpec(recipe, seed) for seed in range(count)]
-    results = train_lanes(specs, source, task, model=build, max_lanes=count, say=say)
+    device = x_train.device
+    results = train_lanes(specs, source, task, model=build, device=device, max_lanes=count, say=say)
     return [r.best_value for r in results]
 
 
-def cpu_s(call: Callable[[], object]) -> float:
-    start = time.process_time()
+def seconds(call: Callable[[], object], device: torch.device) -> float:
+    """Return the CPU time of a call; for a GPU the time on the clock, until it has nothing left to do."""
+    if device.type == "cpu":
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+    torch.accelerator.synchronize(device)
+    start = time.perf_counter()
     call()
-    return time.process_time() - start
+    torch.accelerator.synchronize(device)
+    return time.perf_counter() - start
 
 
 def bound_s(case: Case, split: Split) -> float:
     """Return the least time of an epoch of one network: its products at the rate of the fastest one."""
-    model, dtype = network(case), torch.bfloat16 if case.bf16 else torch.float32
+    device = split[0].device
+    model, dtype = network(case).to(device), torch.bfloat16 if case.bf16 else torch.float32
     with FlopCounterMode(display=False) as counter:
         nn.CrossEntropyLoss()(model(split[0][: case.batch]), split[1][: case.batch]).backward()
         steps = len(split[0]) / case.batch
         operations = counter.get_total_flops() * steps
-    one = torch.randn(256, 256).to(dtype)
-    times = [cpu_s(lambda: [torch.mm(one, one) for _ in range(20)]) / 20 for _ in range(10)]
-    return operations * min(times) / (2 * 256**3)
+    side = 256 if device.type == "cpu" else 8192
+    one = torch.randn(side, side, device=device).to(dtype)
+    times = [seconds(lambda: [torch.mm(one, one) for _ in range(20)], device) / 20 for _ in range(10)]
+    return operations * min(times) / (2 * side**3)
 
 
-def measure(name: str, rounds: int, counts: Sequence[int], peer: str | None) -> None:
+def measure(name: str, rounds: int, counts: Sequence[int], peer: str | None, device: torch.device) -> None:
     case = CASES[name]
-    split = data(case)
+    x_train, y_train, x_val, y_val = (t.to(device) for t in data(case))
+    split = x_train, y_train, x_val, y_val
     other: Callable[..., object] = loop if peer is None else lanes_peers.PEERS[peer]
     bound, told = bound_s(case, split), list[str]()
     for count in counts or case.goals:
@@ -173,9 +187,10 @@ def measure(name: str, rounds: int, counts: Sequence[int], peer: str | None) -> 
         for i in range(rounds):
             told.clear()
             theirs.append(
-                cpu_s(lambda i=i: [other(case, split, i + s) for s in range(case.alone)]) / case.alone
+                seconds(lambda i=i: [other(case, split, i + s) for s in range(case.alone)], device)
+                / case.alone
             )
-            ours.append(cpu_s(lambda count=count: lanes(case, split, count, told.append)) / count)
+            ours.append(seconds(lambda count=count: lanes(case, split, count, told.append), device) / count)
             ratios.append(theirs[-1] / ours[-1])
         epochs = case.epochs / statistics.median(ours)
         goal, most = case.goals.get(count, 0), statistics.median(theirs) / case.epochs / bound
@@ -193,13 +208,16 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--lanes", nargs="+", type=int, default=[])
     parser.add_argument("--peer", choices=sorted(lanes_peers.PEERS))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     options = parser.parse_args()
     if options.peer and importlib.util.find_spec(options.peer) is None:
         parser.error(f"{options.peer} is not installed here; run this with the python that has it")
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
+    print(
+        f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread, {options.device}"
+    )
     for name in options.cases:
-        measure(name, options.rounds, options.lanes, options.peer)
+        measure(name, options.rounds, options.lanes, options.peer, options.device)
 
 
 if __name__ == "__main__":
