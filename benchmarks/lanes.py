@@ -136,7 +136,7 @@ def lanes(case: Case, split: Split, count: int, say: Callable[[str], None]) -> l
     )
 
     def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=generator.device)))
         return network(case)
 
     x_train, y_train, x_val, y_val = split
