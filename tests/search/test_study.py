@@ -139,8 +139,35 @@ def test_optuna_takes_and_gives_studies(tmp_path: Path) -> None:
     study, storage = Study(MIXED, "random"), f"sqlite:///{tmp_path / 'o.db'}"
     drive(study, 12)
     study.tell(study.ask(1)[0].number, math.nan)
+    study.tell(study.ask(1)[0].number, 2.0, STOPPED, curve=[2.5, 2.0])
+    study.ask(1)
     found = export_optuna(study, storage)
+    assert [t.state.name for t in found.trials] == ["COMPLETE"] * 12 + ["FAIL", "PRUNED"]
+    assert found.trials[-1].intermediate_values == {1: 2.5, 2: 2.0}
     assert found.best_value == pytest.approx(study.best.value if study.best else None)
-    fresh = Study(MIXED, "gp")
-    assert import_optuna(fresh, storage) == 12
-    assert [t.config for t in fresh.trials] == [t.config for t in study.trials[:12]]
+    with pytest.raises(UsageError, match="already"):
+        export_optuna(study, storage)
+    with pytest.raises(UsageError, match="no study 'other'"):
+        import_optuna(Study(MIXED), storage, "other")
+    path = tmp_path / "study.jsonl"
+    with Study(MIXED, "gp", batch=8, path=path) as fresh:
+        assert import_optuna(fresh, storage) == 12
+        assert [t.config for t in fresh.trials] == [t.config for t in study.trials[:12]]
+        undisturbed = [t.config for t in fresh.ask(4)]
+    with read_study(path) as again:
+        assert [t.config for t in again.ask(4)] == undisturbed
+
+
+def test_a_study_of_optunas_own_is_taken_up(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
+    from trainwell.search.exchange import import_optuna
+    from trainwell.search.optuna_form import ask, quiet
+
+    storage = f"sqlite:///{tmp_path / 'o.db'}"
+    with quiet():
+        theirs = optuna.create_study(storage=storage, study_name="theirs", direction="maximize")
+        theirs.optimize(lambda trial: -loss(ask(MIXED, trial)), n_trials=10)
+    fresh = Study(MIXED, "gp", batch=4)
+    assert import_optuna(fresh, storage, "theirs") == len(fresh.trials) <= 10
+    assert fresh.best is not None
+    assert fresh.best.value == pytest.approx(-theirs.best_value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
-from trainwell.search.optuna_form import config_of, distributions, require_optuna, to_frozen
+from trainwell.search.optuna_form import config_of, distributions, quiet, require_optuna, to_frozen
 from trainwell.search.searcher import Told
+from trainwell.search.space import Config, same
 from trainwell.search.study import COMPLETE, DIVERGED, ERROR, STOPPED, Study
+from trainwell.values.errors import UsageError
 
 
 def export_optuna(study: Study, storage: str, name: str = "trainwell") -> Any:
@@ -17,14 +20,18 @@ def export_optuna(study: Study, storage: str, name: str = "trainwell") -> Any:
         storage: e.g. `sqlite:///study.db`; `optuna-dashboard sqlite:///study.db` then shows it.
 
     Raises:
-        UsageError: Optuna is not installed.
+        UsageError: Optuna is not installed, or the storage has a study of this name.
     """
     require_optuna()
     import optuna
     from optuna.trial import TrialState
 
     states = {COMPLETE: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
-    found = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+    try:
+        with quiet():
+            found = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+    except optuna.exceptions.DuplicatedStudyError:
+        raise UsageError(f"{storage} has a study '{name}' already; give another name or storage.") from None
     spaces = distributions(study.space)
     for t in study.trials:
         if t.state in (COMPLETE, STOPPED, DIVERGED, ERROR):
@@ -41,18 +48,31 @@ def export_optuna(study: Study, storage: str, name: str = "trainwell") -> Any:
 
 
 def import_optuna(study: Study, storage: str, name: str = "trainwell") -> int:
-    """Add the complete trials of Optuna's study that lie in the space, as the first trials; return how many.
+    """Add the complete trials of Optuna's study that lie in the space, each once, as the first trials; return how many.
 
     The study must be fresh: its own proposals then build on them.
+
+    Raises:
+        UsageError: Optuna is not installed, has no such study, or it has several objectives.
     """
     require_optuna()
     import optuna
 
-    assert not study.trials, "only a fresh study takes trials from elsewhere"
-    found = optuna.load_study(storage=storage, study_name=name)
-    done = [t for t in found.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    configs = [study.space.check(config_of(study.space, t.params)) for t in done]
-    study.first[:0] = configs
-    for mine, theirs in zip(study.ask(len(configs)), done, strict=True):
-        study.tell(mine.number, theirs.value)
+    try:
+        found = optuna.load_study(storage=storage, study_name=name)
+    except KeyError:
+        raise UsageError(f"{storage}: Optuna keeps no study '{name}' there.") from None
+    if len(found.directions) > 1:
+        raise UsageError(f"{storage}: the study '{name}' has several objectives; expected one.")
+    sign = -1.0 if found.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    done: dict[Any, tuple[Config, float]] = {}
+    for t in found.trials:
+        if t.state == optuna.trial.TrialState.COMPLETE:
+            with contextlib.suppress(UsageError):  # outside of the space
+                config = study.space.check(config_of(study.space, t.params))
+                done.setdefault(same(config), (config, sign * t.value))
+    study.begin_with([config for config, _ in done.values()])
+    asked = study.ask(len(done), eager=True)  # their results are known, so that no generation waits
+    for mine, (_, value) in zip(asked, done.values(), strict=True):
+        study.tell(mine.number, value)
     return len(done)

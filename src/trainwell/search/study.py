@@ -1,7 +1,8 @@
 """A study: a space, a searcher and its trials, in an append-only journal that survives a kill at any instant.
 
-Lines, each sealed by a checksum as those of a run's journal: `study` (once), `asked` (the configurations of some
-trials, and the searcher's state), `told` (what became of a trial). One process writes.
+Lines, each sealed by a checksum as those of a run's journal: `study` (once; again where trials came from elsewhere),
+`asked` (the configurations of some trials, and the searcher's state), `told` (what became of a trial). One process
+writes.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class Study:
     def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         state: Mapping[str, Any] = {}
         for e in events:
-            if e["event"] == "asked":
+            if e["event"] == "study":
+                self.first = [self.space.check(c) for c in e["first"]]
+            elif e["event"] == "asked":
                 if e["first"] != len(self.trials):  # a damaged line: what followed is asked for again
                     break
                 self.trials += [Trial(e["first"] + i, c) for i, c in enumerate(e["configs"])]
@@ -142,6 +145,12 @@ class Study:
             self.exhausted = not new
             found += new
         return found
+
+    def begin_with(self, configs: Sequence[Config]) -> None:
+        """Put configurations before those that the study begins with; it must be fresh."""
+        assert not self.trials, "only a fresh study takes trials from elsewhere"
+        self.first[:0] = [self.space.check(c) for c in configs]
+        self._write("study", {**self._header, "first": self.first})
 
     def _waits(self) -> bool:
         """Whether the next trial begins a generation while one before it still runs."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trainwell.search.draws import generator
-from trainwell.search.optuna_form import ask, distributions, require_optuna, to_frozen
+from trainwell.search.optuna_form import ask, distributions, quiet, require_optuna, to_frozen
 from trainwell.search.searcher import Searcher, Told
 from trainwell.search.space import Config, Space, same
 from trainwell.values.errors import UsageError, did_you_mean
@@ -41,7 +39,7 @@ class Optuna(Searcher):
     def propose(self, told: Sequence[Told], start: int, count: int) -> list[Config]:
         found: list[Config] = []
         known = {same(t.config) for t in told}
-        with _quiet():
+        with quiet():
             study = self._study(told)
             for number in range(start, start + count):
                 config, trial = self._fresh(study, number, known)
@@ -111,18 +109,3 @@ def _samplers(batch: int) -> dict[str, Callable[[int], Any]]:
         "random": lambda seed: samplers.RandomSampler(seed=seed),
         "qmc": lambda seed: samplers.QMCSampler(seed=seed),
     }
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's log lines and its warnings about experimental features out of ours."""
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(level)
