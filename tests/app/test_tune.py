@@ -41,7 +41,7 @@ def tuned(**options: Any) -> tw.Tuning:
 
 
 def test_a_bad_default_is_beaten_on_the_users_own_model() -> None:
-    found = tuned(space=["model.width=8|32"], finalists=2, repeats=4)
+    found = tuned(space=["model.width=8|32"], finalists=2, repeats=7)
     assert found.winner.beats_default
     assert found.winner.gain > 0.05
     assert found.config["lr"] > BASE.lr

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.search.spaces import MIXED, loss, searched
+from trainwell.search.belief import expected
 from trainwell.search.halving import PILOTS, Halving, first_rung
 from trainwell.search.importance import importances
+from trainwell.search.parameter import Parameter
 from trainwell.search.policy import choose_searcher
+from trainwell.search.searcher import Told
 from trainwell.search.space import Space
 from trainwell.search.winner import choose_winner
 
@@ -52,6 +57,29 @@ def test_equal_arms_are_seldom_called_better() -> None:
     for _ in range(400):
         claims += choose_winner(rng.standard_normal((5, 8)) + rng.standard_normal(8), [0.0] * 5).beats_default
     assert claims / 400 <= 0.05
+
+
+def test_two_repeats_claim_nothing_however_great_the_gain() -> None:
+    y = np.array([[1.0, 1.01], [0.1, 0.11], [0.5, 0.52]])
+    few = choose_winner(y, [1.0, 0.1, 0.5])
+    assert (few.index, few.beats_default, few.decided) == (1, False, False)
+    enough = choose_winner(np.concatenate([y] * 4, 1)[:, : few.needed], [1.0, 0.1, 0.5])
+    assert (enough.beats_default, enough.decided, few.needed) == (True, True, 7)
+
+
+def test_the_luckiest_of_equal_trials_is_not_expected_to_be_as_good_again() -> None:
+    rng, space = np.random.default_rng(0), Space((Parameter("a", 0.0, 1.0), Parameter("b", 0.0, 1.0)))
+    at = rng.random((60, 2))
+    true = (at[:, 0] - 0.3) ** 2
+    seen = true + 0.2 * rng.standard_normal(60)
+    told = [
+        Told(i, {"a": float(a), "b": float(b)}, float(v))
+        for i, ((a, b), v) in enumerate(zip(at, seen, strict=True))
+    ]
+    found = expected(space, told)
+    assert np.square(found - true).mean() < 0.4 * np.square(seen - true).mean()
+    exact = [dataclasses.replace(t, value=float(v)) for t, v in zip(told, true, strict=True)]
+    assert np.abs(expected(space, exact) - true).max() < 0.02
 
 
 def test_a_better_arm_is_found_and_its_gain_lies_in_the_interval() -> None:

@@ -29,12 +29,13 @@ from trainwell.app.tuning_space import make_space, recipe_of
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
 from trainwell.engine.streams import derive
+from trainwell.search.belief import expected
 from trainwell.search.halving import Halving
 from trainwell.search.importance import importances
 from trainwell.search.policy import choose_searcher
 from trainwell.search.space import Space, same
-from trainwell.search.study import COMPLETE, Study, header_of
-from trainwell.search.winner import choose_winner
+from trainwell.search.study import COMPLETE, Study, Trial, header_of
+from trainwell.search.winner import choose_winner, least_repeats
 from trainwell.values.errors import Interrupted, TrainingError, UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.runfolder import RunFolder
@@ -46,9 +47,6 @@ FINALISTS, REPEATS = 4, 8
 """Configurations that are judged beside the default, and on how many seeds and splits."""
 
 STUDY = "study.jsonl"
-
-ENOUGH = 4
-"""Repeats below which finalists are given up for more repeats of the others."""
 
 Model = nn.Module | Callable[..., nn.Module]
 
@@ -174,7 +172,7 @@ class Plan:
 
     def _judged(self, search: Search, spent: float) -> Tuning:
         default = next((t for t in self.study.trials if same(t.config) == same(self.study.first[0])), None)
-        done = sorted((t for t in self.study.trials if t.state == COMPLETE), key=lambda t: t.value)
+        done = self._promising()
         if self.work.stopped() and not done:
             raise Interrupted("interrupted before the first trial had ended.")
         if not done or default is None:
@@ -183,7 +181,7 @@ class Plan:
             )
         top = [default, *(t for t in done if t is not default)][: 1 + self.finalists]
         count = self._affordable(len(top), spent, search.epochs)
-        while count < ENOUGH and len(top) > 2:
+        while count < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
             top.pop()
             count = self._affordable(len(top), spent, search.epochs)
         recipes = [recipe_of(self.work.base, t.config) for t in top]
@@ -204,6 +202,13 @@ class Plan:
             flags=flags(self.study.space, best.config, winner, self.work.prepared, len(told)), search_seconds=spent,
             best_seen=done[0].value,
         )  # fmt: skip
+
+    def _promising(self) -> list[Trial]:
+        """Return the complete trials: the one that looked best, then by what is expected of them on another seed."""
+        done = sorted((t for t in self.study.trials if t.state == COMPLETE), key=lambda t: t.value)
+        losses = expected(self.study.space, [t.told() for t in done])
+        order = np.argsort(losses, kind="stable")
+        return [*done[:1], *(done[i] for i in order if i)]
 
     def _affordable(self, count: int, spent: float, epochs: int) -> int:
         """Return how many repeats fit into what is left, going by the pace of the search; at least 2."""

@@ -89,6 +89,8 @@ class Tuning:
             "gain_over_default": w.gain,
             "gain_interval": list(w.gain_interval),
             "beats_default": w.beats_default,
+            "decided": w.decided,
+            "repeats": w.repeats,
             "importance": [dataclasses.asdict(i) for i in self.importance],
             "flags": list(self.flags),
             "finalists": [
@@ -117,6 +119,11 @@ class Tuning:
             yield "verdict   the default is not beaten; keep it"
         elif w.beats_default:
             yield f"verdict   better than the default by {w.gain:.4f} [{a:.4f}, {b:.4f}]"
+        elif not w.decided:
+            yield (
+                f"verdict   not decided: {w.repeats} repeats, a claim needs {w.needed}; give more budget. Gain over the "
+                f"default {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
+            )
         else:
             yield f"verdict   the default is not beaten for certain: {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
         width = max(map(len, self.config), default=0)

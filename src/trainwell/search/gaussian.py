@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -217,3 +218,20 @@ def log_expected_improvement(mean: Floats, variance: Floats, best: float) -> Flo
     tail = density - 2 * np.log(np.abs(away)) + np.log1p(-3 / (away * away))
     result: Floats = np.where(far, tail, near) + np.log(deviation)
     return result
+
+
+def standardised(values: Sequence[float] | Floats) -> tuple[Floats, float, float]:
+    """Return losses with mean 0 and variance 1, the bad ones drawn in, failures as bad as the worst; and mean and scale.
+
+    What lies above the median says only where not to look: it is cut off at the median plus twice the distance from
+    the best to the median, so that a diverged training does not flatten the rest.
+    """
+    y = np.array(values, dtype=np.float64)
+    good = np.isfinite(y)
+    best, middle = y[good].min(), np.median(y[good])
+    cut = middle + 2 * (middle - best)
+    y = np.where(good, np.minimum(y, cut), np.nan)
+    y = np.where(good, y, np.nanmax(y))
+    centre, spread = float(y.mean()), float(y.std())
+    result: Floats = (y - centre) / spread if spread > 0 else np.zeros_like(y)
+    return result, centre, spread

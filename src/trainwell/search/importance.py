@@ -9,9 +9,8 @@ import numpy as np
 
 from trainwell.search.codec import Codec, Floats
 from trainwell.search.draws import generator
-from trainwell.search.gaussian import Hypers, Process, fit
+from trainwell.search.gaussian import Hypers, Process, fit, standardised
 from trainwell.search.searcher import Told
-from trainwell.search.searchers.gp import standardised
 from trainwell.search.space import Space
 
 POINTS, RESAMPLES, MOST, FEWEST = 256, 24, 200, 12
@@ -38,7 +37,7 @@ def importances(space: Space, told: Sequence[Told], seed: int = 0) -> list[Impor
         return []
     codec, rng = Codec(space), generator(seed, "importance")
     features = codec.features(codec.codes([t.config for t in done]))
-    values = standardised([float(t.value or 0.0) for t in done])
+    values = standardised([float(t.value or 0.0) for t in done])[0]
     hypers = fit(features, values, codec.owners, Hypers.start(len(space)), 40)
     mixes = _mixes(codec, rng)
     shares = []

@@ -25,6 +25,7 @@ class Winner:
             all finalists. interval: of the confirmed loss, 95 %.
         gain: how much lower than the default's its loss is, with its 95 % interval.
         beats_default: whether the gain is more than chance, all finalists allowed for.
+        repeats: fresh seeds and splits that were judged by. needed: below so many nothing is claimed.
         rivals: finalists that the data cannot tell from the winner, by index.
     """
 
@@ -36,11 +37,27 @@ class Winner:
     gain_interval: tuple[float, float]
     beats_default: bool
     rivals: tuple[int, ...]
+    repeats: int
+    needed: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether there were repeats enough to claim anything."""
+        return self.repeats >= self.needed
 
     @property
     def optimism(self) -> float:
         """By how much the search saw its best too good."""
         return self.confirmed - self.seen
+
+
+def least_repeats(rivals: int) -> int:
+    """Return the repeats from which a claim over so many configurations can hold its level.
+
+    With fewer, not even a gain on every repeat is rarer than chance allows, and the t test stands on its assumption of
+    normal differences alone.
+    """
+    return 1 + math.ceil(math.log2(max(1, rivals) / LEVEL))
 
 
 def choose_winner(losses: Floats, seen: Sequence[float], test_share: float = 0.0) -> Winner:
@@ -60,12 +77,12 @@ def choose_winner(losses: Floats, seen: Sequence[float], test_share: float = 0.0
     means = _shrunken(y)
     index = int(means.argmin())
     factor = math.sqrt(1 / repeats + test_share)
-    level = LEVEL / max(1, count - 1)
+    level, needed = LEVEL / max(1, count - 1), least_repeats(count - 1)
     half = _quantile(LEVEL, repeats) * _spread(y[index]) * factor
     differences = y[0] - y[index]
     gain, deviation = float(differences.mean()), _spread(differences) * factor
     reach = _quantile(LEVEL, repeats) * deviation
-    beats = index != 0 and repeats > 1 and gain > _quantile(level, repeats) * deviation
+    beats = index != 0 and repeats >= needed and gain > _quantile(level, repeats) * deviation
     rivals = tuple(
         i
         for i in range(count)
@@ -75,7 +92,7 @@ def choose_winner(losses: Floats, seen: Sequence[float], test_share: float = 0.0
     confirmed = float(means[index])
     return Winner(
         index, float(seen[index]), confirmed, (confirmed - half, confirmed + half), gain,
-        (gain - reach, gain + reach), bool(beats), rivals,
+        (gain - reach, gain + reach), bool(beats), rivals, repeats, needed,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trainwell.search.codec import Codec, Floats, keys
 from trainwell.search.draws import generator
-from trainwell.search.gaussian import Hypers, Points, Process, fit, log_expected_improvement
+from trainwell.search.gaussian import Hypers, Points, Process, fit, log_expected_improvement, standardised
 from trainwell.search.searcher import Searcher, Told
 from trainwell.search.searchers.sobol import Sobol
 from trainwell.search.space import Config, Space
@@ -74,7 +74,7 @@ class GP(Searcher):
             return self._sobol.propose(told, start, count)
         done = [t for t in told if t.value is not None]
         codes = self._codec.codes([t.config for t in done])
-        values = standardised([math.nan if t.value is None else t.value for t in done])
+        values = standardised([math.nan if t.value is None else t.value for t in done])[0]
         if len(values) > MOST_SEEN:
             codes, values = _bounded(codes, values, MOST_SEEN)
         features = self._codec.features(codes)
@@ -158,23 +158,6 @@ class GP(Searcher):
             pool = np.concatenate([pool, more])
             points = points.joined(process.at(self._codec.features(more)))
         return pool, points
-
-
-def standardised(values: Sequence[float]) -> Floats:
-    """Return losses with mean 0 and variance 1, the bad ones drawn in, failures as bad as the worst.
-
-    What lies above the median says only where not to look: it is cut off at the median plus twice the distance from
-    the best to the median, so that a diverged training does not flatten the rest.
-    """
-    y = np.array(values, dtype=np.float64)
-    good = np.isfinite(y)
-    best, middle = y[good].min(), np.median(y[good])
-    cut = middle + 2 * (middle - best)
-    y = np.where(good, np.minimum(y, cut), np.nan)
-    y = np.where(good, y, np.nanmax(y))
-    spread = float(y.std())
-    result: Floats = (y - y.mean()) / spread if spread > 0 else np.zeros_like(y)
-    return result
 
 
 def _bounded(rows: Floats, values: Floats, most: int) -> tuple[Floats, Floats]:
