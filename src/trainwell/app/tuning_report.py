@@ -114,18 +114,7 @@ class Tuning:
         yield f"optimism  {w.confirmed - self.best_seen:.4f}, by which the search flattered its best"
         if self.run is not None and self.task is not None and "test" in self.run.scores:
             yield f"test      {metric} {self.run.scores['test'][metric]:.4f}, opened once"
-        a, b = w.gain_interval
-        if w.index == 0:
-            yield "verdict   the default is not beaten; keep it"
-        elif w.beats_default:
-            yield f"verdict   better than the default by {w.gain:.4f} [{a:.4f}, {b:.4f}]"
-        elif not w.decided:
-            yield (
-                f"verdict   not decided: {w.repeats} repeats, a claim needs {w.needed}; give more budget. Gain over the "
-                f"default {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
-            )
-        else:
-            yield f"verdict   the default is not beaten for certain: {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
+        yield self._verdict()
         width = max(map(len, self.config), default=0)
         for name, value in self.config.items():
             now = self.space[name].default
@@ -145,6 +134,21 @@ class Tuning:
             yield f"beware    {flag}"
         if self.path is not None:
             yield f"study     {self.path}"
+
+    def _verdict(self) -> str:
+        """Return whether the default is beaten, as a line."""
+        w = self.winner
+        a, b = w.gain_interval
+        if w.index == 0:
+            return "verdict   the default is not beaten; keep it"
+        if w.beats_default:
+            return f"verdict   better than the default by {w.gain:.4f} [{a:.4f}, {b:.4f}]"
+        if not w.decided:
+            return (
+                f"verdict   not decided: {w.repeats} repeats, a claim needs {w.needed}; give more budget. Gain over the "
+                f"default {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
+            )
+        return f"verdict   the default is not beaten for certain: {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
 
 
 def flags(space: Space, best: Config, winner: Winner, prepared: Prepared, complete: int) -> list[str]:
