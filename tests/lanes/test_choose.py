@@ -30,15 +30,14 @@ def test_measuring_changes_nothing(monkeypatch: pytest.MonkeyPatch, measured: di
     check([LaneSpec(RECIPE, seed=s) for s in range(3)], say=told.append)
     assert any("ms alone" in line for line in told)
     assert {key[2] for key in measured} == {0, 3}
-    monkeypatch.setattr(choose, "step_time", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(choose, "step_times", lambda *_: pytest.fail("measured again"))
     check([LaneSpec(RECIPE, seed=s) for s in range(3)])
 
 
 def test_a_stack_that_does_not_pay_is_given_up_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, measured: dict[Any, float]
 ) -> None:
-    monkeypatch.setattr(choose, "step_time", lambda *_: 0.004)
-    monkeypatch.setattr(choose, "step_time_alone", lambda *_: 0.002)
+    monkeypatch.setattr(choose, "step_times", lambda *_: (0.004, 0.002))
     specs = [LaneSpec(RECIPE, seed=s) for s in range(2)]
     results = train_lanes(specs, source(), CLASSES, model=perceptron())
     for spec, result in zip(specs, results, strict=True):
@@ -50,8 +49,7 @@ def test_fewer_lanes_are_taken_where_they_are_faster(
     monkeypatch: pytest.MonkeyPatch, measured: dict[Any, float]
 ) -> None:
     monkeypatch.setattr(choose, "SHARE_OF_WORK", 100.0)
-    monkeypatch.setattr(choose, "step_time", lambda lanes, _: 0.004 if len(lanes) > 4 else 0.001)
-    monkeypatch.setattr(choose, "step_time_alone", lambda *_: 0.002)
+    monkeypatch.setattr(choose, "step_times", lambda lanes, *_: (0.004 if len(lanes) > 4 else 0.001, 0.002))
     told: list[str] = []
     check([LaneSpec(RECIPE.replace(epochs=1 + s % 2), seed=s) for s in range(9)], say=told.append)
     assert "4 networks in one stack" in told

@@ -108,9 +108,10 @@ def prove(
 def _foretold(plan: Plan) -> Iterator[str]:
     """Yield what a trial of this size cannot show, before it costs anything."""
     design, count = plan.design, len(plan.arms)
-    least, found = design.least_seeds(count), design.detectable(0.8, count)
+    least = design.least_seeds(count)
     if design.seeds >= least:
         return
+    found = design.detectable(0.8, count)
     enough = dataclasses.replace(design, seeds=least, group=least).detectable(0.8, count)
     changes = "1 change" if count == 1 else f"{count} changes"
     yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,24 @@ from trainwell.values.errors import UsageError
 from trainwell.values.task import BINARY, Task
 
 Array = npt.NDArray[Any]
+Call = Callable[[], Any]
 Z95 = 1.959964
 
 
-def scores(task: Task, target: Array, outputs: Array) -> dict[str, float]:
-    """Return all metrics of a part.
+def scores(
+    task: Task, target: Array, outputs: Array, wanted: Collection[str] | None = None
+) -> dict[str, float]:
+    """Return the metrics of a part.
 
     Args:
         target: class indices (N,), or numbers in the unit of the target (N,).
         outputs: probabilities (N, C), or predictions in the unit of the target (N,).
+        wanted: their names; None for all.
     """
     if len(target) == 0:
         raise UsageError("there is no row to score.")
-    found = _classification(task, target, outputs) if task.is_classification else _regression(target, outputs)
-    return {k: float(v) for k, v in found.items()}
+    made = _classification(task, target, outputs) if task.is_classification else _regression(target, outputs)
+    return {name: float(call()) for name, call in made.items() if wanted is None or name in wanted}
 
 
 def interval(task: Task, target: Array, outputs: Array) -> tuple[float, float] | None:
@@ -64,34 +69,38 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _classification(task: Task, target: Array, probabilities: Array) -> dict[str, Any]:
+def _classification(task: Task, target: Array, probabilities: Array) -> dict[str, Call]:
     from sklearn import metrics
 
     predicted = probabilities.argmax(1)
     labels = np.arange(len(task.classes))
     present = np.unique(target)
-    found: dict[str, Any] = {
-        "accuracy": metrics.accuracy_score(target, predicted),
-        "balanced_accuracy": np.mean(
+    found: dict[str, Call] = {
+        "accuracy": lambda: metrics.accuracy_score(target, predicted),
+        "balanced_accuracy": lambda: np.mean(
             metrics.recall_score(target, predicted, labels=present, average=None, zero_division=0)
         ),
-        "f1_macro": metrics.f1_score(target, predicted, labels=labels, average="macro", zero_division=0),
-        "log_loss": metrics.log_loss(target, probabilities.astype(np.float64), labels=labels),
+        "f1_macro": lambda: metrics.f1_score(
+            target, predicted, labels=labels, average="macro", zero_division=0
+        ),
+        "log_loss": lambda: metrics.log_loss(target, probabilities.astype(np.float64), labels=labels),
     }
     if task.kind == BINARY and len(present) == 2:
-        found["roc_auc"] = metrics.roc_auc_score(target, probabilities[:, 1])
+        found["roc_auc"] = lambda: metrics.roc_auc_score(target, probabilities[:, 1])
     elif task.kind != BINARY and len(present) == len(labels):
-        found["roc_auc"] = metrics.roc_auc_score(target, probabilities, multi_class="ovr", labels=labels)
+        found["roc_auc"] = lambda: metrics.roc_auc_score(
+            target, probabilities, multi_class="ovr", labels=labels
+        )
     return found
 
 
-def _regression(target: Array, predicted: Array) -> dict[str, Any]:
+def _regression(target: Array, predicted: Array) -> dict[str, Call]:
     from sklearn import metrics
 
-    found = {
-        "rmse": metrics.root_mean_squared_error(target, predicted),
-        "mae": metrics.mean_absolute_error(target, predicted),
+    found: dict[str, Call] = {
+        "rmse": lambda: metrics.root_mean_squared_error(target, predicted),
+        "mae": lambda: metrics.mean_absolute_error(target, predicted),
     }
     if len(target) > 1:
-        found["r2"] = metrics.r2_score(target, predicted)
+        found["r2"] = lambda: metrics.r2_score(target, predicted)
     return found

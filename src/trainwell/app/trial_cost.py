@@ -14,7 +14,7 @@ from trainwell.engine.streams import Streams
 from trainwell.engine.training import Training
 from trainwell.values.evidence import Cost
 
-WARM_UP, ROUNDS, STEPS = 3, 11, 6
+WARM_UP, ROUNDS, STEPS = 3, 11, 3
 """Steps before the clock; pairs of blocks that are timed in turn, and the steps of each."""
 
 

@@ -53,7 +53,7 @@ class Result:
 
     Args:
         numbers: `train_loss`, `val_loss`, `epochs` and the metrics on validation rows, at the best epoch.
-        test: the metrics on the test part; nothing looks at them before the trial has ended.
+        test: what is wanted on the test part; nothing looks at them before the trial has ended.
         diverged: a loss became non-finite, or never was finite.
     """
 
@@ -80,7 +80,7 @@ class TrialRuns:
     Args:
         model: the user's own: a module that every run copies, or a function that makes one; None for a family.
         folder: of the trial; None to keep nothing.
-        wanted: metrics beside those of the history that are measured on validation rows.
+        wanted: metrics beside those of the history that are measured on validation rows, and those of the test part.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class TrialRuns:
         return self.parts.get(name)
 
     def _measured(self, model: nn.Module, part: XY | None) -> dict[str, float]:
-        """Return all metrics of a part; of a user's own loss without a task its loss."""
+        """Return the wanted metrics of a part; of a user's own loss without a task its loss."""
         if part is None:
             return {}
         x, y = part
@@ -187,7 +187,7 @@ class TrialRuns:
         if self.task is None:
             outputs = torch.from_numpy(predictor.outputs(x))
             return {"val_loss": float(self.loss(outputs, y.cpu()))}
-        return scores(self.task, _in_unit(self.task, y.cpu().numpy()), predictor.scored(x))
+        return scores(self.task, _in_unit(self.task, y.cpu().numpy()), predictor.scored(x), self._wanted)
 
 
 def _split_of(prepared: Prepared) -> str:

@@ -64,11 +64,9 @@ class MLPNet(nn.Module):
         self.norm_slots = [(block, "norm", family.width) for block in self.blocks]
         self.dropout_slots = [(block, "dropout", family.width) for block in self.blocks]
 
-    def chain(self) -> list[nn.Module] | None:
-        """Return the modules in the order of their calls; None where there are codes, which enter otherwise."""
-        if self.front.codes is not None:
-            return None
-        return [*(link for block in self.blocks for link in block.children()), self.output]
+    def chain(self) -> list[nn.Module]:
+        """Return the modules in the order of their calls."""
+        return [self.front, *(link for block in self.blocks for link in block.children()), self.output]
 
     def forward(self, floats: Tensor, codes: Tensor | None = None) -> Tensor:
         x = floats if codes is None else self.front(floats, codes)

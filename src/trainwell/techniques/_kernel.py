@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from trainwell.engine.flat import Flat
+
+MOST_SPANS = 4
+"""Runs of lanes with one rate each, up to which a pass over each costs less than two over all."""
 
 
 def in_one_pass(
@@ -20,18 +24,43 @@ def in_one_pass(
 
     Returns False, and does nothing, where it cannot: on other devices than a CPU, and with doses by lane.
     """
-    import torch
-
-    numbers = doses.beta1 + doses.beta2 + doses.eps
-    if not (grads.flat.is_cpu and isinstance(step, int) and isinstance(numbers, float)):
+    if not _can(doses, grads, step):
         return False
     if lr is None:
         out.zero_()
+    _pass(doses, (out, grads.flat, state["mean"], state["mean_square"]), step, -1.0 if lr is None else lr)
+    return True
+
+
+def by_spans(
+    doses: Any, weights: Tensor, grads: Flat, state: dict[str, Tensor], step: Any, lr: Tensor
+) -> bool:
+    """Do the same with a rate (K, 1) of every lane, where the lanes of one rate lie side by side."""
+    if not _can(doses, grads, step):
+        return False
+    rates = lr.flatten().tolist()
+    starts = [0, *(k for k in range(1, len(rates)) if rates[k] != rates[k - 1]), len(rates)]
+    if len(starts) > MOST_SPANS + 1:
+        return False
+    tensors = (weights, grads.flat, state["mean"], state["mean_square"])
+    for start, stop in itertools.pairwise(starts):
+        _pass(doses, tuple(t[start:stop] for t in tensors), step, rates[start])
+    return True
+
+
+def _can(doses: Any, grads: Flat, step: Any) -> bool:
+    numbers = doses.beta1 + doses.beta2 + doses.eps
+    return grads.flat.is_cpu and isinstance(step, int) and isinstance(numbers, float)
+
+
+def _pass(doses: Any, tensors: tuple[Tensor, ...], step: int, lr: float) -> None:
+    """Move the first of (weights, gradients, means, mean squares)."""
+    import torch
+
     memory1 = 1 - (1 - doses.beta1) / (1 - doses.beta1**step)
     memory2 = 1 - (1 - doses.beta2) / (1 - doses.beta2**step)
+    out, grads, mean, mean_square = tensors
     torch._fused_adam_(
-        [out], [grads.flat], [state["mean"]], [state["mean_square"]], [], [torch.tensor(1e9)],
-        lr=-1.0 if lr is None else lr, beta1=memory1, beta2=memory2, weight_decay=0.0, eps=doses.eps, amsgrad=False,
-        maximize=False,
+        [out], [grads], [mean], [mean_square], [], [torch.tensor(1e9)], lr=lr, beta1=memory1, beta2=memory2,
+        weight_decay=0.0, eps=doses.eps, amsgrad=False, maximize=False,
     )  # fmt: skip
-    return True

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainwell.techniques._kernel import in_one_pass
+from trainwell.techniques._kernel import by_spans, in_one_pass
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
 
@@ -48,7 +48,9 @@ class Adam(Technique):
 
     def move_by(self, params: Flat, grads: Flat, state: dict[str, Tensor], step: int, lr: Any) -> bool:
         """Move the weights against the direction, where one pass can do both; say whether it was done."""
-        return isinstance(lr, float) and in_one_pass(self, params.flat, grads, state, step, lr)
+        if isinstance(lr, float):
+            return in_one_pass(self, params.flat, grads, state, step, lr)
+        return by_spans(self, params.flat, grads, state, step, lr)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

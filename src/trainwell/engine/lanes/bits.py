@@ -67,6 +67,7 @@ class DropoutBits:
     Attributes:
         thresholds, scales: (layers, K): an activation stays where its 16 bits, as a signed number, reach the
             threshold, and is multiplied by the scale.
+        spans: per layer the first to the last of the lanes that have a rate there.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class DropoutBits:
         dropped = (torch.tensor(self.rates, dtype=torch.float64) * LEVELS).round().t()
         self.thresholds = (dropped - LEVELS // 2).short().to(device)
         self.scales = (LEVELS / (LEVELS - dropped)).to(device, dtype)
+        self.spans = [_span([bool(r) for r in layer]) for layer in zip(*self.rates, strict=True)]
         self._words = torch.zeros(len(rates), 0, dtype=torch.int64, device=device)
         self._at = 0
 
@@ -127,3 +129,9 @@ class DropoutBits:
         start = self._at
         self._at += words
         return self._words[:, start : start + words].view(torch.int16)
+
+
+def _span(marks: Sequence[bool]) -> slice:
+    """Return from the first to the last that is marked."""
+    at = [i for i, mark in enumerate(marks) if mark]
+    return slice(at[0], at[-1] + 1) if at else slice(0, 0)

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 from trainwell.engine.lanes import links
 from trainwell.engine.lanes.bits import DropoutBits
 from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
+from trainwell.models.front import Front
 from trainwell.models.layers import Dropout
 
 ELEMENTWISE = (
@@ -37,7 +38,7 @@ def chain_of(model: nn.Module) -> list[nn.Module] | None:
         return None
     told: Any = getattr(model, "chain", None)
     made: list[nn.Module] | None = _unrolled(model) if told is None else told()
-    if not made or not all(map(_is_link, made)) or not isinstance(made[0], nn.Linear):
+    if not made or not isinstance(made[0], nn.Linear | Front) or not all(map(_is_link, made)):
         return None
     weights = [id(p) for m in made for p in m.parameters()]
     return made if len(set(weights)) == len(weights) else None  # shared weights have more than one gradient
@@ -62,6 +63,8 @@ def _is_link(module: nn.Module) -> bool:
         return isinstance(module.normalized_shape, tuple) and len(module.normalized_shape) == 1
     if kind is nn.Linear:
         return not parametrize.is_parametrized(module)
+    if kind is Front:
+        return module.numbers is None
     return kind in (nn.GroupNorm, nn.Identity, Dropout, *ELEMENTWISE)
 
 
@@ -91,24 +94,42 @@ class ChainNetwork:
     ) -> Tensor:
         """Return the outputs (K, B, C) for inputs (K, B, features), without a graph for autograd."""
         with torch.no_grad():
-            return self.bind(weights, buffers, {}).forward(x[0], bits, training=training).mT
+            return self.bind(weights, buffers, {}).forward(x, bits, training=training).mT
 
     def bind(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], grads: Mapping[str, Tensor]
     ) -> Chain:
         """Return the chain over these weights, (K, *shape) by name, whose gradients go where `grads` lie."""
         weights = {name: tensor.detach() for name, tensor in weights.items()}
-        first = weights[f"{self._names[id(self._chain[0])]}weight"]
-        compute = self.compute if first.dtype == torch.float32 else None  # autocast leaves other dtypes alone
+        dtype = next(iter(weights.values())).dtype
+        compute = self.compute if dtype == torch.float32 else None  # autocast leaves other dtypes alone
         made = list[Link]()
+        front: links.Codes | None = None
         fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
         for module in self._chain:
             if isinstance(module, nn.Identity):
                 continue
             own = _Own(self._names[id(module)], weights, buffers, grads, compute)
-            made.append(self._link(module, own, fresh=fresh, first=not made))
-            fresh = isinstance(module, nn.Linear | nn.BatchNorm1d)
-        return Chain(made, compute)
+            if isinstance(module, Front):
+                front = self._codes(module, weights, buffers, grads)
+                continue
+            first = not made and (front is None or not front.is_trained)
+            made.append(self._link(module, own, fresh=fresh, first=first))
+            fresh = isinstance(module, nn.Linear | nn.BatchNorm1d | nn.ReLU) or (
+                fresh and type(module) is Dropout
+            )
+        return Chain(made, compute, front)
+
+    def _codes(
+        self, front: Front, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
+        grads: Mapping[str, Tensor],
+    ) -> links.Codes | None:  # fmt: skip
+        if front.codes is None:
+            return None
+        own = _Own(self._names[id(front.codes)], weights, buffers, grads, None)
+        table = own.weight("weight")
+        assert table is not None
+        return links.Codes(table, own.both()[0], own.buffer("offsets"))
 
     def _link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
         if isinstance(module, nn.Linear):
@@ -120,9 +141,9 @@ class ChainNetwork:
         if isinstance(module, nn.GroupNorm):
             return _norm(module, own, groups=module.num_groups)
         if isinstance(module, Dropout):
-            return links.Dropout(self._layers.index(id(module)))
+            return links.Dropout(self._layers.index(id(module)), in_place=fresh)
         if isinstance(module, nn.ReLU):
-            return links.ReLU(in_place=fresh)
+            return links.ReLU(in_place=fresh)  # of what a ReLU has passed on only the sign is needed
         if type(module).__name__ in DERIVATIVES:
             return links.Elementwise(_out_of_place(module), DERIVATIVES[type(module).__name__](module))
         return links.ByAutograd(_out_of_place(module), (), ())
@@ -133,16 +154,21 @@ class Chain:
 
     Args:
         made: its links. compute: dtype of the linear layers; None for that of the weights.
+        front: embeds the codes that stand beside the features; None where there are none.
     """
 
-    def __init__(self, made: Sequence[Link], compute: torch.dtype | None) -> None:
-        self._links, self._compute = list(made), compute
+    def __init__(
+        self, made: Sequence[Link], compute: torch.dtype | None, front: links.Codes | None = None
+    ) -> None:
+        self._links, self._compute, self._front = list(made), compute, front
         self._pass: Any = None
 
-    def forward(self, x: Tensor, bits: DropoutBits | None, *, training: bool, adds: bool = False) -> Tensor:
+    def forward(
+        self, x: tuple[Tensor, ...], bits: DropoutBits | None, *, training: bool, adds: bool = False
+    ) -> Tensor:
         """Return the outputs (K, C, B) for inputs (K, B, features); they are overwritten by the next pass."""
-        now = self._pass = Pass(bits, x.shape[1], training=training, adds=adds)
-        h = x.mT
+        now = self._pass = Pass(bits, x[0].shape[1], training=training, adds=adds)
+        h = x[0].mT if self._front is None else self._front.forward(x[0].mT, x[1], now)
         if self._compute is None:
             for link in self._links:
                 h = link.forward(h, now)
@@ -162,6 +188,8 @@ class Chain:
         for link in reversed(self._links):
             assert back is not None
             back = link.backward(back, now)
+        if self._front is not None and back is not None:
+            self._front.backward(back, now)
 
 
 def momenta_of(model: nn.Module) -> dict[str, float]:

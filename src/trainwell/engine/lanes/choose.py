@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from trainwell.engine.feed import XY
 from trainwell.engine.lanes.lane import Lane, Structure
 from trainwell.engine.lanes.memory import products_of
 from trainwell.engine.lanes.stack import Setting, Stack
@@ -26,7 +27,8 @@ SMALLER = (16, 4, 1)
 TOLERANCE = 1.05
 """A stack is given up where it is slower than this: two probes of equal steps differ by up to 5 percent."""
 
-REPEATS = 3
+REPEATS = 5
+"""Steps of each side, in turn; the shortest counts, for other work on the machine only ever adds to a step."""
 
 MEASURED: dict[tuple[Structure, torch.device, int], float] = {}
 """Seconds of a step per network by structure, device and lanes, as measured in this process; 0 lanes is alone."""
@@ -53,23 +55,22 @@ def choose(
     Args:
         alone: makes a training of one of the recipes that nobody needs.
     """
-    structure = lanes[0].structure
-    seconds = {}
+    structure, seconds = lanes[0].structure, dict[int, float]()
+    plain = Plain(lanes[0], setting, alone)
     for count in _counts(lanes):
         key = structure, device, count
         if key not in MEASURED:
-            MEASURED[key] = step_time(lanes[:count], setting)
+            MEASURED[key], beside = step_times(lanes[:count], setting, plain)
+            MEASURED[structure, device, 0] = min(beside, MEASURED.get((structure, device, 0), math.inf))
         seconds[count] = MEASURED[key]
-    if (structure, device, 0) not in MEASURED:
-        MEASURED[structure, device, 0] = step_time_alone(lanes[0], setting, alone())
-    plain = MEASURED[structure, device, 0]
+    lone = MEASURED[structure, device, 0]
     most = len(lanes)
     best = min(seconds, key=lambda n: seconds[n])
     if seconds[most] <= TOLERANCE * seconds[best]:
         best = most
     told = "; ".join(f"{1e3 * s:.3g} ms a step and network in a stack of {n}" for n, s in seconds.items())
-    told += f", {1e3 * plain:.3g} ms alone"
-    return Choice(best if seconds[best] <= TOLERANCE * plain else 0, told)
+    told += f", {1e3 * lone:.3g} ms alone"
+    return Choice(best if seconds[best] <= TOLERANCE * lone else 0, told)
 
 
 def operations(lane: Lane) -> float:
@@ -100,38 +101,58 @@ def _counts(lanes: Sequence[Lane]) -> list[int]:
     return counts
 
 
-def step_time(lanes: Sequence[Lane], setting: Setting) -> float:
-    """Return the seconds of a step of a stack, per network. The lanes are left as they were."""
+class Plain:
+    """Steps of the plain engine, to hold those of stacks against.
+
+    Args:
+        alone: makes a training of one of the recipes that nobody needs.
+    """
+
+    def __init__(self, lane: Lane, setting: Setting, alone: Callable[[], Training]) -> None:
+        self._lane, self._setting, self._alone = lane, setting, alone
+        self._training: Training | None = None
+
+    def __call__(self) -> None:
+        """Take a step."""
+        if self._training is None:
+            self._training = self._alone()
+            self._training.model.train()
+        self._training.step(*_batch(self._lane, self._setting), 0.0)
+
+
+def step_times(lanes: Sequence[Lane], setting: Setting, plain: Callable[[], None]) -> tuple[float, float]:
+    """Return the seconds of a step of a stack, per network, and of one of the plain engine, taken in turn.
+
+    The lanes are left as they were.
+    """
     saved = [lane.streams.state() for lane in lanes]
-    stack, rows = Stack(lanes, setting), min(lanes[0].feed.batch_size, lanes[0].feed.num_rows)
-    x, y = tuple(t[:rows] for t in setting.train[0]), setting.train[1][:rows]
+    stack = Stack(lanes, setting)
+    x, y = _batch(lanes[0], setting)
     wide = [t.expand(len(lanes), *t.shape).contiguous() for t in (*x, y)]
 
     def together() -> None:
-        stack.draw([rows])
+        stack.draw([len(y)])
         stack.step(tuple(wide[:-1]), wide[-1], 0.0)
 
     try:
-        return _shortest(together) / len(lanes)
+        times = [(_seconds(together), _seconds(plain)) for _ in range(1 + REPEATS)][1:]
     finally:
         for lane, state in zip(lanes, saved, strict=True):
             lane.streams.restore(state)
+    return min(t for t, _ in times) / len(lanes), min(t for _, t in times)
 
 
-def step_time_alone(lane: Lane, setting: Setting, alone: Training) -> float:
-    """Return the seconds of a step of the plain engine."""
+def _batch(lane: Lane, setting: Setting) -> XY:
     rows = min(lane.feed.batch_size, lane.feed.num_rows)
-    x, y = tuple(t[:rows] for t in setting.train[0]), setting.train[1][:rows]
-    alone.model.train()
-    return _shortest(lambda: alone.step(x, y, 0.0))
+    return tuple(t[:rows] for t in setting.train[0]), setting.train[1][:rows]
 
 
-def _shortest(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(1 + REPEATS):
-        start = time.perf_counter()
-        call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+def _seconds(call: Callable[[], object]) -> float:
+    """Return the time of a call; where one thread does it all, without what others took of the processor."""
+    cuda = torch.cuda.is_available()
+    clock = time.thread_time if torch.get_num_threads() == 1 and not cuda else time.perf_counter
+    start = clock()
+    call()
+    if cuda:
+        torch.cuda.synchronize()
+    return clock() - start

@@ -40,17 +40,16 @@ class DirectStep(Step):
             rows = y.shape[1]
             size = -(-rows // self.plan.micro_batches)
             total: Any = 0.0
-            for i, (part_x, part_y) in enumerate(zip(x[0].split(size, 1), y.split(size, 1), strict=True)):
+            parts = zip(*(t.split(size, 1) for t in (*x, y)), strict=True)
+            for i, (*part_x, part_y) in enumerate(parts):
                 share = part_y.shape[1] / rows
-                total = total + share * self._pass((part_x,), part_y, share, adds=i > 0)
+                total = total + share * self._pass(tuple(part_x), part_y, share, adds=i > 0)
             return total
 
     def _pass(self, x: tuple[Tensor, ...], y: Tensor, share: float, *, adds: bool) -> Tensor:
         """Go forward and back with a (micro-)batch that is so large a share of the batch."""
         batch = self.edited(x, y) if self._batch else None
-        outputs = self._chain.forward(
-            x[0] if batch is None else batch.x[0], self._bits, training=True, adds=adds
-        )
+        outputs = self._chain.forward(x if batch is None else batch.x, self._bits, training=True, adds=adds)
         if self._with_gradient is not None:
             loss, gradient = self._with_gradient(outputs, y)
         else:

@@ -249,14 +249,15 @@ class BatchNorm:
 
 
 class Dropout:
-    """Set activations to zero by the bits of the pass, and scale the rest up.
+    """Set activations to zero by the bits of the pass, and scale the rest up, in the lanes that have dropout here.
 
     Args:
         layer: index among the dropout layers of the model.
+        in_place: whether the activations may be overwritten: nothing else needs more of them than their sign.
     """
 
-    def __init__(self, layer: int) -> None:
-        self._layer = layer
+    def __init__(self, layer: int, *, in_place: bool) -> None:
+        self._layer, self._in_place = layer, in_place
         self._mask: Any = None
         self._masks, self._out = Space(), Space()
 
@@ -264,14 +265,67 @@ class Dropout:
         self._mask = None
         if now.bits is None or now.dropout is None:
             return h
-        lanes, features, rows = h.shape
+        features, rows = h.shape[1:]
         count, start = features * rows, now.taken
         now.taken += -(-count // BITS_PER_WORD) * BITS_PER_WORD
-        bits = now.bits[:, start : start + count].view(lanes, rows, features).mT
-        self._mask = self._masks.like(h, features, rows)
-        torch.ge(bits, now.dropout.thresholds[self._layer].view(-1, 1, 1), out=self._mask)
-        self._mask.mul_(now.dropout.scales[self._layer].view(-1, 1, 1))
-        return torch.mul(h, self._mask, out=self._out.like(h, features, rows))
+        lanes = self._lanes = now.dropout.spans[self._layer]
+        if lanes.start == lanes.stop:
+            return h
+        bits = now.bits[lanes, start : start + count].view(-1, rows, features).mT
+        mask = self._mask = self._masks.like(h[lanes], features, rows)
+        torch.ge(bits, now.dropout.thresholds[self._layer, lanes].view(-1, 1, 1), out=mask)
+        mask.mul_(now.dropout.scales[self._layer, lanes].view(-1, 1, 1))
+        out = h if self._in_place else self._out.like(h, features, rows).copy_(h)
+        out[lanes].mul_(mask)
+        return out
 
     def backward(self, g: Tensor, now: Pass) -> Tensor:
-        return g if self._mask is None else g.mul_(self._mask)
+        if self._mask is not None:
+            g[self._lanes].mul_(self._mask)
+        return g
+
+
+class Codes:
+    """Puts the embeddings of codes below the features, as `models.front.Front` does.
+
+    Args:
+        table: (K, entries, width), of all columns. grad: where its gradient lies; None where it is not trained.
+        offsets: (K, columns), the first entry of every column.
+    """
+
+    def __init__(self, table: Tensor, grad: Tensor | None, offsets: Tensor) -> None:
+        assert grad is None or grad.stride() == table.stride()
+        self._numbers, self._grad, self._width = _in_a_row(table), grad, table.shape[2]
+        lanes = torch.arange(len(table), device=table.device).view(-1, 1, 1, 1) * table.stride(0)
+        within = torch.arange(self._width, device=table.device).view(-1, 1)
+        self._firsts = lanes + offsets[:, :, None, None] * self._width + within  # (K, columns, width, 1)
+        self._out = Space()
+
+    @property
+    def is_trained(self) -> bool:
+        return self._grad is not None
+
+    def forward(self, h: Tensor, codes: Tensor, now: Pass) -> Tensor:
+        """Shapes: (K, features, B), (K, B, columns) -> (K, features + columns * width, B)."""
+        lanes, features = h.shape[:2]
+        self._places = ((codes.mT * self._width).unsqueeze(2) + self._firsts).view(
+            -1
+        )  # of (K, columns, width, B)
+        found = self._numbers.index_select(0, self._places).view(lanes, -1, now.rows)
+        out = self._out.like(h, features + found.shape[1], now.rows)
+        out[:, :features].copy_(h)
+        out[:, features:].copy_(found)
+        return out
+
+    def backward(self, g: Tensor, now: Pass) -> None:
+        assert self._grad is not None
+        if not now.adds:
+            self._grad.zero_()
+        own = g[:, g.shape[1] - self._firsts.shape[1] * self._width :].to(self._grad.dtype)
+        _in_a_row(self._grad).index_add_(0, self._places, own.reshape(-1))
+
+
+def _in_a_row(tables: Tensor) -> Tensor:
+    """Return the memory from the first to the last number of (K, entries, width), whatever lies between the lanes."""
+    lanes, entries, width = tables.shape
+    return tables.as_strided(((lanes - 1) * tables.stride(0) + entries * width,), (1,))

@@ -67,6 +67,11 @@ class Setting:
     on_epoch: Callable[[Lane, Row], str | None] = lambda lane, row: None
 
 
+def side_by_side(lanes: Sequence[Lane]) -> list[Lane]:
+    """Sort lanes so that those with dropout, which alone are masked, and those of one rate lie together."""
+    return sorted(lanes, key=lambda lane: (any(lane.dropouts), lane.recipe.lr or 0.0))
+
+
 class Stack:
     """Lanes in training. All stand at the same step of their epoch, each in its own epoch.
 
@@ -79,7 +84,7 @@ class Stack:
     """
 
     def __init__(self, lanes: Sequence[Lane], setting: Setting, old: Stack | None = None) -> None:
-        self.lanes, self.setting, self.at = list(lanes), setting, 0
+        self.lanes, self.setting, self.at = side_by_side(lanes), setting, 0
         count, first = len(lanes), lanes[0]
         self.params, self.grads = flatten(first.groups, (count,))
         self.device = self.params.flat.device

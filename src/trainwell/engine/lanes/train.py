@@ -165,7 +165,7 @@ class _Work:
             self._say(f"measured: {choice.told}")
         alone = choice.lanes == 1
         self._say("stacks of one network each" if alone else f"{len(group)} networks in one stack")
-        ready = self._tried is not None and self._tried.lanes == group
+        ready = self._tried is not None and set(self._tried.lanes) == set(group)
         stack: Stack | None = self._tried if ready else Stack(group, made)
         self._tried = None
         while stack is not None:
