@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import trainwell as tw
 from tests.conftest import shared_data
 from trainwell.app.cli import run_command
 from trainwell.app.tuning_search import Search
+from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, STOPPED, read_study
 from trainwell.values.errors import Interrupted, UsageError
 
@@ -198,3 +200,51 @@ def test_a_signal_inside_a_lone_training_ends_with_the_confirmed_best(
     )  # fmt: skip
     assert found.interrupted == 2
     assert math.isfinite(found.winner.confirmed)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_paused_trial_goes_on_as_if_it_had_not_been_paused(
+    monkeypatch: pytest.MonkeyPatch, loaded: bool
+) -> None:
+    """What comes of it is what its training in full gives."""
+    from trainwell.app import tuning
+
+    class PauseAll(Halving):
+        def goes_on(self, epoch: int, curve: Sequence[float], number: int | None = None) -> bool:
+            if epoch == 2:
+                gone_on.append(number)
+            return epoch != 2
+
+        def promoted(self) -> int | None:
+            return (
+                gone_on.pop(0) if len(gone_on) > 2 or (len(search.study.trials) == 10 and gone_on) else None
+            )
+
+    gone_on = list[Any]()
+    x, y = digits(120)
+    parts: Any = [(x[:80], y[:80]), (x[80:], y[80:])]
+    given: dict[str, Any] = {"space": ["-batch_size", "-schedule"], "searcher": "random", "batch": 5}
+    if loaded:
+        sets = [torch.utils.data.TensorDataset(*p) for p in parts]
+        parts = [torch.utils.data.DataLoader(s, batch_size=40) for s in sets]
+        given |= {"loss": nn.CrossEntropyLoss()}
+    begin = Search.__init__
+
+    def known(self: Search, *arguments: Any, **options: Any) -> None:
+        nonlocal search
+        begin(self, *arguments, **options)
+        search = self
+
+    search: Any = None
+    monkeypatch.setattr(Search, "__init__", known)
+    searched = []
+    for kind in (PauseAll, Halving):
+        monkeypatch.setattr(tuning, "Halving", kind)
+        found = tw.tune(
+            tuple(parts), model=perceptron, recipe=BASE, trials=10, budget="60s", finalists=1, repeats=2, out=False,
+            **given,
+        )  # fmt: skip
+        searched.append(found.trials)
+    for trial, whole in zip(*searched, strict=True):
+        assert (trial.config, trial.state, whole.state) == (whole.config, COMPLETE, COMPLETE)
+        np.testing.assert_allclose(trial.about["curve"], whole.about["curve"], rtol=1e-3)

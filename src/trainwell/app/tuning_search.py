@@ -15,17 +15,20 @@ from trainwell.app.sources import Prepared
 from trainwell.app.tuning_space import recipe_of
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
+from trainwell.engine.lanes.paused import PAUSE, Paused, go_on, pause_training
 from trainwell.engine.lanes.train import MAX_LANES
 from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
-from trainwell.search.halving import Halving, best_until
+from trainwell.search.forecast import best_until
+from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, DIVERGED, ERROR, STOPPED, Study
 from trainwell.values.errors import Interrupted, NonFiniteError, TrainingError, TrainwellError
 from trainwell.values.recipe import Recipe
 
 Build = Callable[[Recipe, torch.Generator], torch.nn.Module]
 
-BEHIND = "behind at a rung"
+PAUSED_BYTES = 512 * 2**20
+"""Memory that the states of paused trainings may take; beyond it those of which least is hoped are let go."""
 
 UNFINISHED = 0.8
 """A training begins only where this share of what the last full one took is left."""
@@ -94,11 +97,14 @@ def train(
 class _Teller(Watcher):
     def __init__(self, spec: LaneSpec, on_epoch: Callable[[LaneSpec, Row], str | None]) -> None:
         self._spec, self._on_epoch = spec, on_epoch
+        self.paused: Paused | None = None
 
     def on_epoch(self, training: Training, row: Row) -> None:
         asked = self._on_epoch(self._spec, row)
         if asked and not training.state.stop_reason:
             training.state.stop_reason = asked
+            if asked == PAUSE:
+                self.paused = pause_training(training, self._spec.seed)
 
 
 def alone(
@@ -109,10 +115,13 @@ def alone(
     torch.manual_seed(derive(spec.seed, "torch"))
     try:
         module = work.build(spec.recipe, Streams(spec.seed, work.device).generator("init"))
+        teller = _Teller(spec, on_epoch)
         training = assemble(
             module, spec.recipe, source, task=work.prepared.task, loss=work.loss, seed=spec.seed, device=work.device,
-            watcher=_Teller(spec, on_epoch),
+            watcher=teller,
         )  # fmt: skip
+        if spec.resume is not None:
+            go_on(training, spec.resume)
         try:
             training.run()
         except (NonFiniteError, TrainingError):
@@ -129,6 +138,7 @@ def alone(
         s.stop_reason,
         s.step,
         "plain: loaders",
+        teller.paused,
     )
 
 
@@ -162,9 +172,15 @@ class Search:
         self._curves: dict[int, list[float]] = {}
         self._began: dict[int, float] = {}
         self._took = 0.0
-        for t in study.trials if halving else ():
-            if halving and t.state == COMPLETE and t.about.get("curve"):
-                halving.end(t.about["curve"])
+        self._paused: dict[int, tuple[Paused, list[float]]] = {}
+        if halving is not None:
+            kept = [t for t in study.trials if t.about.get("curve")]
+            for t in kept:
+                if t.state == COMPLETE:
+                    halving.end(t.about["curve"])
+            for t in kept:
+                if t.state == STOPPED:
+                    halving.saw(t.about["curve"])
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> None:
         """Search until the end."""
@@ -181,7 +197,10 @@ class Search:
                 break
 
     def _over(self) -> bool:
-        return self._late() or self._too_long() or (self.trials is not None and self._begun() >= self.trials)
+        return self._late() or self._too_long() or self._is_full()
+
+    def _is_full(self) -> bool:
+        return self.trials is not None and self._begun() >= self.trials
 
     def _late(self) -> bool:
         """Whether the search is to end; time only counts once a trial has ended, or there would be no result."""
@@ -199,20 +218,32 @@ class Search:
         """Keep what the running trials have reached; one without an epoch stays to be handed out again."""
         for number, curve in self._curves.items():
             if curve:
-                self.study.tell(
-                    number, best_until(curve, len(curve)), STOPPED, curve=_short(curve), reason="the end"
-                )
+                self._tell_stopped(number, curve, "the end")
+
+    def _tell_stopped(self, number: int, curve: Sequence[float], reason: str) -> None:
+        """Keep what a training that did not end is expected to reach."""
+        value, spread = self.halving.forecast(curve) if self.halving else (best_until(curve, len(curve)), 0.0)
+        self.study.tell(number, value, STOPPED, curve=_short(curve), reason=reason, spread=spread)
 
     def _begun(self) -> int:
         return len(self.study.trials) - len(self.study._orphans)
 
     def _specs(self) -> Iterator[LaneSpec | None]:
-        while not self._over():
+        while not (self._late() or self._too_long()):
+            promoted = self._promoted()
+            if promoted is not None:
+                yield promoted
+                continue
+            if self._is_full():
+                if not self._curves:
+                    return
+                yield None  # what runs may show that a paused one was better
+                continue
             # with rungs places fall free at any time, and the next trial does not wait for the slowest
             eager = bool(self.halving and self.halving.rungs)
             asked = self.study.ask(1, eager=eager)
             if not asked:
-                if self.study.exhausted:
+                if self.study.exhausted and not self._curves:
                     return
                 yield None
                 continue
@@ -226,14 +257,33 @@ class Search:
             self._began[trial.number] = time.monotonic()
             yield LaneSpec(recipe, seed=self.seed, tag=trial.number)
 
+    def _promoted(self) -> LaneSpec | None:
+        """Return the paused trial that is to go on, if there is one."""
+        number = self.halving.promoted() if self.halving else None
+        if number is None:
+            return None
+        paused, self._curves[number] = self._paused.pop(number)
+        self._began[number] = time.monotonic()
+        return LaneSpec(paused.recipe, seed=paused.seed, tag=number, resume=paused)
+
+    def _keep(self, number: int, paused: Paused, curve: list[float]) -> None:
+        """Keep the state of a paused training, within bounds."""
+        self._paused[number] = paused, curve
+        while self.halving and sum(_size(p) for p, _ in self._paused.values()) > PAUSED_BYTES:
+            worst = self.halving.worst_paused()
+            if worst is None:
+                break
+            self.halving.forget(worst)
+            self._paused.pop(worst, None)
+
     def _on_epoch(self, spec: LaneSpec, row: Row) -> str | None:
         curve = self._curves[spec.tag]
         curve.append(self.work.value(row))
         self.epochs += 1
         if self._late():
             raise _Over
-        if self.halving is not None and not self.halving.goes_on(len(curve), curve):
-            return BEHIND
+        if self.halving is not None and not self.halving.goes_on(len(curve), curve, spec.tag):
+            return PAUSE
         return None
 
     def _tell(self, result: LaneResult) -> None:
@@ -241,9 +291,13 @@ class Search:
         curve = self._curves.pop(number)
         began = self._began.pop(number)
         value, state = best_until(curve, len(curve)), COMPLETE
-        if result.stop_reason == BEHIND and len(curve) < result.spec.recipe.epochs:
-            state = STOPPED
-        elif result.stop_reason == "non-finite" and not result.best_epoch:
+        if result.stop_reason == PAUSE and len(curve) < result.spec.recipe.epochs:
+            self._tell_stopped(number, curve, result.stop_reason)
+            if result.paused is not None:
+                self._keep(number, result.paused, curve)
+            self.on_tell()
+            return
+        if result.stop_reason == "non-finite" and not result.best_epoch:
             state, value = DIVERGED, math.nan
         if result.best_epoch and 0 < result.best_epoch <= len(curve):
             value = curve[result.best_epoch - 1]
@@ -253,6 +307,10 @@ class Search:
         if self.halving is not None and state == COMPLETE:
             self.halving.end(curve)
         self.on_tell()
+
+
+def _size(paused: Paused) -> int:
+    return sum(t.numel() * t.element_size() for t in paused.tensors.values())
 
 
 def _short(curve: Sequence[float]) -> list[float]:

@@ -34,8 +34,9 @@ def expected(space: Space, told: Sequence[Told]) -> Floats:
     codec = Codec(space)
     features = codec.features(codec.codes([told[i].config for i in top]))
     y, centre, scale = standardised(values[top])
-    hypers = fit(features, y, codec.owners, Hypers.start(len(space)), MOST_CALLS)
-    mean = Process(features, y, codec.owners, hypers).seen_mean
+    extra = np.array([told[i].spread for i in top]) ** 2 / scale**2
+    hypers = fit(features, y, codec.owners, Hypers.start(len(space)), MOST_CALLS, extra)
+    mean = Process(features, y, codec.owners, hypers, extra).seen_mean
     found = values.copy()
     drawn_in = y * scale + centre < values[top] - 1e-12 * np.abs(values[top])
     found[top] = np.where(drawn_in, values[top], mean * scale + centre)

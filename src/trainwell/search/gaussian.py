@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 LENGTH_SPREAD = math.sqrt(3)
 """Standard deviation of the log of a length. Source: Hvarfner et al. 2024, arXiv:2402.02229, section 5."""
 
-NOISE_LOG, NOISE_SPREAD = math.log(1e-3), 1.5
+NOISE_LOG, NOISE_SPREAD = math.log(1e-2), 2.0
 """Of the noise variance, for values of variance one: mean and deviation of its log. Source: docs/log-search.md."""
 
 JITTER = 1e-8
@@ -56,11 +56,22 @@ def matern(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 class Objective:
-    """The negative log posterior of the hyperparameters and its gradient, for features X (N, F) and values y (N,)."""
+    """The negative log posterior of the hyperparameters and its gradient, for features X (N, F) and values y (N,).
 
-    def __init__(self, features: Floats, values: Floats, owners: npt.NDArray[np.int64], count: int) -> None:
+    Args:
+        extra: variances (N,) of what is known of each value beside the noise of all.
+    """
+
+    def __init__(
+        self,
+        features: Floats,
+        values: Floats,
+        owners: npt.NDArray[np.int64],
+        count: int,
+        extra: Floats | float = 0.0,
+    ) -> None:
         self.features, self.values, self.owners, self.count = features, values, owners, count
-        self.calls = 0
+        self.extra, self.calls = extra, 0
 
     def __call__(self, vector: Floats) -> tuple[float, Floats]:
         from scipy.linalg import lapack
@@ -71,7 +82,7 @@ class Objective:
         correlation, slope = matern(scaled, scaled)
         signal, noise = math.exp(hypers.signal), math.exp(hypers.noise)
         covariance = signal * correlation
-        covariance[np.diag_indices(n)] += noise + JITTER
+        covariance[np.diag_indices(n)] += noise + JITTER + self.extra
         factor, info = lapack.dpotrf(covariance, lower=1, clean=1)
         if info:
             return 1e10, np.zeros_like(vector)
@@ -101,12 +112,17 @@ class Objective:
 
 
 def fit(
-    features: Floats, values: Floats, owners: npt.NDArray[np.int64], start: Hypers, most_calls: int
+    features: Floats,
+    values: Floats,
+    owners: npt.NDArray[np.int64],
+    start: Hypers,
+    most_calls: int,
+    extra: Floats | float = 0.0,
 ) -> Hypers:
     """Return the hyperparameters of the highest posterior near `start`."""
     from scipy.optimize import minimize
 
-    objective = Objective(features, values, owners, len(start.lengths))
+    objective = Objective(features, values, owners, len(start.lengths), extra)
     bounds = [(math.log(0.05), math.log(100.0))] * len(start.lengths) + [(-5.0, 5.0), (math.log(1e-6), 0.5)]
     found = minimize(
         objective, start.vector(), jac=True, method="L-BFGS-B", bounds=bounds,
@@ -120,13 +136,19 @@ class Process:
 
     Args:
         features: (N, F). values: (N,), standardised. owners: parameter of each column.
+        extra: variances (N,) of values that are uncertain beyond the noise of all: forecasts.
 
     Attributes:
         seen_mean: posterior mean at the features, (N,).
     """
 
     def __init__(
-        self, features: Floats, values: Floats, owners: npt.NDArray[np.int64], hypers: Hypers
+        self,
+        features: Floats,
+        values: Floats,
+        owners: npt.NDArray[np.int64],
+        hypers: Hypers,
+        extra: Floats | float = 0.0,
     ) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
@@ -134,10 +156,10 @@ class Process:
         self.signal, self.noise = math.exp(hypers.signal), math.exp(hypers.noise)
         self._seen = features / self._scale
         covariance = self.signal * matern(self._seen, self._seen)[0]
-        covariance[np.diag_indices(len(values))] += self.noise + JITTER
+        covariance[np.diag_indices(len(values))] += self.noise + JITTER + extra
         self._factor = cho_factor(covariance, lower=True)
         self._alpha = cho_solve(self._factor, values)
-        self.seen_mean: Floats = values - (self.noise + JITTER) * self._alpha
+        self.seen_mean: Floats = values - (self.noise + JITTER + extra) * self._alpha
 
     def mean_at(self, features: Floats) -> Floats:
         """Return the posterior mean at features, (M,)."""

@@ -20,11 +20,13 @@ class Told:
 
     Args:
         value: what is minimised, at the end of the training; NaN or infinite for one that failed; None while it runs.
+        spread: standard deviation of a value that is a forecast, because the training was paused; else 0.
     """
 
     number: int
     config: Config
     value: float | None = None
+    spread: float = 0.0
 
     @property
     def is_good(self) -> bool:

@@ -34,8 +34,8 @@ class Trial:
     """One configuration and what became of it.
 
     Args:
-        value: what is minimised; that of the last epoch it had for a stopped one; NaN if it diverged or failed.
-        about: whatever the caller told beside it: epochs, seconds, the learning curve.
+        value: what is minimised; what is expected of its end for a stopped one; NaN if it diverged or failed.
+        about: whatever the caller told beside it: the learning curve, the `spread` of what is expected.
     """
 
     number: int
@@ -45,7 +45,9 @@ class Trial:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def told(self) -> Told:
-        return Told(self.number, self.config, None if self.state == RUNNING else self.value)
+        if self.state == RUNNING:
+            return Told(self.number, self.config)
+        return Told(self.number, self.config, self.value, float(self.about.get("spread", 0.0)))
 
 
 class Study:

@@ -74,25 +74,28 @@ class GP(Searcher):
             return self._sobol.propose(told, start, count)
         done = [t for t in told if t.value is not None]
         codes = self._codec.codes([t.config for t in done])
-        values = standardised([math.nan if t.value is None else t.value for t in done])[0]
+        values, _, scale = standardised([math.nan if t.value is None else t.value for t in done])
+        extra = np.array([t.spread for t in done]) ** 2 / max(scale, 1e-12) ** 2
         if len(values) > MOST_SEEN:
-            codes, values = _bounded(codes, values, MOST_SEEN)
+            kept = _bounded(values, MOST_SEEN)
+            codes, values, extra = codes[kept], values[kept], extra[kept]
         features = self._codec.features(codes)
-        self._refit(features, values, start)
-        process = Process(features, values, self._codec.owners, self._hypers)
+        self._refit(features, values, extra, start)
+        process = Process(features, values, self._codec.owners, self._hypers, extra)
         running = self._codec.codes([t.config for t in told if t.value is None])
         every = self._codec.codes([t.config for t in told])
         return self._batch(process, codes, every, running, start, count)
 
-    def _refit(self, features: Floats, values: Floats, start: int) -> None:
+    def _refit(self, features: Floats, values: Floats, extra: Floats, start: int) -> None:
         """Fit the hyperparameters again where a tenth more is known; from the last ones, so that few steps do."""
         count = len(values)
         if self._fitted_at == start or (self._fitted_at < start and count < 1.1 * self._fitted):
             return
         if count > FITTED_TO:
-            features, values = _bounded(features, values, FITTED_TO)
+            kept = _bounded(values, FITTED_TO)
+            features, values, extra = features[kept], values[kept], extra[kept]
         calls = max(6, min(40, int(4e5 / len(values) ** 2)))
-        self._hypers = fit(features, values, self._codec.owners, self._hypers, calls)
+        self._hypers = fit(features, values, self._codec.owners, self._hypers, calls, extra)
         self._fitted, self._fitted_at = count, start
 
     def _batch(
@@ -160,9 +163,8 @@ class GP(Searcher):
         return pool, points
 
 
-def _bounded(rows: Floats, values: Floats, most: int) -> tuple[Floats, Floats]:
-    """Return at most so many results: half of them the best, and of the others the newest."""
+def _bounded(values: Floats, most: int) -> npt.NDArray[np.int64]:
+    """Return at most so many results, by index: half of them the best, and of the others the newest."""
     order: npt.NDArray[np.int64] = np.argsort(values, kind="stable")
     half = most // 2
-    kept = np.sort(np.concatenate([order[:half], np.sort(order[half:])[half - most :]]))
-    return rows[kept], values[kept]
+    return np.sort(np.concatenate([order[:half], np.sort(order[half:])[half - most :]]))
