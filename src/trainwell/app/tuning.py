@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ from trainwell.app.fit import fit
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
+from trainwell.app.tuning_folds import Fold, shared_rows
 from trainwell.app.tuning_live import Live
 from trainwell.app.tuning_pace import Fitted, fitted
 from trainwell.app.tuning_report import Tuning, flags
-from trainwell.app.tuning_search import Search, Work, repeats
+from trainwell.app.tuning_search import Search
 from trainwell.app.tuning_space import make_space, recipe_of
+from trainwell.app.tuning_work import Work, repeats
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
 from trainwell.engine.streams import derive
@@ -65,6 +67,7 @@ def tune(
     budget: str | float = "10m",
     trials: int | None = None,
     fidelity: str = "auto",
+    folds: str | int = "auto",
     finalists: int = FINALISTS,
     repeats: int = REPEATS,
     seed: int = 0,
@@ -89,6 +92,7 @@ def tune(
         budget: time for all of it, e.g. `"90s"`, `"10m"`, `"1h"`, or seconds.
         trials: trainings of the search at most.
         fidelity: `auto` ends trainings early where early results predict the end, `full` never does.
+        folds: K or KxR: a trial is the mean over K folds (R times); 1 for one split, `auto` for folds where data are few.
         finalists, repeats: configurations that are judged beside the default, each on so many fresh seeds and splits.
         batch: trials that are proposed knowing the same results; None for 64, or a quarter of `trials`.
         out: folder of the study; None makes `runs/...`, False keeps it in memory.
@@ -120,12 +124,22 @@ def tune(
     left = seconds - 2 * prepared_s
     with _one_thread(work.device):
         made = fitted(
-            work, searched, left, seed, kept, free=space is None, counted=trials is not None, console=console
+            work,
+            searched,
+            left,
+            seed,
+            kept,
+            free=space is None,
+            counted=trials is not None,
+            folds=str(folds),
+            console=console,
         )
     study = _study(made, kept, searcher, trials, batch, seed, folder, console)
     with study, _one_thread(work.device):
         end = began + seconds - prepared_s - made.final_s
-        plan = Plan(made.work, study, began, end, trials, fidelity, finalists, repeats, seed, console)
+        plan = Plan(
+            made.work, study, began, end, trials, fidelity, made.folds, finalists, repeats, seed, console
+        )
         with interrupts:
             found = plan.run()
         found.interrupted = interrupts.signal
@@ -147,6 +161,7 @@ class Plan:
     end: float
     trials: int | None
     fidelity: str
+    folds: Sequence[Fold]
     finalists: int
     repeats: int
     seed: int
@@ -159,7 +174,7 @@ class Plan:
         deadline = now + max(0.0, self.end - now) * (1 - CONFIRM_SHARE)
         live = Live(self.console, self.study, self.work, self.began, deadline, halving)
         search = Search(
-            self.work, self.study, trials=self.trials, deadline=deadline, halving=halving, seed=self.seed,
+            self.work, self.study, trials=self.trials, deadline=deadline, halving=halving, folds=self.folds,
             on_tell=live.update,
         )  # fmt: skip
         start = time.monotonic()
@@ -224,14 +239,9 @@ class Plan:
 
         Where groups or time decide the split, or loaders feed, the parts stay and only the seeds are fresh.
         """
-        prepared = self.work.prepared
-        fixed = any(prepared.provenance.get(k) for k in ("group", "time")) or not all(
-            isinstance(prepared.parts[p], tuple) for p in ("train", "val")
-        )
-        options = prepared.source.get("options", {})
-        if fixed or any(options.get(k) for k in ("group", "time", "val")):
+        if shared_rows(self.work) is None:
             return [None] * count, 0.0
-        train, val = len(prepared.parts["train"][1]), len(prepared.parts["val"][1])
+        train, val = (len(self.work.prepared.parts[p][1]) for p in ("train", "val"))
         splits = []
         for i in range(count):
             order = np.random.default_rng([derive(self.seed, "splits"), i]).permutation(train + val)

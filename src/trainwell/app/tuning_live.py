@@ -12,7 +12,7 @@ from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, ENDED, Study
 
 if TYPE_CHECKING:
-    from trainwell.app.tuning_search import Work
+    from trainwell.app.tuning_work import Work
 
 PIPE_EVERY_S, TERMINAL_EVERY_S = 10.0, 0.1
 

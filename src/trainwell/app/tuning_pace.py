@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from trainwell.app.console import Console
-from trainwell.app.tuning_search import Work, alone, train
+from trainwell.app.tuning_folds import Fold, folds_for
+from trainwell.app.tuning_work import Work, alone, train
 from trainwell.engine.lanes import LaneResult, LaneSpec
 from trainwell.search.space import Space
 from trainwell.values.recipe import Recipe
@@ -108,7 +109,7 @@ class Fitted:
 
     Args:
         affordable: full trainings that fit. final_s: what the last training of the winner takes.
-        about: what a resume has to agree with.
+        about: what a resume has to agree with. folds: what a trial learns from and is judged by.
     """
 
     work: Work
@@ -116,17 +117,19 @@ class Fitted:
     affordable: float
     final_s: float
     about: Mapping[str, Any]
+    folds: Sequence[Fold]
 
 
 def fitted(
     work: Work, space: Space, seconds: float, seed: int, kept: Mapping[str, Any] | None, *, free: bool, counted: bool,
-    console: Console,
+    folds: str, console: Console,
 ) -> Fitted:  # fmt: skip
     """Measure what a training costs, and shorten the trainings where the budget would hold too few.
 
     Args:
         seconds: what is left of the budget. kept: what the study was begun with, if it goes on.
         free: whether the space is our own choice; its sizes are then left out where few trainings fit.
+        folds: how many are asked for, as `folds_for` reads it.
         counted: whether the trials are counted by the user: then the clock does not decide what is searched.
     """
     about: dict[str, Any] = {"fingerprint": work.prepared.fingerprint}
@@ -151,4 +154,8 @@ def fitted(
         console.say(f"budget    {', '.join(sizes)} stay as they are: trainings of one size go together")
     work = dataclasses.replace(work, base=work.base.replace(epochs=epochs) if epochs != whole else work.base,
                                max_lanes=pace.lanes(seconds))  # fmt: skip
-    return Fitted(work, space, affordable, epochs * pace.alone_s, about)
+    asked = folds if kept is None or folds != "auto" else str(kept["about"].get("folds", "1"))
+    made, told = folds_for(work, asked, 0.0 if counted else affordable, seed, console)
+    if told != "1":
+        about["folds"] = told
+    return Fitted(work, space, affordable / len(made), epochs * pace.alone_s, about, made)

@@ -43,6 +43,8 @@ TABLE_OPTIONS = (
 @several("--space", "FILE|LINE", "A space file, or 'lr=[1e-4, 0.1] log', 'model.depth=1|2|3', '-l1.rate'.")
 @click.option("--fidelity", type=click.Choice(["auto", "full"]), default="auto", show_default=True,
               help="auto ends trainings early where early results predict the end.")  # fmt: skip
+@click.option("--folds", default="auto", show_default=True, metavar="K|KxR",
+              help="A trial is the mean over K folds, R times; 1: one split; auto: folds for few rows.")  # fmt: skip
 @click.option(
     "--preset", default="balanced", show_default=True, metavar="NAME", help="quick, balanced or best."
 )
@@ -87,7 +89,7 @@ def tune(**options: Any) -> int:
     common: dict[str, Any] = {
         "recipe": recipe, "preset": options["preset"], "settings_": settings_of(options["set"]),
         "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
-        "trials": options["trials"], "fidelity": options["fidelity"], "seed": options["seed"],
+        "trials": options["trials"], "fidelity": options["fidelity"], "folds": options["folds"], "seed": options["seed"],
         "device": options["device"], "console": console, **{key: options[key] for key in TABLE_OPTIONS},
     }  # fmt: skip
     if options["honest"]:

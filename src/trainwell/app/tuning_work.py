@@ -1,0 +1,178 @@
+"""What the trials of a study are trained with: in lanes where the data lie in memory, one by one where not."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from trainwell.app.sources import Prepared
+from trainwell.engine.assemble import Source, assemble
+from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
+from trainwell.engine.lanes.paused import PAUSE, Paused, go_on, pause_training
+from trainwell.engine.lanes.train import MAX_LANES
+from trainwell.engine.streams import Streams, derive
+from trainwell.engine.training import Row, Training, Watcher
+from trainwell.values.errors import Interrupted, NonFiniteError, TrainingError
+from trainwell.values.recipe import Recipe
+
+Build = Callable[[Recipe, torch.Generator], torch.nn.Module]
+
+LATE = "the budget is used up"
+
+LEAST_REPEATS = 2
+"""Repeats that are trained whatever they take: fewer confirm nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """All that trainings are made from.
+
+    Args:
+        base: the recipe that configurations change.
+        stopped: whether the user wants an end. stop: told of a signal that a training heard.
+        max_lanes: networks in one stack, at most.
+    """
+
+    prepared: Prepared
+    base: Recipe
+    build: Build
+    loss: Any
+    device: torch.device
+    stopped: Callable[[], bool] = lambda: False
+    stop: Callable[[int], None] = lambda number: None
+    max_lanes: int = MAX_LANES
+
+    @property
+    def source(self) -> Source:
+        parts = self.prepared.parts
+        return Source(parts["train"], parts.get("val"), self.prepared.columns)
+
+    def value(self, row: Mapping[str, Any]) -> float:
+        """Return what is minimised: the primary metric with its sign, or the validation loss where there is no task."""
+        task = self.prepared.task
+        metric = row.get("val_metric")
+        found = row.get("val_loss") if task is None or metric is None else -task.metric_sign * float(metric)
+        return math.nan if found is None else float(found)
+
+
+def train(
+    work: Work,
+    specs: Iterator[LaneSpec | None],
+    tell: Callable[[LaneResult], None],
+    on_epoch: Callable[[LaneSpec, Row], str | None],
+    source: Source | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Train what the iterator yields, as lanes or, where loaders feed, one after the other."""
+    source = source or work.source
+    task = work.prepared.task
+    if isinstance(source.train, tuple) and (source.val is None or isinstance(source.val, tuple)):
+        train_lanes(
+            specs, source, task, model=work.build, loss=work.loss, device=work.device, tell=tell, on_epoch=on_epoch,
+            say=say, max_lanes=work.max_lanes,
+        )  # fmt: skip
+        return
+    for spec in specs:
+        if spec is None:
+            return
+        tell(alone(work, spec, source, on_epoch))
+
+
+class _Teller(Watcher):
+    def __init__(self, spec: LaneSpec, on_epoch: Callable[[LaneSpec, Row], str | None]) -> None:
+        self._spec, self._on_epoch = spec, on_epoch
+        self.paused: Paused | None = None
+
+    def on_epoch(self, training: Training, row: Row) -> None:
+        asked = self._on_epoch(self._spec, row)
+        if asked and not training.state.stop_reason:
+            training.state.stop_reason = asked
+            if asked == PAUSE:
+                self.paused = pause_training(training, self._spec.seed)
+
+
+def alone(
+    work: Work, spec: LaneSpec, source: Source, on_epoch: Callable[[LaneSpec, Row], str | None]
+) -> LaneResult:
+    """Train one network that a loader feeds."""
+    outer = torch.get_rng_state()
+    torch.manual_seed(derive(spec.seed, "torch"))
+    try:
+        module = work.build(spec.recipe, Streams(spec.seed, work.device).generator("init"))
+        teller = _Teller(spec, on_epoch)
+        training = assemble(
+            module, spec.recipe, source, task=work.prepared.task, loss=work.loss, seed=spec.seed, device=work.device,
+            watcher=teller,
+        )  # fmt: skip
+        if spec.resume is not None:
+            go_on(training, spec.resume)
+        try:
+            training.run()
+        except (NonFiniteError, TrainingError):
+            training.state.stop_reason = "non-finite"
+    finally:
+        torch.set_rng_state(outer)
+    s = training.state
+    return LaneResult(
+        spec,
+        training.model.eval(),
+        s.history,
+        s.best_epoch,
+        s.best_value,
+        s.stop_reason,
+        s.step,
+        "plain: loaders",
+        teller.paused,
+    )
+
+
+def repeats(
+    work: Work, recipes: Sequence[Recipe], splits: Sequence[tuple[Any, Any] | None], seeds: Sequence[int],
+    deadline: float = math.inf,
+) -> torch.Tensor:  # fmt: skip
+    """Train every recipe on every split with its seed; return the losses, (recipes, splits) float64.
+
+    Args:
+        deadline: `time.monotonic()` after which further repeats are given up; those that are whole come back.
+        splits: (train rows, validation rows) of training and validation part together; None for the parts as they
+            are, so that only the seed is fresh.
+    """
+    losses = torch.full((len(recipes), len(seeds)), math.nan, dtype=torch.float64)
+    pooled = pool(work) if any(s is not None for s in splits) else work.source
+    specs: list[LaneSpec | None] = []
+    for column, (split, seed) in enumerate(zip(splits, seeds, strict=True)):
+        learns, judges = split or (None, None)
+        specs += [LaneSpec(r, seed, learns, judges, tag=(i, column)) for i, r in enumerate(recipes)]
+    told = torch.zeros(len(seeds), dtype=torch.int64)
+
+    def late(spec: LaneSpec) -> bool:
+        return spec.tag[1] >= LEAST_REPEATS and time.monotonic() > deadline
+
+    def in_time() -> Iterator[LaneSpec | None]:
+        yield from itertools.takewhile(lambda spec: spec is not None and not late(spec), specs)
+
+    def tell(result: LaneResult) -> None:
+        if result.best_epoch:
+            losses[result.spec.tag] = work.value(result.history[result.best_epoch - 1])
+        told[result.spec.tag[1]] += result.stop_reason != LATE
+
+    try:
+        train(work, in_time(), tell, lambda spec, row: LATE if late(spec) else None, pooled)
+    except Interrupted as error:
+        if int((told == len(recipes)).sum()) < LEAST_REPEATS:
+            raise
+        work.stop(error.exit_code - 128)
+    return losses[:, told == len(recipes)]
+
+
+def pool(work: Work) -> Source:
+    """Return training and validation part as one training part."""
+    (x, y), (vx, vy) = work.prepared.parts["train"], work.prepared.parts["val"]
+    whole = tuple(torch.cat([a, b]) for a, b in zip(x, vx, strict=True)), torch.cat([y, vy])
+    return Source(whole, None, work.prepared.columns)
