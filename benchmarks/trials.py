@@ -2,7 +2,7 @@
 
 python benchmarks/trials.py simulate [--repetitions 10000]
 python benchmarks/trials.py aa [--repetitions 200]         A/A trials of real trainings on digits
-python benchmarks/trials.py time [--data digits churn]     8 seeds, 3 arms, against one plain run
+python benchmarks/trials.py time [--data digits churn] [--models 64 256 default]     8 seeds, 3 arms, against one run
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from scipy import stats
 
+import trainwell as tw
 from trainwell.trials.design import Design
 from trainwell.trials.estimate import moments, two_sided
 from trainwell.trials.verdict import judge
@@ -134,39 +135,78 @@ def aa(repetitions: int) -> None:
             gains = differences_of(*(runs.scores(n, seeds, metric) for n in (BASE, "same")), sign)
             verdicts.append(judge({"x": gains}, {"x": [8]}, Design(8), final=True)["x"].verdict)
         shares = {v: verdicts.count(v) / repetitions for v in ("proved", "refuted", "undecided")}
-        print(f"A/A on digits, {repetitions} trials of 8 pairs, {metric}: {shares}")
+        low, high = stats.binomtest(verdicts.count("proved"), repetitions).proportion_ci()
+        print(
+            f"A/A on digits, {repetitions} trials of 8 pairs, {metric}: {shares}; proved in {low:.4f} to {high:.4f} "
+            "(95 % interval of Clopper and Pearson)"
+        )
     print(f"{16 * repetitions} trainings in {seconds:.1f} s; engine {runs.engines}")
 
 
-def timed(names: Sequence[str]) -> None:
-    """Print the wall time of a trial of 8 seeds and 3 arms against one plain run, in turn."""
+def timed(names: Sequence[str], models: Sequence[str], rounds: int) -> None:
+    """Print what a trial of 8 seeds and 3 arms costs against one plain run, in turn: CPU time, all included.
+
+    The plain run is `tw.fit` as it stands, and, for comparison, without watcher and boosted baseline. "Products alone" is
+    what the matrix products of the 24 trainings would take at the rate of a product 256 x 256 x 256.
+    """
     import torch
 
     torch.set_num_threads(1)
-    from trainwell.app.fit import fit
-    from trainwell.app.proving import BASE, arms_of
     from trainwell.app.sources import prepare
-    from trainwell.app.trial_runs import Arm, TrialRuns
-    from trainwell.values.recipe import ModelSpec, Recipe
+    from trainwell.values.recipe import ModelSpec
 
     for name in names:
         data: Any = _digits() if name == "digits" else str(SHARED / "churn_modelling.parquet")
         target = None if name == "digits" else "Exited"
-        for width in (64, 256):
-            recipe = Recipe(model=ModelSpec.of("mlp", width=width), lr=1e-3, batch_size=32, epochs=10)
-            ratios = []
-            for _ in range(3):
-                start = time.process_time()
-                fit(data, target, recipe=recipe, out=False, watch=False, baseline=False)
-                one = time.process_time() - start
-                start = time.process_time()
-                runs = TrialRuns(prepare(data, target, own_model=False, loss=None, options={}))
-                arms = [Arm(BASE, recipe), *arms_of(recipe, ["dropout:rate=0.2", "lr=0.003"])]
-                runs.train(arms, range(8))
-                ratios.append((time.process_time() - start) / one)
+        for model in models:
+            recipe = None
+            if model != "default":
+                spec = ModelSpec.of("mlp", width=int(model))
+                recipe = tw.Recipe(model=spec, lr=1e-3, batch_size=32, epochs=10)
+            sides = sides_of(data, target, recipe)
+            run, _, evidence = [side() for side in sides]  # the first calls import what they need
+            seconds = np.array([[_cpu_s(side) for side in sides] for _ in range(rounds)])
+            least = products_s(run, prepare(data, target, own_model=False, loss=None, options={}))
+            fit, bare, trial = np.median(seconds, 0)
+            ratios, ratios_bare = seconds[:, 2] / seconds[:, 0], seconds[:, 2] / seconds[:, 1]
             print(
-                f"{name}, width {width}: one run {one:.2f} s, trial {np.median(ratios):.2f} times {np.round(ratios, 2)}"
+                f"{name}, {f'mlp of width {model}' if recipe else 'default recipe'}: fit {fit:.2f} s, bare {bare:.2f}, "
+                f"trial {trial:.2f} ({'; '.join(evidence.engine)}): {np.median(ratios):.2f} times a fit "
+                f"({ratios.min():.2f} to {ratios.max():.2f}), {np.median(ratios_bare):.2f} times a bare one "
+                f"({ratios_bare.min():.2f} to {ratios_bare.max():.2f}); products alone {24 * least:.2f} s",
+                flush=True,
             )
+
+
+def sides_of(data: Any, target: str | None, recipe: Any) -> list[Callable[[], Any]]:
+    """Return a fit, a fit without watcher and baseline, and a trial of 8 seeds and 3 arms, all of one recipe."""
+    changes = ["dropout:rate=0.2", "lr=0.003"]
+    return [
+        lambda: tw.fit(data, target, recipe=recipe, out=False),
+        lambda: tw.fit(data, target, recipe=recipe, out=False, watch=False, baseline=False),
+        lambda: tw.prove(data, target, base=recipe, change=changes, seeds=8, out=False),
+    ]
+
+
+def products_s(run: Any, prepared: Any) -> float:
+    """Return the time that the matrix products of a run would take at the rate of the fastest one."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x, size = prepared.parts["train"][0], run.recipe.batch_size
+    model = run.model.train()
+    with FlopCounterMode(display=False) as counter:
+        model(*(t[:size] for t in x)).sum().backward()
+    model.eval()
+    one = torch.randn(256, 256)
+    rate = min(_cpu_s(lambda: [torch.mm(one, one) for _ in range(20)]) / 20 for _ in range(10))
+    return float(counter.get_total_flops()) * run.history[-1]["step"] * rate / (2 * 256**3)
+
+
+def _cpu_s(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
 
 
 def _digits() -> tuple[Any, Any]:
@@ -184,13 +224,17 @@ def main() -> None:
     parser.add_argument("what", choices=("simulate", "aa", "time"))
     parser.add_argument("--repetitions", type=int)
     parser.add_argument("--data", nargs="+", default=["digits", "churn"])
+    parser.add_argument(
+        "--models", nargs="+", default=["64", "default"], help="widths of an mlp, or `default`"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     if args.what == "simulate":
         simulate(args.repetitions or 10_000)
     elif args.what == "aa":
         aa(args.repetitions or 200)
     else:
-        timed(args.data)
+        timed(args.data, args.models, args.rounds)
 
 
 if __name__ == "__main__":

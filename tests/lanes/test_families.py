@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.lanes.common import CLASSES, alone, assert_equal
+from tests.lanes.common import CLASSES, alone, assert_equal, check
 from trainwell.engine.assemble import Source
 from trainwell.engine.lanes import LaneSpec, train_lanes
 from trainwell.models import FAMILIES, build_model
@@ -25,8 +25,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "tabm": {"width": 8, "depth": 2, "members": 3}, "real_mlp": {"width": 8, "depth": 2},
     "mlp": {"width": 8, "depth": 2}, "bag": {"width": 8},
 }  # fmt: skip
-ALONE = {"gru": "torch.func cannot batch it"}
-"""Families that cannot be fused, and what is told."""
 
 
 def rows(inputs: InputSpec, count: int, seed: int) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -50,13 +48,57 @@ def test_every_family_equals_its_lone_run(family: str) -> None:
     def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
         return build_model(spec, inputs, 3, generator).double()
 
-    told: list[str] = []
     techniques = ("clip_grad",) if family == "resnet" else ("dropout:rate=0.2", "clip_grad")
     recipe = Recipe(batch_size=8, epochs=2, lr=0.003, techniques=techniques)
     runs = [LaneSpec(recipe, seed=s) for s in range(2)]
-    for run, result in zip(runs, train_lanes(runs, data, CLASSES, model=build, say=told.append), strict=True):
+    for run, result in zip(runs, train_lanes(runs, data, CLASSES, model=build), strict=True):
         assert_equal(result, alone(run, data, CLASSES, build))
-        if family in ALONE:
-            assert ALONE[family] in result.engine and ALONE[family] in told[0]
-        else:
+        assert result.engine == "lanes"
+
+
+@pytest.mark.parametrize("family", ["bag", "gru", "transformer"])
+@pytest.mark.parametrize("technique", ["clip_grad", "dropout:rate=0.2"])
+def test_texts_of_several_lengths_equal_their_lone_runs(family: str, technique: str) -> None:
+    data = Source(rows(INPUTS["text"], 21, 1), rows(INPUTS["text"], 16, 2))
+    tokens = data.train[0][0]  # type: ignore[index]
+    tokens[1:, 2:] = 0
+    spec = ModelSpec.of(family, **SMALL[family])
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        return build_model(spec, INPUTS["text"], 3, generator).double()
+
+    recipe = Recipe(batch_size=8, epochs=2, lr=0.003, techniques=(technique,))
+    runs = [LaneSpec(recipe, seed=s) for s in range(2)]
+    for run, result in zip(runs, train_lanes(runs, data, CLASSES, model=build), strict=True):
+        assert_equal(result, alone(run, data, CLASSES, build))
+        if family == "bag" or technique == "clip_grad":
             assert result.engine == "lanes"
+        else:
+            assert "the longest text of a batch" in result.engine
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_layers": 2}, {"bidirectional": True, "batch_first": True}, {"bias": False, "batch_first": True}],
+    ids=str,
+)
+def test_a_users_gru_equals_its_lone_run(options: dict[str, Any]) -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = nn.GRU(2, 5, **options)
+            self.output = nn.Linear(10 if options.get("bidirectional") else 5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.view(-1, 3, 2)
+            h, last = self.recurrent(x if options.get("batch_first") else x.transpose(0, 1))
+            mean: Tensor = self.output(h.mean(1 if options.get("batch_first") else 0))
+            return mean + last.sum(0)[:, :3]
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+            return Reader().double()
+
+    runs = [LaneSpec(Recipe(batch_size=16, epochs=2, lr=0.01), seed=s) for s in range(2)]
+    check(runs, build=build)

@@ -57,6 +57,16 @@ def places_of(model: nn.Module, sample: tuple[Tensor, ...]) -> list[Place]:
     return places
 
 
+def is_cut(model: nn.Module, tokens: Tensor) -> bool:
+    """Tell whether batches of these rows call dropout layers with fewer activations where all rows are short."""
+    if tokens.is_floating_point() or tokens.ndim != 2 or bool((tokens[:, -1] != 0).all()):
+        return False
+    full = torch.ones_like(tokens[:2])
+    short = full.clone()
+    short[:, 1:] = 0
+    return places_of(model, (full,)) != places_of(model, (short,))
+
+
 class DropoutBits:
     """Random bits for the dropout layers of K lanes.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.feed import XY
-from trainwell.engine.lanes.bits import places_of
+from trainwell.engine.lanes.bits import is_cut, places_of
 from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.choose import Choice, choose, is_large
 from trainwell.engine.lanes.lane import Lane, Structure
@@ -211,6 +211,8 @@ class _Work:
     def _setting(self, lanes: list[Lane]) -> Setting | str:
         """Return what the lanes share, or why they cannot be a stack."""
         like = next((lane for lane in lanes if lane.dropouts), lanes[0])
+        if like.dropouts and len(self._train[0]) == 1 and is_cut(like.model, self._train[0][0]):
+            return "dropout draws as many masks as the longest text of a batch has words, each network for itself"
         sample = like.feed.sample(2)
         network: Network = (
             VmappedNetwork(like.model)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits, dropout_layers
+from trainwell.engine.lanes.recurrent import LaneGRU, is_replaceable
+from trainwell.models.gru import GRUNet
 from trainwell.models.layers import Dropout
 
 
@@ -26,7 +28,8 @@ class VmappedNetwork:
     def __init__(self, model: nn.Module) -> None:
         self._masks = _Masks()
         generators = {id(m.generator): m.generator for m in dropout_layers(model)}
-        self._template = _with_lane_dropouts(copy.deepcopy(model, generators), self._masks)
+        self._template = _with_lane_layers(copy.deepcopy(model, generators), self._masks)
+        self._trims = isinstance(model, GRUNet)
 
     def __call__(
         self,
@@ -46,6 +49,9 @@ class VmappedNetwork:
         if self._template.training is not training:
             self._template.train(training)
         tensors = dict(weights), dict(buffers)
+        if self._trims and x[0].device.type == "cpu":  # as `models.tokens.trimmed` does for one network
+            longest = int((x[0] != 0).sum(-1).max()) if x[0].numel() else 1
+            x = x[0][..., : max(1, longest)], *x[1:]
         with sdpa_kernel(SDPBackend.MATH):  # the others would be called lane by lane
             if bits is None or not training:
                 self._masks.bits = None
@@ -95,12 +101,15 @@ class _LaneDropout(nn.Module):
         return self._masks.apply(x, self._layer) if self.training and self._masks.bits is not None else x
 
 
-def _with_lane_dropouts(model: nn.Module, masks: _Masks) -> nn.Module:
+def _with_lane_layers(model: nn.Module, masks: _Masks) -> nn.Module:
+    """Put layers that can be batched in the place of those that cannot."""
     order = {id(m): i for i, m in enumerate(dropout_layers(model))}
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Dropout):
                 parent.add_module(name, _LaneDropout(masks, order[id(child)]))
+            elif isinstance(child, nn.GRU) and is_replaceable(child):
+                parent.add_module(name, LaneGRU(child))
     return model
 
 
