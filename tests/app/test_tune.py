@@ -207,7 +207,7 @@ def test_a_paused_trial_goes_on_as_if_it_had_not_been_paused(
     monkeypatch: pytest.MonkeyPatch, loaded: bool
 ) -> None:
     """What comes of it is what its training in full gives."""
-    from trainwell.app import tuning
+    from trainwell.app import tuning_plan
 
     class PauseAll(Halving):
         def goes_on(self, epoch: int, curve: Sequence[float], number: int | None = None) -> bool:
@@ -239,7 +239,7 @@ def test_a_paused_trial_goes_on_as_if_it_had_not_been_paused(
     monkeypatch.setattr(Search, "__init__", known)
     searched = []
     for kind in (PauseAll, Halving):
-        monkeypatch.setattr(tuning, "Halving", kind)
+        monkeypatch.setattr(tuning_plan, "Halving", kind)
         found = tw.tune(
             tuple(parts), model=perceptron, recipe=BASE, trials=10, budget="60s", finalists=1, repeats=2, out=False,
             **given,

@@ -12,7 +12,7 @@ from torch import nn
 
 import trainwell as tw
 from tests.app.test_tune import BASE, digits, perceptron
-from trainwell.app import tuning
+from trainwell.app import tuning, tuning_plan
 from trainwell.app.tuning_space import recipe_of
 from trainwell.app.tuning_work import Work, pool
 from trainwell.engine.lanes import LaneSpec, train_lanes
@@ -65,7 +65,7 @@ def test_a_trial_behind_ends_in_all_folds_and_resumes_with_them(
             return epoch != 2 or len(seen) % 2 == 0
 
     seen: list[int] = []
-    monkeypatch.setattr(tuning, "Halving", EndOdd)
+    monkeypatch.setattr(tuning_plan, "Halving", EndOdd)
     out = tmp_path / "study"
     found = tuned(out=out, trials=8, folds="2x2")
     stopped = [t for t in found.trials if t.state == STOPPED]

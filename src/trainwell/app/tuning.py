@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -21,29 +19,20 @@ from trainwell.app.fit import fit
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
-from trainwell.app.tuning_folds import Fold, shared_rows
-from trainwell.app.tuning_live import Live
 from trainwell.app.tuning_pace import Fitted, fitted
-from trainwell.app.tuning_report import Tuning, flags
-from trainwell.app.tuning_search import Search
-from trainwell.app.tuning_space import make_space, recipe_of
-from trainwell.app.tuning_work import Work, repeats
+from trainwell.app.tuning_plan import Plan
+from trainwell.app.tuning_report import Tuning
+from trainwell.app.tuning_space import make_space
+from trainwell.app.tuning_work import Work
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
 from trainwell.engine.streams import derive
-from trainwell.search.belief import expected
-from trainwell.search.halving import Halving
-from trainwell.search.importance import importances
 from trainwell.search.policy import choose_searcher
-from trainwell.search.space import Space, same
-from trainwell.search.study import COMPLETE, Study, Trial, header_of
-from trainwell.search.winner import choose_winner, least_repeats
-from trainwell.values.errors import Interrupted, TrainingError, UsageError
+from trainwell.search.space import Space
+from trainwell.search.study import Study, header_of
+from trainwell.values.errors import UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.runfolder import RunFolder
-
-CONFIRM_SHARE = 0.25
-"""Share of the budget that judges instead of searching. Source: docs/log-search.md."""
 
 FINALISTS, REPEATS = 4, 8
 """Configurations that are judged beside the default, and on how many seeds and splits."""
@@ -103,13 +92,8 @@ def tune(
         TrainingError: no trial gave a finite result.
     """
     began = time.monotonic()
-    console = console or Console.silent()
-    seconds = _seconds(budget)
-    prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
-    if prepared.parts.get("val") is None:
-        raise UsageError(
-            "tune needs a validation part to choose by; give one, or leave val_fraction above 0."
-        )
+    console, seconds = console or Console.silent(), _seconds(budget)
+    prepared = _prepared(data, target, model, loss, data_options)
     console.data(prepared)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
@@ -121,19 +105,11 @@ def tune(
     )  # fmt: skip
     prepared_s = time.monotonic() - began
     kept = header_of(folder.path / STUDY) if folder is not None and resume else None
-    left = seconds - 2 * prepared_s
     with _one_thread(work.device):
         made = fitted(
-            work,
-            searched,
-            left,
-            seed,
-            kept,
-            free=space is None,
-            counted=trials is not None,
-            folds=str(folds),
-            console=console,
-        )
+            work, searched, seconds - 2 * prepared_s, seed, kept, free=space is None, counted=trials is not None,
+            folds=str(folds), console=console,
+        )  # fmt: skip
     study = _study(made, kept, searcher, trials, batch, seed, folder, console)
     with study, _one_thread(work.device):
         end = began + seconds - prepared_s - made.final_s
@@ -142,112 +118,23 @@ def tune(
         )
         with interrupts:
             found = plan.run()
-        found.interrupted = interrupts.signal
-        found.path = folder.path if folder else None
-        last = {} if model is None else {"model": _made(model, found.recipe, seed)}
-        found.run = _final(found, data, target, last, loss, seed, device, folder, data_options)
+        found.interrupted, found.path = interrupts.signal, folder.path if folder else None
+        own = {} if model is None else {"model": _made(model, found.recipe, seed)}
+        found.run = _final(found, data, target, own, loss, seed, device, folder, data_options)
     if folder is not None:
         folder.write_json("tuning", found.to_dict())
     return found
 
 
-@dataclasses.dataclass
-class Plan:
-    """A study with its budget: the search, then the judgement."""
-
-    work: Work
-    study: Study
-    began: float
-    end: float
-    trials: int | None
-    fidelity: str
-    folds: Sequence[Fold]
-    finalists: int
-    repeats: int
-    seed: int
-    console: Console
-
-    def run(self) -> Tuning:
-        """Search, confirm, explain."""
-        halving = None if self.fidelity == "full" else Halving(math.ceil(self.work.base.epochs))
-        now = time.monotonic()
-        deadline = now + max(0.0, self.end - now) * (1 - CONFIRM_SHARE)
-        live = Live(self.console, self.study, self.work, self.began, deadline, halving)
-        search = Search(
-            self.work, self.study, trials=self.trials, deadline=deadline, halving=halving, folds=self.folds,
-            on_tell=live.update,
-        )  # fmt: skip
-        start = time.monotonic()
-        with live:
-            search.run()
-        spent = time.monotonic() - start
-        if halving is not None and halving.why:
-            self.console.say(f"fidelity  rungs {halving.rungs or 'none: full trainings'}; {halving.why}")
-        return self._judged(search, spent)
-
-    def _judged(self, search: Search, spent: float) -> Tuning:
-        default = next((t for t in self.study.trials if same(t.config) == same(self.study.first[0])), None)
-        done = self._promising()
-        if self.work.stopped() and not done:
-            raise Interrupted("interrupted before the first trial had ended.")
-        if not done or default is None:
-            raise TrainingError(
-                f"no trial of {len(self.study.trials)} ended with a finite result; give more budget, or a lower lr."
-            )
-        top = [default, *(t for t in done if t is not default)][: 1 + self.finalists]
-        count = self._affordable(len(top), spent, search.epochs)
-        while count < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
-            top.pop()
-            count = self._affordable(len(top), spent, search.epochs)
-        recipes = [recipe_of(self.work.base, t.config) for t in top]
-        splits, share = self._splits(count)
-        self.console.say(
-            f"confirm   {len(top) - 1} configurations and the default, up to {count} fresh seeds each"
+def _prepared(
+    data: Any, target: str | None, model: Model | None, loss: Any, options: Mapping[str, Any]
+) -> Prepared:
+    prepared = prepare(data, target, own_model=model is not None, loss=loss, options=options)
+    if prepared.parts.get("val") is None:
+        raise UsageError(
+            "tune needs a validation part to choose by; give one, or leave val_fraction above 0."
         )
-        seeds = [derive(self.seed, "confirm", i) for i in range(count)]
-        losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
-        seen = [t.value for t in top]
-        winner = choose_winner(losses, seen, share)
-        told = [t.told() for t in self.study.trials if t.state == COMPLETE]
-        best = top[winner.index]
-        return Tuning(
-            recipe=recipes[winner.index], config=best.config, winner=winner, task=self.work.prepared.task,
-            trials=self.study.trials, losses=losses, configs=[t.config for t in top], space=self.study.space,
-            importance=importances(self.study.space, told, self.seed), seconds=time.monotonic() - self.began,
-            flags=flags(self.study.space, best.config, winner, self.work.prepared, len(told)), search_seconds=spent,
-            best_seen=done[0].value,
-        )  # fmt: skip
-
-    def _promising(self) -> list[Trial]:
-        """Return the complete trials: the one that looked best, then by what is expected of them on another seed."""
-        done = sorted((t for t in self.study.trials if t.state == COMPLETE), key=lambda t: t.value)
-        losses = expected(self.study.space, [t.told() for t in done])
-        order = np.argsort(losses, kind="stable")
-        return [*done[:1], *(done[i] for i in order if i)]
-
-    def _affordable(self, count: int, spent: float, epochs: int) -> int:
-        """Return how many repeats fit into what is left, going by the pace of the search; at least 2."""
-        left = self.end - time.monotonic()
-        if self.work.stopped():
-            left = min(left, 0.1 * spent)
-        pace = spent / max(1, epochs)
-        one = pace * self.work.base.epochs
-        return max(2, min(self.repeats, int(left / max(one * count, 1e-9))))
-
-    def _splits(self, count: int) -> tuple[list[Any], float]:
-        """Return fresh splits of training and validation part, and validation over training rows.
-
-        Where groups or time decide the split, or loaders feed, the parts stay and only the seeds are fresh.
-        """
-        if shared_rows(self.work) is None:
-            return [None] * count, 0.0
-        train, val = (len(self.work.prepared.parts[p][1]) for p in ("train", "val"))
-        splits = []
-        for i in range(count):
-            order = np.random.default_rng([derive(self.seed, "splits"), i]).permutation(train + val)
-            rows = torch.from_numpy(order)
-            splits.append((rows[val:].sort().values, rows[:val].sort().values))
-        return splits, val / train
+    return prepared
 
 
 def _seconds(budget: str | float) -> float:

@@ -8,11 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from trainwell.app.console import Console
-from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, ENDED, Study
 
 if TYPE_CHECKING:
-    from trainwell.app.tuning_work import Work
+    from trainwell.app.tuning_search import Search
 
 PIPE_EVERY_S, TERMINAL_EVERY_S = 10.0, 0.1
 
@@ -24,13 +23,11 @@ class Live:
         self,
         console: Console,
         study: Study,
-        work: Work,
+        search: Search,
         began: float,
-        deadline: float,
-        halving: Halving | None,
     ) -> None:
-        self._console, self._study, self._task = console, study, work.prepared.task
-        self._deadline, self._halving = deadline, halving
+        self._console, self._study, self._task = console, study, search.work.prepared.task
+        self._search, self._halving = search, search.halving
         self._start, self._last = time.monotonic(), began
         self._before = self._ended()
         self._status: Any = None
@@ -75,7 +72,7 @@ class Live:
             )
         if self._halving is not None and self._halving.rungs:
             parts.append(f"rungs {','.join(map(str, self._halving.rungs))}")
-        parts.append(f"{max(0.0, self._deadline - now):.0f} s left")
+        parts.append(f"{max(0.0, (self._search.deadline or now) - now):.0f} s left")
         return ", ".join(parts)
 
     def _interval(self) -> str:

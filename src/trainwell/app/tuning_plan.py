@@ -1,0 +1,150 @@
+"""The plan of a search with its budget: the search, then the judgement on what the search did not see."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainwell.app.console import Console
+from trainwell.app.tuning_folds import Fold, shared_rows
+from trainwell.app.tuning_live import Live
+from trainwell.app.tuning_report import Tuning, flags
+from trainwell.app.tuning_search import Search
+from trainwell.app.tuning_space import recipe_of
+from trainwell.app.tuning_work import Work, repeats
+from trainwell.engine.streams import derive
+from trainwell.search.belief import expected
+from trainwell.search.halving import Halving
+from trainwell.search.importance import importances
+from trainwell.search.space import same
+from trainwell.search.study import COMPLETE, Study, Trial
+from trainwell.search.winner import choose_winner, least_repeats
+from trainwell.values.errors import Interrupted, TrainingError
+
+CONFIRM_SHARE = 0.25
+"""Share of the budget that judges instead of searching. Source: docs/log-search.md."""
+
+SLACK = 1.5
+"""Time that is left for the judgement, over what it takes at the pace of the search: its stacks are smaller."""
+
+
+@dataclasses.dataclass
+class Plan:
+    """A study with its budget: the search, then the judgement."""
+
+    work: Work
+    study: Study
+    began: float
+    end: float
+    trials: int | None
+    fidelity: str
+    folds: Sequence[Fold]
+    finalists: int
+    repeats: int
+    seed: int
+    console: Console
+
+    def run(self) -> Tuning:
+        """Search, confirm, explain."""
+        halving = None if self.fidelity == "full" else Halving(math.ceil(self.work.base.epochs))
+        now = time.monotonic()
+        search = Search(
+            self.work, self.study, trials=self.trials, deadline=self._deadline(now, 0), halving=halving,
+            folds=self.folds,
+        )  # fmt: skip
+        live = Live(self.console, self.study, search, self.began)
+
+        def told() -> None:
+            search.deadline = self._deadline(start, search.epochs)
+            live.update()
+
+        search.on_tell, start = told, time.monotonic()
+        with live:
+            search.run()
+        spent = time.monotonic() - start
+        if halving is not None and halving.why:
+            self.console.say(f"fidelity  rungs {halving.rungs or 'none: full trainings'}; {halving.why}")
+        return self._judged(search, spent)
+
+    def _deadline(self, start: float, epochs: int) -> float:
+        """Return when the search is to end: a quarter of its time before the end, or less if the judgement takes less.
+
+        Args:
+            start: when the search began. epochs: that were trained since.
+        """
+        judged_s = (self.end - start) * CONFIRM_SHARE
+        if epochs:
+            pace = (time.monotonic() - start) / epochs
+            needed = pace * self.work.base.epochs * self.repeats * (1 + self.finalists)
+            judged_s = min(judged_s, SLACK * needed)
+        return max(start, self.end - judged_s)
+
+    def _judged(self, search: Search, spent: float) -> Tuning:
+        default = next((t for t in self.study.trials if same(t.config) == same(self.study.first[0])), None)
+        done = self._promising()
+        if self.work.stopped() and not done:
+            raise Interrupted("interrupted before the first trial had ended.")
+        if not done or default is None:
+            raise TrainingError(
+                f"no trial of {len(self.study.trials)} ended with a finite result; give more budget, or a lower lr."
+            )
+        top = [default, *(t for t in done if t is not default)][: 1 + self.finalists]
+        count = self._affordable(len(top), spent, search.epochs)
+        while count < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
+            top.pop()
+            count = self._affordable(len(top), spent, search.epochs)
+        recipes = [recipe_of(self.work.base, t.config) for t in top]
+        splits, share = self._splits(count)
+        self.console.say(
+            f"confirm   {len(top) - 1} configurations and the default, up to {count} fresh seeds each"
+        )
+        seeds = [derive(self.seed, "confirm", i) for i in range(count)]
+        losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
+        seen = [t.value for t in top]
+        winner = choose_winner(losses, seen, share)
+        told = [t.told() for t in self.study.trials if t.state == COMPLETE]
+        best = top[winner.index]
+        return Tuning(
+            recipe=recipes[winner.index], config=best.config, winner=winner, task=self.work.prepared.task,
+            trials=self.study.trials, losses=losses, configs=[t.config for t in top], space=self.study.space,
+            importance=importances(self.study.space, told, self.seed), seconds=time.monotonic() - self.began,
+            flags=flags(self.study.space, best.config, winner, self.work.prepared, len(told)), search_seconds=spent,
+            best_seen=done[0].value,
+        )  # fmt: skip
+
+    def _promising(self) -> list[Trial]:
+        """Return the complete trials: the one that looked best, then by what is expected of them on another seed."""
+        done = sorted((t for t in self.study.trials if t.state == COMPLETE), key=lambda t: t.value)
+        losses = expected(self.study.space, [t.told() for t in done])
+        order = np.argsort(losses, kind="stable")
+        return [*done[:1], *(done[i] for i in order if i)]
+
+    def _affordable(self, count: int, spent: float, epochs: int) -> int:
+        """Return how many repeats fit into what is left, going by the pace of the search; at least 2."""
+        left = self.end - time.monotonic()
+        if self.work.stopped():
+            left = min(left, 0.1 * spent)
+        pace = spent / max(1, epochs)
+        one = pace * self.work.base.epochs
+        return max(2, min(self.repeats, int(left / max(one * count, 1e-9))))
+
+    def _splits(self, count: int) -> tuple[list[Any], float]:
+        """Return fresh splits of training and validation part, and validation over training rows.
+
+        Where groups or time decide the split, or loaders feed, the parts stay and only the seeds are fresh.
+        """
+        if shared_rows(self.work) is None:
+            return [None] * count, 0.0
+        train, val = (len(self.work.prepared.parts[p][1]) for p in ("train", "val"))
+        splits = []
+        for i in range(count):
+            order = np.random.default_rng([derive(self.seed, "splits"), i]).permutation(train + val)
+            rows = torch.from_numpy(order)
+            splits.append((rows[val:].sort().values, rows[:val].sort().values))
+        return splits, val / train
