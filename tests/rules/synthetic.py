@@ -136,6 +136,17 @@ def leakage(s: Story) -> None:
 
 
 @sick
+def duplicate_images(s: Story) -> None:
+    s.facts["alike"] = {"val": [9, 80]}
+
+
+@sick
+def inseparable_features(s: Story) -> None:
+    s.stuck(0.3)
+    s.facts |= {"knn_features": 0.02, "knn_inputs": 0.6, "knn_rows": 800.0}
+
+
+@sick
 def train_val_shift(s: Story) -> None:
     s.put("val_loss", 1.5 * BASE)
     s.facts |= {"shift_sd": 1.4, "shift_z": 20.0}
@@ -169,6 +180,17 @@ def unshuffled_data(s: Story) -> None:
 @sick
 def params_not_trained(s: Story) -> None:
     s.facts["params"][0]["optimized"] = False
+
+
+@sick
+def frozen_by_accident(s: Story) -> None:
+    for param in s.facts["params"][:2]:
+        param |= {"fresh": False, "optimized": False, "moved": False}
+
+
+@sick
+def norm_drift(s: Story) -> None:
+    s.facts["norm_drift"] = [{"layer": "1", "drift": 0.6}, {"layer": "3", "drift": 0.8}]
 
 
 @sick
@@ -236,6 +258,12 @@ def weight_decay_misuse(s: Story) -> None:
 def lr_schedule(s: Story) -> None:
     s.stuck()
     s.series["lr", None] = (np.arange(1, EPOCHS + 1) * PER_EPOCH, 1e-2 * 0.1 ** np.arange(EPOCHS))
+
+
+@sick
+def pretrained_lr_too_high(s: Story) -> None:
+    s.facts |= {"start_of_base": 0.3, "distance": {"0.weight": 0.8, "2.weight": 0.6}}
+    s.put("val_loss", np.linspace(0.9, 0.5, EPOCHS) * BASE)
 
 
 @sick

@@ -323,9 +323,11 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
 def _attend(setup: Setup, training: Training) -> None:
     """Let the watcher look into a training that has steps to take."""
     if setup.watch and not training.state.stop_reason:
+        from trainwell.app.data_facts import facts_of
         from trainwell.app.watching import Attending
 
-        training.observer = Attending(training, setup.console.say)
+        training.observer = attending = Attending(training, setup.console.say)
+        attending.watch.traces.facts |= facts_of(setup.prepared, setup.recipe)
 
 
 def _run(setup: Setup, training: Training, folder: RunFolder | None) -> Run:

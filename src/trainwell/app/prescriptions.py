@@ -16,6 +16,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "overfitting": ("weight_decay", "dropout", "mixup", "label_smoothing", "early_stopping"),
     "exploding_gradient": ("lr", "clip_grad", "clip_quantile", "layer_norm", "batch_norm"),
     "lr_too_high": ("lr", "warmup", "one_cycle", "agc"),
+    "pretrained_lr_too_high": ("lr", "layer_decay", "discriminative_rates", "lp_ft"),
     "vanishing_gradient": ("batch_norm", "layer_norm", "he", "lsuv", "orthogonal"),
     "dead_units": ("lr", "he"),
     "saturated_units": ("lsuv", "xavier"),
@@ -269,6 +270,7 @@ def _smaller_batch(finding: Finding) -> dict[str, tuple[float, str]]:
 
 FIELDS: Mapping[str, Callable[[Finding], dict[str, tuple[float, str]]]] = {
     "lr_too_high": _lower_rate,
+    "pretrained_lr_too_high": _lower_rate,
     "exploding_gradient": _lower_rate,
     "dead_units": _lower_rate,
     "oscillation": _lower_rate,

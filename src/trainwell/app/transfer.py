@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from trainwell.app import settings
+from trainwell.app.data_facts import separability
 from trainwell.app.feature_cache import FeatureTransform, Say, features_of, load_backbone, silent
 from trainwell.app.predictor import Predictor
 from trainwell.data.notes import info
@@ -102,6 +103,7 @@ def featured(
     features = dataclasses.replace(
         made, kind="features", transform=FeatureTransform(made.transform, model, digest, width, plan),
         parts={n: ((found[n],), y) for n, y in made.targets.items()}, notes=(*made.notes, note),
+        facts={**made.facts, **separability(made, found)},
     )  # fmt: skip
     return of_samples(features, data, target, options)
 
@@ -236,6 +238,7 @@ def _tuned(
         return run
     say(f"tuning    all layers from the probe, about {seconds:.0f} s")
     out = run.path.with_name(run.path.name + "-tuned")
+    inputs = _with_start(inputs, float(losses_of(run, features).mean()))
     tuned = fitting.fit(
         inputs, recipe=recipe, out=out, baseline=False, console=console, **{**how, "budget": None}
     )
@@ -283,11 +286,27 @@ def _seconds_of(recipe: Recipe, inputs: Prepared) -> float:
 
 def compare(first: Run, features: Prepared, second: Run, inputs: Prepared) -> tuple[bool, str]:
     """Say whether the second run's validation losses are smaller, row by row, beyond chance, and why."""
-    losses = []
-    for run, prepared in ((first, features), (second, inputs)):
-        x, y = prepared.parts["val"]
-        losses.append(row_losses(Predictor(run.model, run.task).scored(x), y.numpy(), run))
-    return verdict(losses[1] - losses[0])
+    return verdict(losses_of(second, inputs) - losses_of(first, features))
+
+
+def losses_of(run: Run, prepared: Prepared) -> np.ndarray:
+    """Return the validation loss of every row under a run."""
+    x, y = prepared.parts["val"]
+    return row_losses(Predictor(run.model, run.task).scored(x), y.numpy(), run)
+
+
+def _with_start(inputs: Prepared, loss: float) -> Prepared:
+    """Let the doctor know the validation loss that fine-tuning starts from."""
+    made, task = inputs.samples, inputs.task
+    assert made is not None and task is not None
+    y = made.targets["train"]
+    if task.is_classification:
+        shares = np.bincount(y) / len(y)
+        base = float(-(shares * np.log(np.clip(shares, 1e-12, 1))).sum())
+    else:
+        base = float(np.var(y)) * task.scale**2
+    facts = {**made.facts, "start_of_base": loss / max(base, 1e-12)}
+    return dataclasses.replace(inputs, samples=dataclasses.replace(made, facts=facts))
 
 
 def row_losses(shown: np.ndarray, y: np.ndarray, run: Run) -> np.ndarray:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.techniques._depth import heights
 from trainwell.values.dose import dose
@@ -21,6 +21,8 @@ class DiscriminativeRates(Technique):
     Source:  Girshick et al. 2014, arXiv:1311.2524, section 2.3 (a tenth); fastai's lr / 10 to lr.
     """
 
+    treats = ("pretrained_lr_too_high",)
+    expects: ClassVar = {"val_loss": "-"}
     calls = 4  # one span more to move per rate; the law counts on three layers
 
     factor: float = dose(0.1, low=0.001, high=0.9, log=True, off=1.0, unit="rate of the last layer")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.values.technique import Technique
 
@@ -20,6 +20,9 @@ class FreezeNorms(Technique):
     Args:    none.
     Source:  He et al. 2017, arXiv:1703.06870, section 3.1; the usual practice of detectors.
     """
+
+    treats = ("norm_drift",)
+    expects: ClassVar = {"val_loss": "-"}
 
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.frozen import freeze_norm_statistics

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.techniques._depth import height_of_numbers
 from trainwell.values.dose import dose
@@ -24,6 +24,8 @@ class GradualUnfreezing(Technique):
     """
 
     family = "unfreeze"
+    treats = ("pretrained_lr_too_high",)
+    expects: ClassVar = {"val_loss": "-"}
     calls = 3
 
     steps: int = dose(50, low=1, high=100000, log=True, off=0, unit="steps per layer", integer=True)

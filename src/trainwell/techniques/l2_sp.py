@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.techniques._lanes import add_scaled
 from trainwell.values.dose import dose
@@ -24,6 +24,8 @@ class L2SP(Technique):
     """
 
     name = "l2_sp"
+    treats = ("pretrained_lr_too_high",)
+    expects: ClassVar = {"val_loss": "-"}
     calls = 2
 
     rate: float = dose(0.01, low=1e-6, high=10.0, log=True, off=0.0, unit="loss per squared distance")

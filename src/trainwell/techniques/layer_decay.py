@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.techniques._depth import heights
 from trainwell.values.dose import dose
@@ -21,6 +21,8 @@ class LayerDecay(Technique):
     Source:  Howard, Ruder 2018, arXiv:1801.06146, section 3.2 (1 / 2.6); 0.65 to 0.9 in arXiv:2106.08254.
     """
 
+    treats = ("pretrained_lr_too_high",)
+    expects: ClassVar = {"val_loss": "-"}
     calls = 8  # one span more to move per rate; the law counts on three layers
 
     factor: float = dose(0.75, low=0.1, high=0.99, off=1.0, unit="rate per layer")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.techniques._depth import height_of_numbers
 from trainwell.values.dose import dose
@@ -25,6 +25,8 @@ class LPFT(Technique):
 
     name = "lp_ft"
     family = "unfreeze"
+    treats = ("pretrained_lr_too_high",)
+    expects: ClassVar = {"val_loss": "-"}
     calls = 3
 
     steps: int = dose(200, low=1, high=1000000, log=True, off=0, unit="steps", integer=True)
