@@ -3,6 +3,7 @@
 model.json             task, transform, recipe, shape of the inputs, scores, checksums of the weights
 weights.safetensors    the best weights
 model.onnx             the network with its last link to the user's unit: probabilities, or numbers as given
+adapter_model...       what LoRA learned, as the library peft reads it (app/peft.py)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ FORMAT = 1
 """Version of model.json; a reader refuses a newer one."""
 
 MODEL, WEIGHTS, ONNX = "model.json", "weights.safetensors", "model.onnx"
-FORMATS = ("onnx",)
+FORMATS = ("onnx", "peft")
 
 
 def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> list[Path]:
@@ -41,7 +42,7 @@ def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> lis
 
     Args:
         out: the folder to make; one that is there must be empty.
-        formats: further forms of the network: `onnx`.
+        formats: further forms of the network: `onnx`; of a run with LoRA `peft`.
     Raises:
         UsageError: the folder is taken or cannot be made; the format is unknown, or its extra is missing.
     """
@@ -60,6 +61,10 @@ def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> lis
             from trainwell.app.onnx import write_onnx
 
             about["onnx"] = write_onnx(run, folder / ONNX)
+        if "peft" in formats:
+            from trainwell.app.peft import write_peft
+
+            write_peft(run, folder)
         atomic_write_text(folder / MODEL, dumps(about, indent=1) + "\n")
         atomic_write_text(folder / CARD, model_card(about, [f.ailment for f in run.findings if f.is_alarm]))
         names = sorted(p.name for p in folder.iterdir())

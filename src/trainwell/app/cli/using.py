@@ -67,8 +67,11 @@ def predict(run: str, data: str, out: str | None, proba: bool, as_json: bool) ->
 @click.option(
     "--onnx", is_flag=True, help="Also model.onnx, checked against torch (needs the extra `export`)."
 )
+@click.option(
+    "--peft", is_flag=True, help="Also the adapter of a run with LoRA, as the library peft reads it."
+)
 @json_option
-def export(run: str, out: str, onnx: bool, as_json: bool) -> None:
+def export(run: str, out: str, onnx: bool, peft: bool, as_json: bool) -> None:
     """Write what a prediction with RUN needs.
 
     Weights (safetensors), transform, task and recipe (JSON), in one new folder that `predict` takes as well.
@@ -80,7 +83,7 @@ def export(run: str, out: str, onnx: bool, as_json: bool) -> None:
     trained = _load(run)
     from trainwell.app.export import export_run
 
-    files = export_run(trained, Path(out), formats=("onnx",) if onnx else ())
+    files = export_run(trained, Path(out), formats=("onnx",) * onnx + ("peft",) * peft)
     emit({"run": str(trained.path), "files": [str(f) for f in files]}, map(str, files), as_json)
 
 
