@@ -2,9 +2,12 @@
 
     python benchmarks/transfer.py images [--rows 2000] [--naive]     photographs at 224, EfficientNet-Lite0, 10 epochs
     python benchmarks/transfer.py texts [--rows 10000]               short texts, MiniLM
+    python benchmarks/transfer.py images --peers lightning=PYTHON fastai=PYTHON
 
 The naive loop computes the features anew in every epoch, in float32 and batches of 32; `--naive` measures it on 64 rows
-and scales to all rows and epochs.
+and scales to all rows and epochs. `--peers` trains the documented recipes of other frameworks (transfer_peers.py) with
+the interpreters in which they are installed: a fortieth of the steps of 10 epochs, scaled; what is not the fit (imports,
+set-up) counts once. Printed is the ratio of their CPU-seconds to ours, from photographs on the disk to the last epoch.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import io
 import json
 import os
+import subprocess
 import tempfile
 import time
 import zipfile
@@ -99,6 +103,35 @@ def naive_images(folder: Path, rows: int, epochs: int = 10) -> float:
     return cpu(once)[0] / 64 * rows * epochs
 
 
+FRACTION = 40
+"""The peers take so much less of the steps of 10 epochs."""
+
+
+def peers(named: list[str], folder: Path, home: Path, rows: int, epochs: int = 10) -> dict[str, float]:
+    """Return the CPU-seconds of each peer for all steps, scaled from a fraction of them."""
+    from safetensors.torch import save_file
+
+    from trainwell.app.feature_cache import load_backbone
+    from trainwell.models.backbones import resolve
+    from trainwell.values.task import InputSpec
+
+    net, _ = load_backbone(resolve("efficientnet_lite0"), InputSpec(kind="image", shape=(3, 224, 224)))
+    weights = home / "body.safetensors"
+    save_file({k: v.contiguous() for k, v in net.body.state_dict().items()}, weights)
+    train, val = (round(share * rows * epochs / FRACTION) for share in (0.85, 0.15))
+    found = {}
+    for name, python in (word.split("=", 1) for word in named):
+        words = [python, str(Path(__file__).with_name("transfer_peers.py")), name, str(folder), str(weights)]
+        done = subprocess.run(
+            [*words, str(train), str(val)], capture_output=True, text=True, check=False, cwd=home
+        )
+        if done.returncode:
+            raise SystemExit(f"{name} failed: {done.stderr[-2000:]}")
+        told = json.loads(done.stdout.strip().splitlines()[-1])
+        found[name] = told["process_cpu_s"] + (FRACTION - 1) * told["fit_cpu_s"]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,6 +139,7 @@ def main() -> None:
     parser.add_argument("what", choices=("images", "texts"))
     parser.add_argument("--rows", type=int)
     parser.add_argument("--naive", action="store_true")
+    parser.add_argument("--peers", nargs="+", default=[], metavar="NAME=PYTHON")
     options = parser.parse_args()
     import torch
 
@@ -119,6 +153,11 @@ def main() -> None:
             found = measure(str(photographs(rows, folder)), None, "efficientnet_lite0", {})
             if options.naive:
                 found["naive_cpu_s"] = round(naive_images(folder, rows))
+            for name, seconds in (
+                peers(options.peers, folder, Path(home), rows).items() if options.peers else ()
+            ):
+                found[f"{name}_cpu_s"] = round(seconds)
+                found[f"{name}_ratio"] = round(seconds / found["first_head_cpu_s"], 1)
         else:
             found = measure(texts(options.rows or 10000), "category", "minilm", {"text": "text"})
     print(json.dumps({"what": options.what, "torch": torch.__version__, **found}))
