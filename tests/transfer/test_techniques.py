@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 import trainwell.techniques  # noqa: F401
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.flat import parameter_groups
 from trainwell.engine.training import Training
 from trainwell.models import build_model
+from trainwell.techniques._modules.frozen import adapt_norm_statistics, freeze_layers
 from trainwell.testing.lanes import flats
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.task import InputSpec, Task
@@ -142,3 +146,22 @@ def test_stochastic_depth_drops_later_branches_more_often() -> None:
     out = layer(torch.ones(4000, 2, 1, 1))
     assert out.mean().item() == pytest.approx(1, abs=0.05)
     assert out.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_norms_are_adapted_as_torch_does_it(frozen: bool) -> None:
+    net = image_net()
+    x = torch.randint(0, 256, (202, 3, 16, 16), dtype=torch.uint8)
+    reference = copy.deepcopy(net)
+    update_bn([(x[i : i + 64],) for i in range(0, 192, 64)], reference)
+    if frozen:
+        freeze_layers(net, 1.0)
+    assert adapt_norm_statistics(net, (x,)) > 0
+    for name, buffer in net.named_buffers():
+        assert torch.allclose(buffer, dict(reference.named_buffers())[name], atol=1e-6), name
+    assert all(m.training is not frozen for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+def test_adapted_norms_stay() -> None:
+    changed = moved(training("adapt_norms", "freeze:share=1"))
+    assert changed == {"head.weight", "head.bias"}

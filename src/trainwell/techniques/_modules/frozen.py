@@ -38,12 +38,44 @@ def freeze_layers(model: nn.Module, share: float) -> int:
     return count
 
 
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
+def _norms(model: nn.Module) -> list[Norm]:
+    return [m for m in model.modules() if isinstance(m, Norm) and m.track_running_stats]
+
+
 def freeze_norm_statistics(model: nn.Module) -> int:
     """Keep the running statistics of every batch norm as they are; scales and shifts still learn. Return how many."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    norms = [m for m in model.modules() if isinstance(m, kinds) and m.track_running_stats]
+    norms = _norms(model)
     for norm in norms:
         stay_in_eval(norm)
+    return len(norms)
+
+
+@torch.no_grad()
+def adapt_norm_statistics(model: nn.Module, rows: tuple[torch.Tensor, ...], size: int = 64) -> int:
+    """Fill the running statistics of every batch norm anew from a pass over rows; everything else is in evaluation.
+
+    Batches weigh the same; a last one of fewer rows is left out, unless it is the only one. Return how many norms.
+    """
+    norms = _norms(model)
+    if not norms or not rows or len(rows[0]) < 2:
+        return 0
+    modes = {m: m.training for m in model.modules()}
+    momenta = [n.momentum for n in norms]
+    for module in modes:
+        module.training = False  # not by eval(), which a frozen part overrides
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum, norm.training = None, True  # None is the plain mean over the batches
+    count = len(rows[0])
+    for start in range(0, max(1, count // size) * size, size):
+        model(*(t[start : start + size] for t in rows))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, mode in modes.items():
+        module.training = mode
     return len(norms)
 
 
