@@ -1,53 +1,60 @@
-"""Measure what the default watcher costs: the same training watched and unwatched, by turns in one process.
+"""Measure what the default watcher costs: the same training watched and unwatched, side by side.
 
-python benchmarks/watch_overhead.py [--seconds 15] [--repeats 3] [cnn|mlp|digits|script ...]
+python benchmarks/watch_overhead.py [--seconds 15] [--pairs 5] [cnn|mlp|digits|script-cnn|script-mlp ...]
+python benchmarks/watch_overhead.py --device cuda [--seconds 8] [--pairs 4] [cnn|mlp|digits ...]
+python benchmarks/watch_overhead.py --calls
 
-CPU time of the process, from before the watcher is attached until it is closed. Prints the medians, their ratio and
-the limit. On a shared machine two equal runs differ by up to a tenth, so it also prints the CPU time spent inside the
-watcher's own functions, as a share of the plain run. `script` compares `trainwell watch script.py` with
-`python script.py`, starts included.
+On a CPU both trainings of a pair run at the same time, as two processes on one core: the scheduler lets them take
+turns every few milliseconds, so that whatever else the machine does slows both alike. Compared is their CPU time, from
+before the watcher is attached until it is closed; of a `script` (`trainwell watch script.py` against
+`python script.py`) that of the whole process, starts included. On another device one process takes turns (ABBA) by
+wall clock, synchronised at both ends. Printed are the mean ratio of the pairs, its 95 % interval (Student's t of the
+logarithms) and the limit. `--calls` counts the Python calls that the watcher adds to a step.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
+import json
+import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import itertools
-
+import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-import trainwell as tw
-from trainwell.watch.loop import LoopWatch
+# trainwell, scikit-learn and scipy are imported where they are used: the plain script must not pay for them
 
-LIMITS = {"cnn": 1.03, "mlp": 1.03, "digits": 1.10, "script": 1.03}
+LIMITS = {"cnn": 1.03, "mlp": 1.03, "digits": 1.10, "script-cnn": 1.03, "script-mlp": 1.03}
+BATCH = {"cnn": 64, "mlp": 128, "digits": 32}
 
 
-def digits() -> tuple[Tensor, Tensor]:
+def save_rows(file: Path) -> None:
+    from sklearn.datasets import load_digits
+
     data = load_digits()
-    return torch.tensor(data.data / 16, dtype=torch.float32), torch.tensor(data.target)
+    np.savez(file, x=(data.data / 16).astype(np.float32), y=data.target)
 
 
-def setting(name: str) -> tuple[nn.Module, Tensor, Tensor, int]:
-    """Return the model, the inputs, the targets and the batch size of a setting."""
+def setting(name: str, file: Path, device: str) -> tuple[nn.Module, Tensor, Tensor]:
+    """Return the model, the inputs and the targets of a setting."""
     torch.manual_seed(0)
-    x, y = digits()
+    held = np.load(file)
+    x, y = torch.tensor(held["x"]), torch.tensor(held["y"])
     if name == "cnn":
-        images = x.view(-1, 1, 8, 8).repeat_interleave(3, 2).repeat_interleave(3, 3)
-        layers = [
+        x = x.view(-1, 1, 8, 8).repeat_interleave(3, 2).repeat_interleave(3, 3)
+        convs = [
             nn.Conv2d(1, 16, 3),
             nn.ReLU(),
             nn.MaxPool2d(2),
@@ -55,98 +62,156 @@ def setting(name: str) -> tuple[nn.Module, Tensor, Tensor, int]:
             nn.ReLU(),
             nn.MaxPool2d(2),
         ]
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 4 * 4, 10)), images, y, 64
-    widths = (64, 64, 64, 10) if name == "digits" else (64, 256, 256, 256, 10)
-    parts: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        parts += [nn.Linear(fan_in, fan_out), nn.ReLU()][: 1 if i == len(widths) - 2 else 2]
-    return nn.Sequential(*parts), x, y, 32 if name == "digits" else 128
+        model = nn.Sequential(*convs, nn.Flatten(), nn.Linear(32 * 4 * 4, 10))
+    else:
+        widths = (64, 64, 64, 10) if name == "digits" else (64, 256, 256, 256, 10)
+        pairs = [(nn.Linear(a, b), nn.ReLU()) for a, b in itertools.pairwise(widths)]
+        model = nn.Sequential(*[layer for pair in pairs for layer in pair][:-1])
+    return model.to(device), x.to(device), y.to(device)
 
 
-def train(name: str, steps: int, watched: bool, log: list[str]) -> float:
-    """Train for `steps` steps and return the CPU time."""
-    model, x, y, size = setting(name)
+def train(
+    name: str, file: Path, steps: int, watched: bool, device: str = "cpu", log: list[str] | None = None
+) -> float:
+    """Train for `steps` steps and return the seconds: of CPU time, or on another device by the clock."""
+    model, x, y = setting(name, file, device)
+    size = BATCH[name]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     loss_fn = nn.CrossEntropyLoss()
-    start = time.process_time()
-    with tw.watch(model, optimizer) if watched else contextlib.nullcontext() as watch:
+    if watched:
+        import trainwell as tw
+
+        tw.watch  # noqa: B018  # imports are counted in `script` alone
+    start = _now(device)
+    with tw.watch(model, optimizer, say=lambda _: None) if watched else contextlib.nullcontext() as watch:
         for step in range(steps):
             if step % (len(x) // size) == 0:
-                order = torch.randperm(len(x))
+                order = torch.randperm(len(x), device=device)
             rows = order[step % (len(x) // size) * size :][:size]
             optimizer.zero_grad()
             loss_fn(model(x[rows]), y[rows]).backward()
             optimizer.step()
-    used = time.process_time() - start
-    if watch is not None:
-        looks, error = watch._schedule.looks, watch.traces.fact("watch_error")
-        log.append(f"{looks} looks" + (f", ERROR {error}" if error else ""))
+    used = _now(device) - start
+    if watch is not None and log is not None:
+        error = watch.traces.fact("watch_error")
+        log.append(f"{watch._schedule.looks} looks" + (f", ERROR {error}" if error else ""))
     return used
 
 
-def train_script(steps: int, watched: bool) -> float:
-    """Run a training as a script and return the CPU time of its process."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "script.py"
-        root = Path(__file__).resolve().parent
-        script.write_text(
-            f"import sys\nsys.path.insert(0, {str(root)!r})\nimport torch\ntorch.set_num_threads(1)\n"
-            f"from watch_overhead import train\ntrain('mlp', {steps}, False, [])\n"
-        )
-        command = [sys.executable, *(("-m", "trainwell", "watch") if watched else ()), str(script)]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def _now(device: str) -> float:
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
-class Inside:
-    """Adds up the CPU time of the functions by which a loop enters the watcher."""
-
-    ENTRIES = ("__init__", "close", "_on_step_guarded", "_on_loss_guarded", "_before_forward", "_after_forward",
-               "_before_backward")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.used, self._depth = 0.0, 0
-        for name in self.ENTRIES:
-            setattr(LoopWatch, name, self._timed(getattr(LoopWatch, name)))
-
-    def _timed(self, function: Callable[..., object]) -> Callable[..., object]:
-        def timed(*args: object, **kwargs: object) -> object:
-            if self._depth:  # one calls another
-                return function(*args, **kwargs)
-            self._depth, start = 1, time.process_time()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._depth = 0
-                self.used += time.process_time() - start
-
-        return timed
-
-
-def measure(name: str, seconds: float, repeats: int) -> None:
+def child(name: str, file: Path, steps: int, watched: bool) -> None:
+    """Train once in this process and print what it took."""
+    torch.set_num_threads(1)
     log: list[str] = []
-    inside = Inside()
-    kind = "mlp" if name == "script" else name
-    train(kind, 50, True, [])  # warm up both ways
-    steps = max(100, int(300 * seconds / train(kind, 300, False, [])))
+    train(name, file, 50, watched)  # warm up
+    print("ready", flush=True)
+    sys.stdin.readline()  # both begin together
+    print(json.dumps({"cpu_s": train(name, file, steps, watched, log=log), "log": log}))
 
-    def run(watched: bool) -> float:
-        return train_script(steps, watched) if name == "script" else train(name, steps, watched, log)
 
-    once: Callable[[bool], float] = run
-    inside.used = 0.0
-    times: dict[bool, list[float]] = {False: [], True: []}
-    for i in range(repeats):
-        for watched in (False, True) if i % 2 == 0 else (True, False):
-            times[watched].append(once(watched))
-    plain, watch = statistics.median(times[False]), statistics.median(times[True])
-    share = "" if name == "script" else f"{inside.used / repeats / plain:.1%} inside the watcher, "
-    pairs = " ".join(f"{w / p:.3f}" for p, w in zip(times[False], times[True], strict=True))
+def side_by_side(name: str, file: Path, steps: int) -> tuple[float, float, str]:
+    """Run a training plain and watched at once on one core; return the CPU times and what the watcher says."""
+    core = min(os.sched_getaffinity(0))
+    runs = []
+    for watched in (False, True):
+        if name.startswith("script"):
+            script = file.with_name("script.py")
+            own = f"import sys, pathlib\nsys.path.insert(0, {str(Path(__file__).resolve().parent)!r})\n"
+            call = f"train({name.split('-')[1]!r}, pathlib.Path({str(file)!r}), {steps}, False)\n"
+            script.write_text(
+                f"{own}import torch\nfrom watch_overhead import train\ntorch.set_num_threads(1)\n{call}"
+            )
+            command = [sys.executable, *(("-m", "trainwell", "watch") if watched else ()), str(script)]
+        else:
+            command = [sys.executable, __file__, "--child", name, str(file), str(steps), str(int(watched))]
+        folder = tempfile.mkdtemp(dir=file.parent)
+        runs.append(
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )
+        )
+    if not name.startswith("script"):
+        for run in runs:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "ready\n"
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write("go\n")
+        run.stdin.close()
+    used, log = [], ""
+    for run in runs:
+        assert run.stdout is not None
+        said = run.stdout.read()
+        _, status, cost = os.wait4(run.pid, 0)
+        assert status == 0, said
+        told = json.loads(said) if not name.startswith("script") else {}
+        used.append(told.get("cpu_s", cost.ru_utime + cost.ru_stime))
+        log = " ".join(told.get("log", []))
+    return used[0], used[1], log
+
+
+def taking_turns(name: str, file: Path, steps: int, device: str) -> tuple[float, float, str]:
+    """Run a training plain, watched, watched, plain in this process."""
+    log: list[str] = []
+    took = [train(name, file, steps, watched, device, log) for watched in (False, True, True, False)]
+    return took[0] + took[3], took[1] + took[2], " ".join(log)
+
+
+def measure(name: str, file: Path, seconds: float, pairs: int, device: str) -> None:
+    from scipy import stats
+
+    kind = name.split("-")[-1]
+    for watched in (False, True) if device != "cpu" else (False,):
+        train(kind, file, 100, watched, device)
+    steps = max(100, int(500 * seconds / train(kind, file, 500, False, device)))
+    found = [
+        side_by_side(name, file, steps) if device == "cpu" else taking_turns(name, file, steps, device)
+        for _ in range(pairs)
+    ]
+    ratios = [watched / plain for plain, watched, _ in found]
+    logs = [math.log(r) for r in ratios]
+    half = (
+        stats.t.ppf(0.975, pairs - 1) * statistics.stdev(logs) / math.sqrt(pairs) if pairs > 1 else math.inf
+    )
+    middle = statistics.fmean(logs)
+    plain, watch = (statistics.fmean(f[i] for f in found) for i in (0, 1))
     print(
-        f"{name:8s} {steps} steps: plain {plain:.2f} s, watched {watch:.2f} s, ratio {watch / plain:.3f} "
-        f"({share}limit {LIMITS[name]:.2f}; pairs {pairs}) {'; '.join(log)}",
+        f"{name:10s} {steps} steps: plain {plain:.2f} s, watched {watch:.2f} s, ratio {math.exp(middle):.4f} "
+        f"[{math.exp(middle - half):.4f}, {math.exp(middle + half):.4f}] (limit {LIMITS[name]:.2f}; "
+        f"pairs {' '.join(f'{r:.3f}' for r in ratios)}) {found[-1][2]}",
+        flush=True,
+    )
+
+
+def count_calls(name: str, file: Path, steps: int) -> None:
+    """Print how many Python calls the watcher adds to a step on average, its start and its end included."""
+    counts = []
+    for watched in (False, True):
+        count = 0
+
+        def profile(frame: FrameType, event: str, _: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        train(name, file, 50, watched)
+        sys.setprofile(profile)
+        train(name, file, steps, watched)
+        sys.setprofile(None)
+        counts.append(count)
+    print(
+        f"{name:10s} {steps} steps: {(counts[1] - counts[0]) / steps:.1f} Python calls added per step",
         flush=True,
     )
 
@@ -157,11 +222,27 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--calls", action="store_true")
+    parser.add_argument(
+        "--child", nargs=4, metavar=("NAME", "FILE", "STEPS", "WATCHED"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    for name in args.names or list(LIMITS):
-        measure(name, args.seconds, args.repeats)
+    if args.child:
+        name, file, steps, watched = args.child
+        child(name, Path(file), int(steps), watched == "1")
+        return
+    known = [n for n in LIMITS if (args.device == "cpu" and not args.calls) or n in BATCH]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "digits.npz"
+        save_rows(file)
+        for name in args.names or known:
+            if args.calls:
+                count_calls(name, file, 4000)
+            else:
+                measure(name, file, args.seconds, args.pairs, args.device)
 
 
 if __name__ == "__main__":
