@@ -90,6 +90,6 @@ class Predictor:
         first = next(self.model.parameters(), torch.empty(0))
         floats = [t.to(first.dtype) if t.is_floating_point() else t for t in x]
         rows = torch.empty(len(floats[0]), 0)
-        batches = evaluation_batches(tuple(floats), rows, evaluation_rows(floats[0]))
+        batches = evaluation_batches(tuple(floats), rows, evaluation_rows(floats[0], first.device))
         outputs = [self.model(*(t.to(first.device) for t in part)).float().cpu() for part, _ in batches]
         return torch.cat(outputs) if outputs else torch.empty(0, self.task.num_outputs if self.task else 1)

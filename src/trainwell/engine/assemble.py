@@ -27,6 +27,8 @@ INITIALIZATION_ROWS = 1024
 EVALUATION_ROWS = 2048
 EVALUATION_NUMBERS = 1 << 20
 """Numbers of the inputs of one evaluated batch of images or sounds: what a convolution makes of them stays in memory."""
+ACCELERATOR_FACTOR = 32
+"""How many times as much an accelerator takes at once: there the calls cost more than the memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +105,20 @@ def make_evaluation(val: XY | Iterable[Any] | None, device: torch.device) -> Eva
         return None
     if isinstance(val, tuple):
         x, y = tuple(t.to(device) for t in val[0]), val[1].to(device)
-        return lambda: evaluation_batches(x, y, evaluation_rows(x[0]))
+        return lambda: evaluation_batches(x, y, evaluation_rows(x[0], device))
     return lambda: (split_batch(b, device) for b in val)
 
 
-def evaluation_rows(x: Tensor) -> int:
-    """Return the rows of a batch of an evaluation; fewer where a row has places as well as features."""
+def evaluation_rows(x: Tensor, device: torch.device) -> int:
+    """Return the rows of a batch of an evaluation; fewer where a row has places as well as features.
+
+    Args:
+        device: of the network.
+    """
     if x.ndim < 3:
         return EVALUATION_ROWS
-    return max(8, min(EVALUATION_ROWS, EVALUATION_NUMBERS // max(1, x[0].numel())))
+    numbers = EVALUATION_NUMBERS * (1 if device.type == "cpu" else ACCELERATOR_FACTOR)
+    return max(8, min(EVALUATION_ROWS, numbers // max(1, x[0].numel())))
 
 
 def prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams) -> nn.Module:
