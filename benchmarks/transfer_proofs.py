@@ -170,8 +170,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as home:
-        for name in given.trials:
-            left = end - time.monotonic()
+        for i, name in enumerate(given.trials):
+            left = (end - time.monotonic()) / (len(given.trials) - i)
             if left <= 0:
                 print("the time is over", flush=True)
                 break
