@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trainwell.app.probing import Probe, probe
     from trainwell.app.proving import prove
     from trainwell.app.run import Run
+    from trainwell.app.soup import soup
+    from trainwell.app.transfer import transfer
     from trainwell.app.treating import treat
     from trainwell.app.tuning import tune
     from trainwell.app.tuning_report import Tuning
@@ -54,6 +56,8 @@ _HOMES = {
     "app.probing": ("Probe", "probe"),
     "app.proving": ("prove",),
     "app.run": ("Run",),
+    "app.soup": ("soup",),
+    "app.transfer": ("transfer",),
     "app.treating": ("treat",),
     "app.tuning": ("tune",),
     "app.tuning_report": ("Tuning",),
@@ -74,7 +78,7 @@ __all__ = [
     "ModelSpec", "NonFiniteError", "Probe", "Recipe", "RecipeError", "Regressor", "Run", "RunError", "Task",
     "Technique", "TrainingError", "TrainwellError", "Tuning", "UsageError", "ablate", "batch_size_probe",
     "choice", "diagnose", "dose", "evaluate", "export", "fit", "load", "lr_probe", "probe", "prove", "resume",
-    "treat", "tune", "watch",
+    "soup", "transfer", "treat", "tune", "watch",
 ]  # fmt: skip
 
 

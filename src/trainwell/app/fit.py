@@ -152,7 +152,7 @@ def resume(
     folder = RunFolder.open(path)
     known = folder.read_json("data")
     recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe")), budget)
-    prepared = _same_data(folder, known, data, loss, data_options, own_model=model is not None)
+    prepared = same_data(folder, known, data, loss, data_options, own_model=model is not None)
     seed = int(known["seed"])
     if recipe.model.family == "module" and model is None:
         raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
@@ -263,7 +263,7 @@ def _new_folder(setup: Setup, out: str | Path | bool | None) -> RunFolder | None
     return folder
 
 
-def _same_data(
+def same_data(
     folder: RunFolder,
     known: Mapping[str, Any],
     data: Any,

@@ -82,12 +82,12 @@ def _scores(
         else:
             y = torch.cat([torch.as_tensor(batch[-1]) for batch in data])
             outputs = predictor.scored(data)
-        target = _in_unit(task, y.numpy())
+        target = in_unit(task, y.numpy())
         found[part], bounds = scores(task, target, outputs), interval(task, target, outputs)
     return found, bounds
 
 
-def _in_unit(task: Task, target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def in_unit(task: Task, target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return class indices as they are, and standardised numbers in the unit of the target, (N,)."""
     if task.is_classification:
         return target
@@ -187,7 +187,7 @@ def evaluate_run(run: Run, data: Any) -> dict[str, float]:
     for arrays, y in transform.labelled(data, task):
         outputs.append(bare.scored(from_numpy(arrays, y)[0]))
         targets.append(y)
-    return scores(task, _in_unit(task, np.concatenate(targets)), np.concatenate(outputs))
+    return scores(task, in_unit(task, np.concatenate(targets)), np.concatenate(outputs))
 
 
 def predictions(run: Run, data: Any, *, proba: bool = False) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from trainwell.app.cli import proving, reporting, telling, training, tuning, using, watching
+from trainwell.app.cli import averaging, proving, reporting, telling, training, tuning, using, watching
 from trainwell.app.cli.output import complain, emit_error
 from trainwell.values.errors import Interrupted, TrainwellError, UsageError
 
@@ -47,6 +47,7 @@ for _command in (
     *tuning.COMMANDS,
     *watching.COMMANDS,
     *proving.COMMANDS,
+    *averaging.COMMANDS,
     *using.COMMANDS,
     *reporting.COMMANDS,
     *telling.COMMANDS,
