@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.lanes.common import CLASSES, NUMBER, Build, check, perceptron, source
+from trainwell.engine.assemble import Source
 from trainwell.engine.lanes import LaneSpec
 from trainwell.engine.lanes.chain import chain_of
 from trainwell.models.layers import Dropout
@@ -46,6 +47,44 @@ def test_links_equal_lone_runs(extra: str, task: Task) -> None:
     recipe = Recipe(batch_size=16, epochs=2, lr=0.01, techniques=techniques)
     assert chain_of(build(recipe, torch.Generator())) is not None
     check([LaneSpec(recipe, seed=s) for s in range(3)], source(task), task, build)
+
+
+IMAGES = {
+    "plain": (nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, (3, 1), 2, bias=False), nn.Tanh()),
+    "pooled": (nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 1, groups=2), Dropout(0.2)),
+    "norms": (
+        nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.GroupNorm(2, 4), nn.GELU(), nn.AdaptiveAvgPool2d(1),
+    ),
+    "no affine": (
+        nn.Conv2d(1, 4, 2), nn.GroupNorm(2, 4, affine=False), nn.BatchNorm2d(4, affine=False), nn.MaxPool2d(2, 1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_chains_of_images_equal_lone_runs(name: str) -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(
+        60, 1, 4, 6, generator=g, dtype=torch.float64
+    ).relu()  # of equal pixels the first is the largest
+    y = torch.randint(0, 3, (60,), generator=g)
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+            body = nn.Sequential(*(copy.deepcopy(m) for m in IMAGES[name]), nn.Flatten()).double()
+            for m in body.modules():
+                if hasattr(m, "reset_parameters"):
+                    m.reset_parameters()
+            return nn.Sequential(
+                body, nn.Linear(body(x[:2]).shape[1], 8), nn.ReLU(), nn.Linear(8, 3)
+            ).double()
+
+    techniques = ("grad_accumulation:micro_batches=2",) if name == "plain" else ("clip_grad",)
+    recipe = Recipe(batch_size=16, epochs=2, lr=0.01, techniques=techniques)
+    assert chain_of(build(recipe, torch.Generator())) is not None
+    data = Source(((x[:41],), y[:41]), ((x[41:],), y[41:]))
+    check([LaneSpec(recipe, seed=s) for s in range(3)], data, CLASSES, build)
 
 
 def test_bf16_agrees_within_its_rounding() -> None:

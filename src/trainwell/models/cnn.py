@@ -79,6 +79,16 @@ class CNNNet(PixelNet):
         self.norm_slots = [(b, "norm", b.convolution.out_channels) for b in blocks]
         self.dropout_slots = [(b, "dropout", b.convolution.out_channels) for b in blocks[1:]]
 
+    def chain(self) -> list[nn.Module]:
+        """Return the modules in the order of their calls."""
+        made: list[nn.Module] = [self.front]
+        for part in self.body.children():
+            if isinstance(part, ConvBlock):
+                made += [part.convolution, part.norm, part.pool, part.activation, part.dropout]
+            else:
+                made.append(part)
+        return [*made, self.head]
+
 
 def _blocks(family: CNN, channels: int, side: int, generator: torch.Generator) -> list[ConvBlock]:
     """Return the blocks from the pixels to the last stage."""

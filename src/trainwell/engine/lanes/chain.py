@@ -1,8 +1,8 @@
-"""Chains of linear layers, activations, norms and dropout, laid out feature by feature.
+"""Chains of linear layers, convolutions, activations, norms and dropout, laid out feature by feature.
 
 Activations are (K, features, B): a linear layer is then `baddbmm(bias, weight, h)` and its backward products need no
 transpose either; the batch norms of all lanes are one over K * features channels. Measured against the usual layout
-in benchmarks/lanes.py. Forward and backward pass are in links.py.
+in benchmarks/lanes.py. Forward and backward pass are in links.py, and in images.py until a chain is flattened.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainwell.engine.lanes import links
+from trainwell.engine.lanes import images, links
 from trainwell.engine.lanes.bits import DropoutBits
 from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
 from trainwell.models.front import Front
 from trainwell.models.layers import Dropout
+from trainwell.models.pixels import PixelFront
 
 ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
@@ -27,18 +28,26 @@ ELEMENTWISE = (
 )  # fmt: skip
 """Activations without weights and without random numbers."""
 
+BEGIN = (nn.Linear, Front, nn.Conv2d, PixelFront)
+"""What a chain may begin with."""
+
+FRESH = (
+    nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, PixelFront,
+)  # fmt: skip
+"""Links that need nothing of what they gave but, at most, its sign."""
+
 
 def chain_of(model: nn.Module) -> list[nn.Module] | None:
     """Return the modules of a chain in the order of their calls, or None if the model is something else.
 
     A chain is an `nn.Sequential` (of chains), or a module whose method `chain` returns its modules; no module may
-    have hooks.
+    have hooks. One of images is flattened once.
     """
     if any(_hooks(m) for m in model.modules()):
         return None
     told: Any = getattr(model, "chain", None)
     made: list[nn.Module] | None = _unrolled(model) if told is None else told()
-    if not made or not isinstance(made[0], nn.Linear | Front) or not all(map(_is_link, made)):
+    if not made or not isinstance(made[0], BEGIN) or not _are_links(made):
         return None
     weights = [id(p) for m in made for p in m.parameters()]
     return made if len(set(weights)) == len(weights) else None  # shared weights have more than one gradient
@@ -55,6 +64,17 @@ def _hooks(module: nn.Module) -> bool:
     return any(getattr(module, name) for name in names)
 
 
+def _are_links(modules: Sequence[nn.Module]) -> bool:
+    """Tell whether all modules are links, those of images before the one that flattens, the others behind it."""
+    flat = isinstance(modules[0], nn.Linear | Front)
+    for module in modules:
+        if type(module) is nn.Flatten and not flat and (module.start_dim, module.end_dim) == (1, -1):
+            flat = True
+        elif not (_is_link(module) if flat else _is_image_link(module)):
+            return False
+    return flat
+
+
 def _is_link(module: nn.Module) -> bool:
     kind = type(module)
     if kind is nn.BatchNorm1d:
@@ -66,6 +86,20 @@ def _is_link(module: nn.Module) -> bool:
     if kind is Front:
         return module.numbers is None
     return kind in (nn.GroupNorm, nn.Identity, Dropout, *ELEMENTWISE)
+
+
+def _is_image_link(module: nn.Module) -> bool:
+    kind = type(module)
+    if kind is nn.BatchNorm2d:
+        return module.momentum is not None and bool(module.track_running_stats)
+    if kind is nn.Conv2d:
+        plain = module.padding_mode == "zeros" and isinstance(module.padding, tuple)
+        return plain and not parametrize.is_parametrized(module)
+    if kind is nn.MaxPool2d:
+        return not module.return_indices
+    if kind is nn.AdaptiveAvgPool2d:
+        return module.output_size in (1, (1, 1))
+    return kind in (PixelFront, nn.GroupNorm, nn.Identity, Dropout, *ELEMENTWISE)
 
 
 class ChainNetwork:
@@ -82,6 +116,7 @@ class ChainNetwork:
         self._names = {id(m): f"{name}." if name else "" for name, m in model.named_modules()}
         self._layers = [id(m) for m in model.modules() if isinstance(m, Dropout)]
         self._chain, self.compute = list(chain), compute
+        self._flat = isinstance(self._chain[0], nn.Linear | Front)
 
     def __call__(
         self,
@@ -103,21 +138,22 @@ class ChainNetwork:
         weights = {name: tensor.detach() for name, tensor in weights.items()}
         dtype = next(iter(weights.values())).dtype
         compute = self.compute if dtype == torch.float32 else None  # autocast leaves other dtypes alone
-        made = list[Link]()
+        made, flat = list[Link](), self._flat
         front: links.Codes | None = None
         fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
         for module in self._chain:
-            if isinstance(module, nn.Identity):
-                continue
             own = _Own(self._names[id(module)], weights, buffers, grads, compute)
             if isinstance(module, Front):
                 front = self._codes(module, weights, buffers, grads)
-                continue
-            first = not made and (front is None or not front.is_trained)
-            made.append(self._link(module, own, fresh=fresh, first=first))
-            fresh = isinstance(module, nn.Linear | nn.BatchNorm1d | nn.ReLU) or (
-                fresh and type(module) is Dropout
-            )
+            elif isinstance(module, nn.Flatten):
+                made.append(images.Flatten())
+                flat = True
+            elif not isinstance(module, nn.Identity):
+                learns = any(not isinstance(link, images.Pixels) for link in made)
+                first = not learns and (front is None or not front.is_trained)
+                make = self._link if flat else self._image_link
+                made.append(make(module, own, fresh=fresh, first=first))
+                fresh = isinstance(module, FRESH) or (fresh and type(module) is Dropout)
         return Chain(made, compute, front)
 
     def _codes(
@@ -131,11 +167,31 @@ class ChainNetwork:
         assert table is not None
         return links.Codes(table, own.both()[0], own.buffer("offsets"))
 
+    def _image_link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
+        if isinstance(module, PixelFront):
+            return images.Pixels(own.buffer("mean"), own.buffer("scale"))
+        if isinstance(module, nn.Conv2d):
+            weight = own.weight("weight")
+            assert weight is not None
+            return images.Convolution(
+                module, weight, own.weight("bias"), own.both(), needs_input=not first,
+                compute=own.compute or weight.dtype,
+            )  # fmt: skip
+        if isinstance(module, nn.MaxPool2d):
+            return images.MaxPool(module)
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            return images.MeanPool()
+        if isinstance(module, nn.BatchNorm2d):
+            return images.BatchNorm(*_of_batch_norm(module, own))
+        if isinstance(module, nn.GroupNorm):
+            return _image_norm(module, own)
+        return self._link(module, own, fresh=fresh, first=first)
+
     def _link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
         if isinstance(module, nn.Linear):
             return _linear(own, needs_input=not first)
         if isinstance(module, nn.BatchNorm1d):
-            return _batch_norm(module, own)
+            return links.BatchNorm(*_of_batch_norm(module, own))
         if isinstance(module, nn.LayerNorm):
             return _norm(module, own, groups=1)
         if isinstance(module, nn.GroupNorm):
@@ -168,12 +224,16 @@ class Chain:
     ) -> Tensor:
         """Return the outputs (K, C, B) for inputs (K, B, features); they are overwritten by the next pass."""
         now = self._pass = Pass(bits, x[0].shape[1], training=training, adds=adds)
-        h = x[0].mT if self._front is None else self._front.forward(x[0].mT, x[1], now)
+        h = x[0] if x[0].ndim > 3 else x[0].mT
+        if self._front is not None:
+            h = self._front.forward(h, x[1], now)
+        if h.ndim > 3 and not isinstance(self._links[0], images.Pixels):
+            h = images.channels_last(h)
         if self._compute is None:
             for link in self._links:
                 h = link.forward(h, now)
             return h
-        h = h.to(self._compute)
+        h = h.to(self._compute) if h.is_floating_point() else h
         for link in self._links:
             h = link.forward(h, now)
         return h.float()
@@ -186,15 +246,18 @@ class Chain:
         now: Pass = self._pass
         back: Tensor | None = g if self._compute is None else g.to(self._compute)
         for link in reversed(self._links):
-            assert back is not None
-            back = link.backward(back, now)
+            if back is not None:
+                back = link.backward(back, now)
         if self._front is not None and back is not None:
             self._front.backward(back, now)
 
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
 def momenta_of(model: nn.Module) -> dict[str, float]:
     """Return the momentum of every batch norm by the name under which its link looks for it."""
-    found = {f"{n}.momentum": m.momentum for n, m in model.named_modules() if type(m) is nn.BatchNorm1d}
+    found = {f"{n}.momentum": m.momentum for n, m in model.named_modules() if type(m) in NORMS}
     return {n: float(m) for n, m in found.items() if m is not None}
 
 
@@ -226,11 +289,25 @@ def _linear(own: _Own, *, needs_input: bool) -> Link:
     return links.Linear(weight, own.weight("bias"), own.both(), needs_input=needs_input, compute=compute)
 
 
-def _batch_norm(module: nn.BatchNorm1d, own: _Own) -> Link:
-    return links.BatchNorm(
+def _of_batch_norm(module: Any, own: _Own) -> Any:
+    return (
         own.weight("weight"), own.weight("bias"), own.both(), own.buffer("running_mean"), own.buffer("running_var"),
         own.buffer("num_batches_tracked"), own.weight("momentum"), module.eps,
     )  # fmt: skip
+
+
+def _image_norm(module: nn.GroupNorm, own: _Own) -> Link:
+    scale, shift = own.weight("weight"), own.weight("bias")
+
+    def call(h: Tensor, *weights: Tensor) -> Tensor:
+        out = images.group_norm(h, module.num_groups, module.eps)
+        if weights:
+            wide = [w.view(len(w), 1, -1, 1, 1) for w in weights]
+            out = torch.addcmul(wide[1], out, wide[0])
+        return out.to(h.dtype)
+
+    given = [] if scale is None or shift is None else [scale, shift]
+    return links.ByAutograd(call, given, own.both()[: len(given)])
 
 
 def _norm(module: nn.LayerNorm | nn.GroupNorm, own: _Own, groups: int) -> Link:

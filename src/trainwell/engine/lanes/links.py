@@ -259,23 +259,26 @@ class Dropout:
     def __init__(self, layer: int, *, in_place: bool) -> None:
         self._layer, self._in_place = layer, in_place
         self._mask: Any = None
-        self._masks, self._out = Space(), Space()
+        self._masks = Space()
 
     def forward(self, h: Tensor, now: Pass) -> Tensor:
         self._mask = None
         if now.bits is None or now.dropout is None:
             return h
-        features, rows = h.shape[1:]
-        count, start = features * rows, now.taken
+        count, start = h[0].numel(), now.taken
         now.taken += -(-count // BITS_PER_WORD) * BITS_PER_WORD
         lanes = self._lanes = now.dropout.spans[self._layer]
         if lanes.start == lanes.stop:
             return h
-        bits = now.bits[lanes, start : start + count].view(-1, rows, features).mT
-        mask = self._mask = self._masks.like(h[lanes], features, rows)
-        torch.ge(bits, now.dropout.thresholds[self._layer, lanes].view(-1, 1, 1), out=mask)
-        mask.mul_(now.dropout.scales[self._layer, lanes].view(-1, 1, 1))
-        out = h if self._in_place else self._out.like(h, features, rows).copy_(h)
+        bits, ones = now.bits[lanes, start : start + count], (1,) * (h.ndim - 1)
+        if h.ndim == 3:
+            features, rows = h.shape[1:]
+            bits, mask = bits.view(-1, rows, features).mT, self._masks.like(h[lanes], features, rows)
+        else:  # images
+            bits, mask = bits.view(-1, *h.shape[1:]), torch.empty_like(h[lanes])
+        self._mask = torch.ge(bits, now.dropout.thresholds[self._layer, lanes].view(-1, *ones), out=mask)
+        mask.mul_(now.dropout.scales[self._layer, lanes].view(-1, *ones))
+        out = h if self._in_place else h.clone()
         out[lanes].mul_(mask)
         return out
 
