@@ -173,3 +173,38 @@ def test_weights_thrown_away_by_the_first_step_are_no_measure_of_the_start() -> 
     assert found is not None and found.kind == "spike" and found.step <= 1 + RECENT
     lucky = [0.01, *np.full(60, 0.7)]  # an easy first batch is no measure of the others
     assert Window(usual=math.log(2)).add(0, lucky, [1.0] * len(lucky)) is None
+
+
+def dies(losses: Any, sizes: list[int]) -> Trouble | None:
+    """Return the trouble of a training that was treated before its first step."""
+    window, done, i = Window(usual=0.7, constant=0.5, since=0), 0, 0
+    while done < len(losses):
+        size = sizes[i % len(sizes)]
+        found = window.add(done, list(losses[done : done + size]), [1.0] * len(losses[done : done + size]))
+        if found is not None:
+            return found
+        done, i = done + size, i + 1
+    return None
+
+
+def test_a_treated_network_that_only_answers_with_a_constant_is_dead() -> None:
+    noise = 0.1 * np.random.default_rng(0).normal(size=400)
+    dead = np.r_[np.full(10, 0.69), np.full(390, 0.5)] + noise
+    found = dies(dead, [50])
+    assert found is not None and (found.kind, found.step) == ("dead", 128)
+    assert found == dies(dead, [1])
+    assert dies(np.linspace(0.69, 0.3, 400) + noise, [50]) is None  # slow, but it falls
+    assert dies(np.full(400, 0.4) + noise, [50]) is None  # better than a constant
+    assert verdict(dead, np.ones(400), [50]) is None  # not treated
+
+
+def test_a_network_that_dies_at_the_treated_rate_is_treated_again() -> None:
+    x = torch.randn(320, 8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+    recipe = tw.Recipe(optimizer="adam", lr=3.0, batch_size=8, epochs=12)
+    run = tw.fit((x, (x[:, 0] > 0).long()), model=net, recipe=recipe, treat=3, out=False, watch=False)
+    kinds = [t["kind"] for t in run.treatments]
+    assert kinds[:2] == ["spike", "dead"] and len(kinds) <= 3
+    assert run.treatments[1]["back_to"] == 0
+    assert run.history[-1]["val_loss"] < 0.3

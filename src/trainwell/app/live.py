@@ -34,14 +34,15 @@ def checked_number(treat: int) -> int:
 def prescribe(trouble: Trouble, recipe: Recipe, treatments: Sequence[Treatment]) -> tuple[str, Recipe] | None:
     """Return what is changed next, in words, and the recipe with it: what was not tried yet, else a much lower rate.
 
-    A run that fails in its first steps has a rate that is far off, and gets a much lower one each time.
+    A run that fails in its first steps, or learns nothing after a treatment, has a rate that is far off, and gets a much
+    lower one each time.
 
     Source: Chowdhery et al. 2022, arXiv:2204.02311, section 5.1, and Zhang et al. 2022, arXiv:2205.01068, section 2.5:
     large trainings return to a checkpoint before the spike, and go on with a lower rate or limit.
     """
     much_lower = recipe.replace(lr=(recipe.lr or 0.0) / MUCH)
     words = f"lr {recipe.lr:.3g} -> {much_lower.lr:.3g}"
-    if recipe.lr and trouble.step <= LEAST + RECENT:
+    if recipe.lr and (trouble.kind == "dead" or trouble.step <= LEAST + RECENT):
         return words, much_lower
     exploded = trouble.kind == "explosion" or trouble.rise > TIMES
     ailments = ("exploding_gradient", "lr_too_high") if exploded else ("lr_too_high", "exploding_gradient")

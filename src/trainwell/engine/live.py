@@ -77,7 +77,7 @@ class Live:
     ) -> None:
         self.prescribe, self.most, self.renew = prescribe, most, renew
         self.every = max(LEAST_STEPS, min(MOST_STEPS, training.state.total_steps // COPIES))
-        self.window = Window(usual=usual_loss(training))
+        self.window = Window(usual=usual_loss(training), constant=constant_loss(training))
         self.copies: list[Copy] = []
         self._norms: list[Tensor] = []
 
@@ -95,7 +95,7 @@ class Live:
             return take
         step = training.state.step
         if step % self.every == 0 and not any(c.step == step for c in self.copies):
-            self.copies = [*self.copies[-1:], copy_of(training, self.window)]
+            self.copies = [*self._kept(), copy_of(training, self.window)]
         grads, self._norms = training.step.grads.flat, []
 
         def noted(x: tuple[Tensor, ...], y: Tensor, lr: Any) -> Tensor:
@@ -104,6 +104,11 @@ class Live:
             return loss
 
         return noted
+
+    def _kept(self) -> list[Copy]:
+        """Return the copies to keep beside a new one: the last, and that of a treatment which is not proved yet."""
+        unproved = self.window.since >= 0
+        return [c for c in self.copies[:-1] if unproved and c.returns] + self.copies[-1:]
 
     def returned(self, training: Training, block: Sequence[XY], losses: Sequence[Tensor]) -> bool:
         """Look at the steps of a block; treat the training if one of them is in trouble, and say whether it was."""
@@ -128,6 +133,7 @@ class Live:
             "change": words, "lr": recipe.lr, "techniques": [t.to_dict() for t in recipe.techniques],
         }  # fmt: skip
         put_back(training, copy, self.window)
+        self.window.since = 0
         training.state.treatments.append(treatment)
         adopt(training, recipe)
         self.renew()
@@ -136,7 +142,7 @@ class Live:
 
     def _last_good(self, trouble: Trouble) -> Copy | None:
         """Return the newest copy from before the trouble; the older one where the newer did not help twice."""
-        last = max(0, trouble.onset - MARGIN)
+        last = max(0, trouble.onset - MARGIN) if trouble.kind != "dead" else 0
         good = [c for c in self.copies if c.step <= last or c.returns]  # the trouble may come back at once
         if len(good) > 1 and good[-1].returns >= 2:
             good = good[:-1]
@@ -176,6 +182,19 @@ def usual_loss(training: Training) -> float:
     if mean is F.cross_entropy and task is not None:
         return math.log(task.num_outputs)
     return float(y.square().mean()) if mean is F.mse_loss and y is not None else math.nan
+
+
+def constant_loss(training: Training) -> float:
+    """Return the loss of the best constant answer: the entropy of the classes, or the variance of the targets."""
+    mean, y = training.objective.mean, getattr(training.feed, "y", None)
+    if y is None or training.step.sites.at("loss") or training.step.sites.at("batch"):
+        return math.nan
+    rows = getattr(training.feed, "rows", None)
+    y = y if rows is None else y.index_select(0, rows)
+    if mean is F.cross_entropy and not y.is_floating_point():
+        shares = torch.bincount(y.flatten()).double() / y.numel()
+        return float(-torch.xlogy(shares, shares).sum())
+    return float(y.double().var(0, correction=0).mean()) if mean is F.mse_loss else math.nan
 
 
 def copy_of(training: Training, window: Window) -> Copy:

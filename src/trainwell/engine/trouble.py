@@ -22,6 +22,10 @@ OPENING, FROM_START, TIMES = 2, 10.0, 10.0
 many times the largest before."""
 CHUNK = 64
 """Steps that are glanced at together."""
+TRIAL = 64
+"""Steps of a half of a treated training's proof of life: it has to be better than a constant answer, or to fall."""
+CLEARLY = 2.0
+"""Standard errors by which."""
 MARGIN = 4
 """A state is good if it lies so many steps before the first that stands out."""
 
@@ -31,7 +35,8 @@ class Trouble:
     """What is wrong, and since when.
 
     Args:
-        kind: `non-finite`, `spike` (of the loss) or `explosion` (of the gradient).
+        kind: `non-finite`, `spike` (of the loss), `explosion` (of the gradient), or `dead`: no better than a constant
+            after a treatment.
         step: the step that shows it, from 1. onset: the last step before all that stand out.
         text: what was measured, in words.
         grad_norm: the 90 % quantile of the norms before it. rise: the largest recent norm over it.
@@ -55,12 +60,16 @@ class Window:
             where no usual one is given, the larger of the first two losses.
         usual: the loss of a network that answers alike for every row; nan where it is not known. A lucky first batch is
             then no measure of the others, and a second step that has thrown the weights away is none either.
+        constant: the loss of the best constant answer; nan where it is not known.
+        since: steps since the last treatment; -1 without one, and as soon as it has proved better than a constant.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
     norms: list[float] = dataclasses.field(default_factory=list)
     first: float = math.nan
     usual: float = math.nan
+    constant: float = math.nan
+    since: int = -1
 
     def add(self, done: int, losses: Sequence[float], norms: Sequence[float]) -> Trouble | None:
         """Take in the next steps; return the first of them that shows a trouble.
@@ -82,13 +91,45 @@ class Window:
         old = len(self.losses)
         values, grads = np.array([*self.losses, *losses]), np.array([*self.norms, *norms])
         self.losses, self.norms = (a[-(REFERENCE + RECENT) :].tolist() for a in (values, grads))
+        dead = self._dead_at(values, old)
         if self._is_quiet(values, grads, old):
-            return None
+            return self._death(values, grads, dead, done + dead - old) if dead else None
         for end in range(old + 1, len(values) + 1):
             trouble = self._verdict(values[:end], grads[:end], done + end - old)
             if trouble is not None:
                 return trouble
+            if end == dead:
+                return self._death(values, grads, dead, done + dead - old)
         return None
+
+    def _dead_at(self, values: Array, old: int) -> int:
+        """Return after how many of these a treated training is seen to be dead, 0 if it is not.
+
+        It is looked at after every so many steps, from the second time on: it learns nothing if it neither falls from
+        one half to the next nor is better than a constant.
+        """
+        if self.since < 0 or math.isnan(self.constant):
+            return 0
+        begun, self.since = self.since, self.since + len(values) - old
+        first = max(2 * TRIAL, TRIAL * (begun // TRIAL + 1))
+        for at in range(first, self.since + 1, TRIAL):
+            end = old + at - begun
+            before, last = values[end - 2 * TRIAL : end - TRIAL], values[end - TRIAL : end]
+            error = CLEARLY * float(last.std()) / math.sqrt(TRIAL)
+            falls = float(before.mean()) - float(last.mean()) > math.sqrt(2) * error
+            if float(last.mean()) <= self.constant - error:
+                self.since = -1
+                return 0
+            if not falls:
+                return end
+        return 0
+
+    def _death(self, values: Array, grads: Array, end: int, step: int) -> Trouble:
+        mean = values[end - TRIAL : end].mean()
+        text = f"the loss stays at {mean:.4g} after the treatment, a constant answer has {self.constant:.4g}"
+        usual = grads[: end or None]
+        q90 = float(np.quantile(usual, 0.9)) if len(usual) else math.nan
+        return Trouble("dead", step, max(0, step - self.since), text, q90, 1.0)
 
     def _is_quiet(self, values: Array, grads: Array, old: int) -> bool:
         """Whether no step after the first `old` can show a trouble, seen at one glance.
@@ -145,6 +186,12 @@ class Window:
         """Go back to what `to_dict` returned."""
         self.losses, self.norms = list(saved["losses"]), list(saved["norms"])
         self.first = float(saved["first"])
+        self.since = int(saved.get("since", -1))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"losses": list(self.losses), "norms": list(self.norms), "first": self.first}
+        return {
+            "losses": list(self.losses),
+            "norms": list(self.norms),
+            "first": self.first,
+            "since": self.since,
+        }
