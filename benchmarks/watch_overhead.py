@@ -15,16 +15,19 @@ logarithms) and the limit. `--calls` counts the Python calls that the watcher ad
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import itertools
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -115,13 +118,22 @@ def child(name: str, file: Path, steps: int, watched: bool) -> None:
     print(json.dumps({"cpu_s": train(name, file, steps, watched, log=log), "log": log}))
 
 
-def side_by_side(name: str, file: Path, steps: int) -> tuple[float, float, str]:
+def install(folder: Path) -> dict[str, str]:
+    """Copy the package with its bytecode, as pip would install it, and return the environment that imports it."""
+    source = Path(__file__).resolve().parent.parent / "src" / "trainwell"
+    shutil.copytree(source, folder / "trainwell", ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(folder / "trainwell", quiet=1)
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def side_by_side(
+    name: str, file: Path, steps: int, core: int, environment: dict[str, str]
+) -> tuple[float, float, str]:
     """Run a training plain and watched at once on one core; return the CPU times and what the watcher says."""
-    core = min(os.sched_getaffinity(0))
     runs = []
     for watched in (False, True):
         if name.startswith("script"):
-            script = file.with_name("script.py")
+            script = file.with_name(f"script{core}.py")
             own = f"import sys, pathlib\nsys.path.insert(0, {str(Path(__file__).resolve().parent)!r})\n"
             call = f"train({name.split('-')[1]!r}, pathlib.Path({str(file)!r}), {steps}, False)\n"
             script.write_text(
@@ -135,6 +147,7 @@ def side_by_side(name: str, file: Path, steps: int) -> tuple[float, float, str]:
             subprocess.Popen(
                 command,
                 cwd=folder,
+                env=environment,
                 text=True,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -169,17 +182,27 @@ def taking_turns(name: str, file: Path, steps: int, device: str) -> tuple[float,
     return took[0] + took[3], took[1] + took[2], " ".join(log)
 
 
-def measure(name: str, file: Path, seconds: float, pairs: int, device: str) -> None:
+def measure(
+    name: str, file: Path, seconds: float, pairs: int, device: str, environment: dict[str, str]
+) -> None:
     from scipy import stats
 
     kind = name.split("-")[-1]
     for watched in (False, True) if device != "cpu" else (False,):
         train(kind, file, 100, watched, device)
     steps = max(100, int(500 * seconds / train(kind, file, 500, False, device)))
-    found = [
-        side_by_side(name, file, steps) if device == "cpu" else taking_turns(name, file, steps, device)
-        for _ in range(pairs)
-    ]
+    if device == "cpu":
+        cores = sorted(os.sched_getaffinity(0))
+
+        def strand(i: int) -> list[tuple[float, float, str]]:
+            return [
+                side_by_side(name, file, steps, cores[i], environment) for _ in range(i, pairs, len(cores))
+            ]
+
+        with ThreadPoolExecutor(len(cores)) as pool:  # each core has its own pairs
+            found = [pair for strand_ in pool.map(strand, range(len(cores))) for pair in strand_]
+    else:
+        found = [taking_turns(name, file, steps, device) for _ in range(pairs)]
     ratios = [watched / plain for plain, watched, _ in found]
     logs = [math.log(r) for r in ratios]
     half = (
@@ -238,11 +261,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "digits.npz"
         save_rows(file)
+        environment = install(Path(folder) / "installed")
         for name in args.names or known:
             if args.calls:
                 count_calls(name, file, 4000)
             else:
-                measure(name, file, args.seconds, args.pairs, args.device)
+                measure(name, file, args.seconds, args.pairs, args.device, environment)
 
 
 if __name__ == "__main__":
