@@ -21,8 +21,11 @@ MAX_ROWS, TRIAL_ROWS = 400, 160
 """Rows that are judged, and rows on which the kernel is chosen."""
 
 RIDGES = (0.03, 0.3, 3.0)
-TELLING = 0.95
+TELLING = 0.97
 """A single column that tells the labels so well is looked into."""
+
+ENOUGH = 0.7
+"""Where the other columns explain so much, none is missed: the question is not asked further."""
 
 BANDS = (1.0, 4.0)
 """Squared distances are counted in medians; 4 is a kernel half as wide."""
@@ -106,7 +109,7 @@ def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, fl
 def column_facts(
     x: Array, y: Array, tokens: bool, classes: bool, learnable: float | None = None
 ) -> dict[str, float]:
-    """Return how well the best single column tells the labels, and what is learnable with and without it.
+    """Return how well the best single column tells the labels, and what is learnable without it and with it.
 
     Args: learnable: with it, where it has been measured on these rows.
     """
@@ -117,8 +120,11 @@ def column_facts(
     score, column = _lone_column(x, targets)
     facts = {"lone_score": score}
     if score > TELLING:
-        facts["learnable_with"] = learnable if learnable is not None else testify(views(x, False), targets)[0]
         facts["learnable_without"], _ = testify(views(np.delete(x, column, 1), False), targets)
+        if facts["learnable_without"] < ENOUGH:
+            facts["learnable_with"] = (
+                learnable if learnable is not None else testify(views(x, False), targets)[0]
+            )
     return facts
 
 

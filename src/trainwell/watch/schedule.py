@@ -7,9 +7,9 @@ import math
 DENSITY = 8
 """A look every `step / 8` steps: 39 in the first 400 steps, 18 more in the next 4,000."""
 
-FREE_S = 0.12
+FREE_S = 0.09
 """CPU-seconds of looks that every run may cost, so that short ones are looked at as well: the first 40 looks of a
-network whose look takes less than 5 ms, so that what is found in a small run does not vary with the machine's load."""
+network whose look takes less than 2 ms, so that what is found in a small run does not vary with the machine's load."""
 
 SHARE = 0.01
 """Share of the running time that looks may cost once it is more than that (issue 3 allows 3 % in all)."""
@@ -32,6 +32,6 @@ class Schedule:
         gap = max(1, step // DENSITY)
         owed_s = self.cost_s / self.share - elapsed_s
         if self.cost_s > self.free_s and owed_s > 0 and elapsed_s > 0:
-            # wait until the share is kept again, at the pace so far; but look again before the run is twice as long
-            gap = max(gap, min(math.ceil(owed_s * step / elapsed_s), max(step, 1)))
+            # wait until the share is kept again, at the pace so far; but look again before the run is three times as long
+            gap = max(gap, min(math.ceil(owed_s * step / elapsed_s), max(2 * step, 1)))
         self.next = step + gap
