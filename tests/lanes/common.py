@@ -59,8 +59,7 @@ def alone(spec: LaneSpec, data: Source, task: Task | None, build: Build, **optio
         val = (tuple(t[spec.val_rows] for t in train[0]), train[1][spec.val_rows])
     if spec.train_rows is not None:
         train = (tuple(t[spec.train_rows] for t in train[0]), train[1][spec.train_rows])
-    device = options.get("device", torch.device("cpu"))
-    model = build(spec.recipe, Streams(spec.seed, device).generator("init"))
+    model = build(spec.recipe, Streams(spec.seed).generator("init"))
     run = assemble(model, spec.recipe, Source(train, val), task=task, seed=spec.seed, **options)
     try:
         run.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,12 @@ TECHNIQUES = ("dropout:rate=0.2", "clip_grad", "ema:decay=0.9")
 def test_graphs_equal_lone_runs_on_cuda(techniques: tuple[str, ...]) -> None:
     recipe = Recipe(batch_size=16, epochs=3, lr=0.01, techniques=techniques)
     specs = [LaneSpec(recipe.replace(epochs=2 + s % 2), seed=s) for s in range(3)]
-    check(specs, build=perceptron(nn.BatchNorm1d(12)), device=torch.device("cuda"))
+    norm = [nn.BatchNorm1d(12)]
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        return perceptron(*copy.deepcopy(norm))(recipe, generator)
+
+    check(specs, build=build, device=torch.device("cuda"))
 
 
 class Counting:

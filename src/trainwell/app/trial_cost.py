@@ -42,7 +42,7 @@ class _Timed:
     """A training of which only some steps are taken."""
 
     def __init__(self, runs: TrialRuns, arm: Arm) -> None:
-        model = runs.build(arm.recipe, Streams(0, runs.device).generator("init"))
+        model = runs.build(arm.recipe, Streams(0).generator("init"))
         source = Source(runs.parts["train"], None, runs.source.columns)
         self.training: Training = assemble(
             model, arm.recipe, source, task=runs.task, loss=runs.loss, device=runs.device

@@ -133,7 +133,7 @@ def _generators(loader: Any) -> list[torch.Generator]:
 def _under_own_stream(loader: Iterable[Any], seed: int) -> Iterator[Any]:
     """Iterate with torch's global stream set to one of this iteration, and put the outer one back between items."""
     outer = torch.get_rng_state()
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the streams of a GPU too
     items = iter(loader)
     while True:
         item = next(items, None)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainwell.engine.feed import XY
 from trainwell.engine.snapshot import Snapshot, training_tensors
 from trainwell.engine.step import Step
-from trainwell.engine.streams import Streams
+from trainwell.engine.streams import Streams, global_streams, restore_global
 from trainwell.values.errors import NonFiniteError
 
 REPLAY_LIMIT_BYTES = 64 << 20
@@ -29,21 +29,21 @@ class Guard:
         tensors = training_tensors(step, model)
         size = sum(t.numel() * t.element_size() for t in tensors)
         self._snapshot = Snapshot(tensors) if size <= REPLAY_LIMIT_BYTES else None
-        self._random: tuple[dict[str, Tensor], Tensor] | None = None
+        self._random: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
         self._count = 0
 
     def mark(self) -> None:
         """Remember the state; called before the first step of a block."""
         if self._snapshot is not None:
             self._snapshot.take()
-            self._random = (self.streams.state(), torch.get_rng_state())
+            self._random = (self.streams.state(), global_streams(self.step.params.flat.device))
             self._count = self.step.count
 
     def return_to_mark(self) -> None:
         if self._snapshot is not None and self._random is not None:
             self._snapshot.restore()
             self.streams.restore(self._random[0])
-            torch.set_rng_state(self._random[1])
+            restore_global(self._random[1])
             self.step.count = self._count
 
     def first_bad(self, losses: Sequence[Tensor]) -> int | None:

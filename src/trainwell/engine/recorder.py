@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainwell.engine.checkpoint import Checkpoint, save_checkpoint
 from trainwell.engine.live import adopt, changed, treated_line
+from trainwell.engine.streams import global_streams, restore_global
 from trainwell.engine.training import Row, State, Training, Watcher
 from trainwell.values.errors import RunError, UsageError
 from trainwell.values.runfolder import RunFolder
@@ -178,7 +179,7 @@ def _tensors(training: Training) -> dict[str, dict[str, Tensor]]:
         "weights": dict(training.model.state_dict()),
         "best": best,
         "states": states,
-        "streams": {**training.streams.state(), **_global_streams(step.params.flat.device)},
+        "streams": {**training.streams.state(), **global_streams(step.params.flat.device)},
         "losses": {"losses": losses, "sizes": torch.tensor(training.sizes, dtype=torch.int64)},
     }
 
@@ -192,18 +193,9 @@ def _budget(training: Training) -> list[float | None]:
     return [training.recipe.epochs, training.recipe.seconds]
 
 
-def _global_streams(device: torch.device) -> dict[str, Tensor]:
-    """Return the states of torch's own streams, from which a user's modules draw."""
-    states = {"torch": torch.get_rng_state()}
-    if device.type != "cpu":
-        states[f"torch.{device.type}"] = torch.get_device_module(device).get_rng_state()
-    return states
-
-
 def _load_streams(training: Training, saved: dict[str, Tensor]) -> None:
-    torch.set_rng_state(saved.pop("torch"))
-    for name in [n for n in saved if n.startswith("torch.")]:
-        torch.get_device_module(name.removeprefix("torch.")).set_rng_state(saved.pop(name))
+    own = {name: saved.pop(name) for name in list(saved) if name.partition(".")[0] == "torch"}
+    restore_global(own)
     training.streams.restore(saved)
 
 

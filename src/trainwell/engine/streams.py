@@ -68,3 +68,21 @@ class Streams:
                     f"{self.device} has: another kind of device or version of torch. "
                     "Resume where the run was started."
                 ) from error
+
+
+def global_streams(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's own streams, from which a user's modules draw on this device."""
+    states = {"torch": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[f"torch.{device.type}"] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def restore_global(states: Mapping[str, Tensor]) -> None:
+    """Put the states back that `global_streams` returned."""
+    for name, state in states.items():
+        kind = name.partition(".")[2]
+        if kind:
+            torch.get_device_module(kind).set_rng_state(state.cpu())
+        else:
+            torch.set_rng_state(state.cpu())

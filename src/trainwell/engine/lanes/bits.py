@@ -93,6 +93,7 @@ class DropoutBits:
         self.thresholds = (dropped - LEVELS // 2).short().to(device)
         self.scales = (LEVELS / (LEVELS - dropped)).to(device, dtype)
         self.spans = [_span([bool(r) for r in layer]) for layer in zip(*self.rates, strict=True)]
+        self._drawing = [k for k, own in enumerate(self.rates) if any(own)]
         self._words = torch.zeros(len(rates), 0, dtype=torch.int64, device=device)
         self._at = 0
 
@@ -112,12 +113,13 @@ class DropoutBits:
         if self._words.shape[1] < total:
             self._words = self._words.new_zeros(len(self.rates), total)
         self._at = 0
-        for lane in range(len(self.rates)) if lanes is None else lanes:
-            self._draw_lane(lane, spans, total)
+        for lane in self._drawing:
+            if lanes is None or lane in lanes:
+                self._draw_lane(lane, spans, total)
 
     def _draw_lane(self, lane: int, spans: Sequence[tuple[int, int, int]], total: int) -> None:
         rates, row, generator = self.rates[lane], self._words[lane], self.generators[lane]
-        if all(rates):
+        if all(rates) and row.is_cpu:  # a GPU draws other numbers at once than one after the other
             row[:total].random_(-(2**63), None, generator=generator)
             return
         for layer, start, words in spans:

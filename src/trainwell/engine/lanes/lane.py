@@ -61,7 +61,7 @@ class Lane:
         self.plan = self.sites.plan(HardwarePlan(device))
         rows = None if spec.train_rows is None else spec.train_rows.to(device)
         self.feed = MemoryFeed(*train, spec.recipe.batch_size, self.streams, rows)
-        model = build(spec.recipe, self.streams.generator("init")).to(device)
+        model = build(spec.recipe, Streams(spec.seed).generator("init")).to(device)
         self.model = prepare_model(model, self.sites, self.feed, self.streams)
         self.groups = [g for g in self.sites.edit_groups(parameter_groups(self.model)) if g.lr_factor != 0]
         self.dropouts = tuple(float(m.rate) for m in dropout_layers(self.model))

@@ -262,7 +262,7 @@ class _Work:
             val = _rows_of(self._train, spec.val_rows)
         if spec.train_rows is not None:
             train = _rows_of(self._train, spec.train_rows)
-        module = self._build(spec.recipe, Streams(spec.seed, self._device).generator("init"))
+        module = self._build(spec.recipe, Streams(spec.seed).generator("init"))
         return assemble(
             module, spec.recipe, Source(train, val, self._data.columns), task=self._task, loss=self._loss,
             seed=spec.seed, device=self._device, watcher=watcher,
