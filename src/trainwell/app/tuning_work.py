@@ -104,7 +104,7 @@ def alone(
     outer = torch.get_rng_state()
     torch.manual_seed(derive(spec.seed, "torch"))
     try:
-        module = work.build(spec.recipe, Streams(spec.seed, work.device).generator("init"))
+        module = work.build(spec.recipe, Streams(spec.seed).generator("init"))
         teller = _Teller(spec, on_epoch)
         training = assemble(
             module, spec.recipe, source, task=work.prepared.task, loss=work.loss, seed=spec.seed, device=work.device,
