@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,13 @@ def _can(doses: Any, grads: Flat, step: Any) -> bool:
     return grads.flat.is_cpu and isinstance(step, int) and isinstance(numbers, float)
 
 
+@functools.cache
+def _many_steps() -> Tensor:
+    import torch
+
+    return torch.tensor(1e9, device="cpu")
+
+
 def _pass(doses: Any, tensors: tuple[Tensor, ...], step: int, lr: float) -> None:
     """Move the first of (weights, gradients, means, mean squares)."""
     import torch
@@ -61,6 +69,6 @@ def _pass(doses: Any, tensors: tuple[Tensor, ...], step: int, lr: float) -> None
     memory2 = 1 - (1 - doses.beta2) / (1 - doses.beta2**step)
     out, grads, mean, mean_square = tensors
     torch._fused_adam_(
-        [out], [grads], [mean], [mean_square], [], [torch.tensor(1e9)], lr=lr, beta1=memory1, beta2=memory2,
+        [out], [grads], [mean], [mean_square], [], [_many_steps()], lr=lr, beta1=memory1, beta2=memory2,
         weight_decay=0.0, eps=doses.eps, amsgrad=False, maximize=False,
     )  # fmt: skip

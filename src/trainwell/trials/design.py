@@ -97,6 +97,7 @@ class Design:
         """Return the smallest effect, in standard deviations of the differences, that is proved so often."""
         from scipy.optimize import brentq
 
+        @functools.cache  # the search asks for its ends again
         def lacking(effect: float) -> float:
             return self.power(effect, changes) - power
 
