@@ -15,7 +15,7 @@ from trainwell.app import settings
 from trainwell.app.data_facts import separability
 from trainwell.app.feature_cache import FeatureTransform, Say, features_of, load_backbone, silent
 from trainwell.app.predictor import Predictor
-from trainwell.data.notes import info
+from trainwell.data.notes import Note, info
 from trainwell.data.samples import SampleData, kind_of
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.lanes import LaneSpec, train_lanes
@@ -100,12 +100,22 @@ def featured(
     found, plan = features_of(net, digest, made.parts, made.fingerprint, made.transform.to_dict(), say)
     width = found["train"].shape[1]
     note = info("backbone", f"{options['backbone']}, frozen: {width} features a row; weights {digest[:12]}")
+    notes = (note, *_other_size(made, net.family))
     features = dataclasses.replace(
         made, kind="features", transform=FeatureTransform(made.transform, model, digest, width, plan),
-        parts={n: ((found[n],), y) for n, y in made.targets.items()}, notes=(*made.notes, note),
+        parts={n: ((found[n],), y) for n, y in made.targets.items()}, notes=(*made.notes, *notes),
         facts={**made.facts, **separability(made, found)},
     )  # fmt: skip
     return of_samples(features, data, target, options)
+
+
+def _other_size(made: SampleData, family: Backbone) -> tuple[Note, ...]:
+    """Say where images are of another size than those of the pre-training."""
+    trained = family.options().get("size")
+    if made.kind != "image" or trained is None or trained == made.spec.shape[-1]:
+        return ()
+    said = f"trained on {trained} x {trained} pixels, used on {made.spec.shape[-2]} x {made.spec.shape[-1]}"
+    return (info("size", f"{said}: its features may be weaker (leave --size out for its own)"),)
 
 
 def transfer(

@@ -352,6 +352,9 @@ def _header_notes(headers: Sequence[Header], transform: ImageTransform) -> list[
             + (" (--size for another)" if (height, width) != (transform.height, transform.width) else ""),
         )
     ]
+    gray = sum(h.is_gray for h in headers)
+    if transform.channels == 3 and gray:
+        notes.append(info("channels", f"{gray} gray images: the one channel stands in all three"))
     odd = collections.Counter(word for h in headers for word in h.odd)
     return notes + [info("decoding", f"{count} images {word}") for word, count in odd.items()]
 
