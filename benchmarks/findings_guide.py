@@ -58,11 +58,13 @@ def watched(job: Any) -> tuple[list[Finding], Any]:
 
 def case_lines(name: str, cases: dict[str, Any]) -> Iterator[str]:
     """Train a case and its cure, draw them, and yield what is to be read; nothing where the finding does not show."""
-    from benchmarks import findings_cases, findings_pictures
+    from benchmarks import findings_cases, findings_pictures, findings_transfer
 
-    shown = findings_cases.CASES[name]
+    own = findings_transfer.CASES.get(name)
+    shown = own or findings_cases.CASES[name]
     (sick, sick_traces), (well, well_traces) = (
-        watched(findings_cases.build(cases, shown, cured)) for cured in (False, True)
+        findings_transfer.trained(name, cured) if own else watched(findings_cases.build(cases, shown, cured))
+        for cured in (False, True)
     )
     everything = [g for f in sick for g in (f, *f.consequences)]
     found = next((f for f in everything if f.ailment == name), None)

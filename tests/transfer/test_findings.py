@@ -87,6 +87,7 @@ def named(findings: list[Finding]) -> set[str]:
 
 
 def fresh(trained: nn.Sequential) -> nn.Sequential:
+    torch.manual_seed(3)
     net = copy.deepcopy(trained)
     net[3] = nn.Linear(48, 5)
     return net
@@ -192,7 +193,7 @@ def probed(trained: nn.Sequential, data: Rows) -> nn.Sequential:
     return net
 
 
-@pytest.mark.parametrize("lr", [1e-1, 1e-3], ids=["sick", "twin"])
+@pytest.mark.parametrize("lr", [0.5, 1e-3], ids=["sick", "twin"])
 def test_fine_tuning_that_throws_the_weights_away(
     lr: float, trained: nn.Sequential, digits: tuple[Rows, Rows]
 ) -> None:

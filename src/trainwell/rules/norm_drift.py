@@ -33,6 +33,8 @@ class NormDrift(Rule):
             "requires_grad = False does not end. The features that come out of it are no longer those that the "
             "frozen weights were trained with, and differ between training and use.",
             (Reading("norm_drift", drift, DRIFT),), layers=tuple(n["layer"] for n in worst[:20]),
-            fix="call eval() on the frozen part after every model.train()", source=self.source,
+            fix="call eval() on the frozen part after every model.train(); where the new data look different, "
+            "measure the statistics once on them before (torch.optim.swa_utils.update_bn, or --with adapt_norms)",
+            source=self.source,
             measured={"drift": drift},
         )  # fmt: skip
