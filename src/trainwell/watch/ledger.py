@@ -72,8 +72,17 @@ class Ledger:
 
 
 def _fetch(tensors: list[Tensor]) -> list[Any]:
+    """Return numbers and arrays in the order of the tensors, with one copy from each device."""
     if not tensors:
         return []
+    devices = [t.device for t in tensors]
+    if len(set(devices)) > 1:
+        found: list[Any] = [None] * len(tensors)
+        for device in set(devices):
+            places = [i for i, own in enumerate(devices) if own == device]
+            for i, value in zip(places, _fetch([tensors[i] for i in places]), strict=True):
+                found[i] = value
+        return found
     flat = torch.cat([t.reshape(-1).float() for t in tensors]).cpu().numpy()
     if len(flat) == len(tensors) and all(t.dim() == 0 for t in tensors):
         return flat.tolist()
