@@ -27,7 +27,7 @@ SMALLER = (16, 4, 1)
 TOLERANCE = 1.05
 """A stack is given up where it is slower than this: two probes of equal steps differ by up to 5 percent."""
 
-REPEATS = 5
+REPEATS = 3
 """Steps of each side, in turn; the shortest counts, for other work on the machine only ever adds to a step."""
 
 MEASURED: dict[tuple[Structure, torch.device, int], float] = {}
