@@ -140,6 +140,12 @@ def test_options_that_are_wrong_suggest_the_nearest() -> None:
     assert "exclude each other" in refused(UsageError, frame, "y", group="a", time="b")
     assert "--on-duplicates" in refused(UsageError, frame, "y", on_duplicates="ignore")
     assert "must lie in [0, 1)" in refused(UsageError, frame, "y", val_fraction=2)
+    assert "must stay below 1" in refused(UsageError, frame, "y", val_fraction=0.95)
+
+
+def test_a_given_test_part_leaves_what_validation_asks_for() -> None:
+    made = prepare_table(frame_of(), "y", test=frame_of(40, 1), val_fraction=0.95)
+    assert {name: len(rows) for name, rows in made.splits.items()} == {"train": 10, "val": 190, "test": 40}
 
 
 def test_headless_csv_is_recognised(tmp_path: Path) -> None:

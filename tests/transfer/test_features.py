@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,6 +15,7 @@ import trainwell as tw
 
 pytest.importorskip("PIL", reason="images need Pillow: pip install 'trainwell[image]'")
 from tests.images.samples import class_folders
+from trainwell.app import settings
 from trainwell.app.cli import run_command
 from trainwell.app.feature_cache import Extractor, fold_batch_norms, fuse_activations, load_backbone
 from trainwell.app.transfer import transfer, verdict
@@ -21,7 +23,7 @@ from trainwell.models import build_model
 from trainwell.models.backbones import resolve
 from trainwell.models.backbones.base import BackboneNet
 from trainwell.values.errors import RunError, UsageError
-from trainwell.values.recipe import ModelSpec
+from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.task import InputSpec
 
 SMALL = {"size": 32, "val_fraction": 0.3, "test_fraction": 0.2, "watch": False}
@@ -170,6 +172,21 @@ def test_probe_predicts_resumes_and_refuses_other_weights(tmp_path: Path, weight
             read.predict(root)
     finally:
         weights.write_bytes(kept)
+
+
+def test_parts_are_given_as_frames(tmp_path: Path, weights: Path) -> None:
+    files = sorted(class_folders(tmp_path / "data", 24).rglob("*.png"))
+    frame = pd.DataFrame({"file": [str(f) for f in files], "label": [f.parent.name for f in files]})
+    run = transfer(
+        frame[::2], "label", test=frame[1::2], backbone="efficientnet_lite0", weights=weights, preset="quick",
+        budget="2ep", **SMALL,
+    )  # fmt: skip
+    assert run.scores["test"]["accuracy"] >= 0
+
+
+def test_drawn_weights_are_a_word_and_not_nothing() -> None:
+    recipe = Recipe(model=ModelSpec.of("efficientnet_lite0"))
+    assert dict(settings.apply(recipe, settings={"model.weights": "none"}).model.params)["weights"] == "none"
 
 
 def test_features_are_found_again_and_the_reason_of_the_choice_is_told(tmp_path: Path, weights: Path) -> None:

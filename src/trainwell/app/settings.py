@@ -13,6 +13,9 @@ from trainwell.values.technique import Technique, technique
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
+MODEL_WORDS = ("weights",)
+"""Fields of a model that are words: weights "none" are drawn ones."""
+
 
 def parse_budget(text: str | float) -> dict[str, float]:
     """Turn `20ep`, `90s`, `5m`, `1h` or `5m,20ep` into fields of a recipe; a bare number counts epochs."""
@@ -72,7 +75,8 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
             return recipe.replace(model=ModelSpec.of(str(value)))
         return recipe.replace(**{head: _number(value, key)})
     if head == "model":
-        return recipe.replace(model=recipe.model.replace(**{field: _number(value, key)}))
+        found = value if field in MODEL_WORDS else _number(value, key)
+        return recipe.replace(model=recipe.model.replace(**{field: found}))
     if head in ("optimizer", "schedule"):
         held: Technique = getattr(recipe, head)
         changes: dict[str, Any] = {head: held.replace(**{field: _dose(held, field, value)})}

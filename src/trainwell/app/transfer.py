@@ -73,8 +73,12 @@ def read_samples(data: Any, target: str | None, options: Mapping[str, Any]) -> t
 
 def _own_options(options: Mapping[str, Any], family: Backbone) -> dict[str, Any]:
     """Return the options of the data that give the backbone's inputs; the user's go before the backbone's."""
-    asked = {k: v for k, v in options.items() if k not in KEYS and v not in (None, ())}
+    asked = {k: v for k, v in options.items() if k not in KEYS and not _is_unset(v)}
     return {**family.options(), **asked}
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and not value)  # a frame cannot be compared
 
 
 def prepare_features(

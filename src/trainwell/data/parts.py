@@ -57,7 +57,8 @@ class Options:
             raise UsageError("--group and --time exclude each other; choose one, or give --val and --test.")
         if self.on_duplicates not in ("warn", "remove"):
             raise UsageError(f"--on-duplicates must be warn or remove, got '{self.on_duplicates}'.")
-        splits.check_fractions(self.val_fraction, self.test_fraction)
+        for fractions in ((self.val_fraction, 0.0), (0.0, self.test_fraction)):
+            splits.check_fractions(*fractions)  # a part may be given: what is cut together is known later
 
     def ways(self) -> list[str]:
         """Return the options given that say how to cut a table."""
@@ -99,6 +100,7 @@ def make_parts(table: Table, target: str, found: Target, val: Any, test: Any, op
         "val": 0.0 if "val" in given else options.val_fraction,
         "test": 0.0 if given.keys() & {"val", "test"} else options.test_fraction,
     }
+    splits.check_fractions(shares["val"], shares["test"])
     notes = []
     if "val" in given and "test" not in given:
         notes.append(
