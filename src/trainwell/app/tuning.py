@@ -19,14 +19,15 @@ from trainwell.app.fit import fit
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
+from trainwell.app.tuning_group import Shared
 from trainwell.app.tuning_pace import Fitted, fitted
 from trainwell.app.tuning_plan import Plan
 from trainwell.app.tuning_report import Tuning
 from trainwell.app.tuning_space import make_space
-from trainwell.app.tuning_work import Work
+from trainwell.app.tuning_work import Builder, Work
+from trainwell.app.tuning_workers import make_pool
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
-from trainwell.engine.streams import derive
 from trainwell.search.policy import choose_searcher
 from trainwell.search.space import Space
 from trainwell.search.study import Study, header_of
@@ -62,6 +63,8 @@ def tune(
     seed: int = 0,
     batch: int | None = None,
     device: str | None = None,
+    on: str = "here",
+    workers: int | None = None,
     out: str | Path | bool | None = None,
     resume: bool = False,
     console: Console | None = None,
@@ -84,6 +87,8 @@ def tune(
         folds: K or KxR: a trial is the mean over K folds (R times); 1 for one split, `auto` for folds where data are few.
         finalists, repeats: configurations that are judged beside the default, each on so many fresh seeds and splits.
         batch: trials that are proposed knowing the same results; None for 64, or a quarter of `trials`.
+        on, workers: where trials run: `here`, or `ray[:ADDRESS]` (extra `[ray]`); with `workers` in so many processes, or
+            tasks of Ray at a time. A script that does so begins under `if __name__ == "__main__":`.
         out: folder of the study; None makes `runs/...`, False keeps it in memory.
         resume: go on with the study in `out`.
 
@@ -98,31 +103,59 @@ def tune(
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
     folder = _folder(out, prepared, resume=resume)
-    interrupts = Interrupts()
-    work = Work(
-        prepared, base, _builder(model, prepared), loss, choose_device(device), lambda: bool(interrupts.signal),
-        lambda number: setattr(interrupts, "signal", number),
-    )  # fmt: skip
+    interrupts, build = Interrupts(), _builder(model, prepared)
+    work = _work(prepared, base, build, loss, device, interrupts)
     prepared_s = time.monotonic() - began
     kept = header_of(folder.path / STUDY) if folder is not None and resume else None
     with _one_thread(work.device):
         made = fitted(
-            work, searched, seconds - 2 * prepared_s, seed, kept, free=space is None, counted=trials is not None,
-            folds=str(folds), console=console,
+            work, searched, seconds - 2 * prepared_s, seed, kept,
+            free=space is None, counted=trials is not None, folds=str(folds),
+            console=console, side_by_side=workers or 1,
         )  # fmt: skip
+    pool = make_pool(on, workers, Shared.of(made.work, made.folds), console.say)
     study = _study(made, kept, searcher, trials, batch, seed, folder, console)
     with study, _one_thread(work.device):
         end = began + seconds - prepared_s - made.final_s
         plan = Plan(
-            made.work, study, began, end, trials, fidelity, made.folds, finalists, repeats, seed, console
+            made.work,
+            study,
+            began,
+            end,
+            trials,
+            fidelity,
+            made.folds,
+            finalists,
+            repeats,
+            seed,
+            console,
+            pool,
         )
-        with interrupts:
-            found = plan.run()
-        found.interrupted, found.path = interrupts.signal, folder.path if folder else None
-        own = {} if model is None else {"model": _made(model, found.recipe, seed)}
-        found.run = _final(found, data, target, own, loss, seed, device, folder, data_options)
+        found = _carried_out(plan, interrupts, pool)
+        found.path = folder.path if folder else None
+        found.run = _final(found, data, target, build, loss, seed, device, folder, data_options)
     if folder is not None:
         folder.write_json("tuning", found.to_dict())
+    return found
+
+
+def _builder(model: Model | None, prepared: Prepared) -> Builder:
+    return Builder(model, prepared.inputs, prepared.task.num_outputs if prepared.task else 0)
+
+
+def _work(
+    prepared: Prepared, base: Recipe, build: Builder, loss: Any, device: str | None, interrupts: Interrupts
+) -> Work:
+    return Work(
+        prepared, base, build, loss, choose_device(device), lambda: bool(interrupts.signal),
+        lambda number: setattr(interrupts, "signal", number),
+    )  # fmt: skip
+
+
+def _carried_out(plan: Plan, interrupts: Interrupts, pool: Any) -> Tuning:
+    with interrupts, contextlib.closing(pool) if pool else contextlib.nullcontext():
+        found = plan.run()
+    found.interrupted = interrupts.signal
     return found
 
 
@@ -159,31 +192,6 @@ def _base(prepared: Prepared, recipe: Recipe | None, preset: str, model: Model |
     if model is not None and recipe.model.family != "module":
         recipe = recipe.replace(model=ModelSpec("module", recipe.model.params))
     return recipe.replace(seconds=None)
-
-
-def _made(model: Model, recipe: Recipe, seed: int) -> nn.Module:
-    """Return a fresh module of the user's; a function draws its weights from torch's own stream."""
-    import copy
-
-    if isinstance(model, nn.Module):
-        return copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "init"))
-        return model(recipe)
-
-
-def _builder(model: Model | None, prepared: Prepared) -> Callable[[Recipe, torch.Generator], nn.Module]:
-    """Return what makes the network of a recipe."""
-
-    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
-        if model is not None:
-            return _made(model, recipe, int(torch.randint(2**31, (1,), generator=generator)))
-        assert prepared.inputs is not None and prepared.task is not None
-        from trainwell.models import build_model
-
-        return build_model(recipe.model, prepared.inputs, prepared.task.num_outputs, generator)
-
-    return build
 
 
 def _batch(trials: int | None, name: str) -> int:
@@ -248,7 +256,7 @@ def _one_thread(device: torch.device) -> Any:
 
 
 def _final(
-    found: Tuning, data: Any, target: str | None, own: dict[str, Any], loss: Any, seed: int, device: str | None,
+    found: Tuning, data: Any, target: str | None, build: Builder, loss: Any, seed: int, device: str | None,
     folder: RunFolder | None, data_options: Mapping[str, Any],
 ) -> Run:  # fmt: skip
     """Train the winner once more on the parts as they are; the test part is opened here, once."""
@@ -256,6 +264,7 @@ def _final(
     if folder is not None:  # a study that went on has a winner before
         names = ("best", *(f"best-{i}" for i in range(2, 1000)))
         out = next(folder.path / n for n in names if not (folder.path / n).exists())
+    own: dict[str, Any] = {} if build.model is None else {"model": build.made(found.recipe, seed)}
     return fit(
         data, target, recipe=found.recipe, seed=seed, device=device, out=out, loss=loss, watch=False,
         baseline=False, **own, **data_options,

@@ -122,13 +122,14 @@ class Fitted:
 
 def fitted(
     work: Work, space: Space, seconds: float, seed: int, kept: Mapping[str, Any] | None, *, free: bool, counted: bool,
-    folds: str, console: Console,
+    folds: str, console: Console, side_by_side: int = 1,
 ) -> Fitted:  # fmt: skip
     """Measure what a training costs, and shorten the trainings where the budget would hold too few.
 
     Args:
         seconds: what is left of the budget. kept: what the study was begun with, if it goes on.
         free: whether the space is our own choice; its sizes are then left out where few trainings fit.
+        side_by_side: workers that train at a time.
         folds: how many are asked for, as `folds_for` reads it.
         counted: whether the trials are counted by the user: then the clock does not decide what is searched.
     """
@@ -136,7 +137,8 @@ def fitted(
     start, whole = time.monotonic(), float(work.base.epochs)
     pace = measure(work, seed, seconds)
     seconds -= time.monotonic() - start
-    epochs = pace.epochs_for(whole, seconds)
+    shared = dataclasses.replace(pace, lane_s=pace.lane_s / side_by_side)
+    epochs = shared.epochs_for(whole, seconds)
     if kept is not None:
         epochs = float(kept["about"].get("epochs", whole))
         space = Space.from_dict(kept["space"]) if free else space
@@ -145,7 +147,7 @@ def fitted(
         console.say(
             f"budget    trainings of {epochs:g} instead of {whole:g} epochs, so that enough of them fit"
         )
-    affordable = pace.affordable(epochs, seconds)
+    affordable = shared.affordable(epochs, seconds)
     console.say(f"budget    about {affordable:,.0f} full trainings fit")
     sizes = [p.name for p in space if p.name in ("batch_size", "model.width", "model.depth")]
     if kept is None and free and not counted and affordable < FEW_TRAININGS and sizes:

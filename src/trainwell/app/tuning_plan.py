@@ -18,7 +18,9 @@ from trainwell.app.tuning_report import Tuning, flags
 from trainwell.app.tuning_search import Search
 from trainwell.app.tuning_space import recipe_of
 from trainwell.app.tuning_work import Work, repeats
+from trainwell.app.tuning_workers import Spread, spread_repeats
 from trainwell.engine.streams import derive
+from trainwell.launch.pool import Pool
 from trainwell.search.belief import expected
 from trainwell.search.halving import Halving
 from trainwell.search.importance import importances
@@ -49,15 +51,13 @@ class Plan:
     repeats: int
     seed: int
     console: Console
+    pool: Pool | None = None
 
     def run(self) -> Tuning:
         """Search, confirm, explain."""
         halving = None if self.fidelity == "full" else Halving(math.ceil(self.work.base.epochs))
         now = time.monotonic()
-        search = Search(
-            self.work, self.study, trials=self.trials, deadline=self._deadline(now, 0), halving=halving,
-            folds=self.folds,
-        )  # fmt: skip
+        search = self._search(now, halving)
         live = Live(self.console, self.study, search, self.began)
 
         def told() -> None:
@@ -71,6 +71,14 @@ class Plan:
         if halving is not None and halving.why:
             self.console.say(f"fidelity  rungs {halving.rungs or 'none: full trainings'}; {halving.why}")
         return self._judged(search, spent)
+
+    def _search(self, now: float, halving: Halving | None) -> Search:
+        given: dict[str, Any] = {"deadline": self._deadline(now, 0), "halving": halving, "folds": self.folds}
+        if self.pool is None:
+            return Search(self.work, self.study, trials=self.trials, **given)
+        found = Spread(self.work, self.study, trials=self.trials, **given)
+        found.pool = self.pool
+        return found
 
     def _deadline(self, start: float, epochs: int) -> float:
         """Return when the search is to end: a quarter of its time before the end, or less if the judgement takes less.
@@ -105,7 +113,10 @@ class Plan:
             f"confirm   {len(top) - 1} configurations and the default, up to {count} fresh seeds each"
         )
         seeds = [derive(self.seed, "confirm", i) for i in range(count)]
-        losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
+        if self.pool is None:
+            losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
+        else:
+            losses = spread_repeats(self.pool, recipes, splits, seeds, self.end)
         seen = [t.value for t in top]
         winner = choose_winner(losses, seen, share)
         told = [t.told() for t in self.study.trials if t.state == COMPLETE]

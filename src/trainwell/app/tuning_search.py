@@ -38,6 +38,7 @@ class Search:
         trials: how many trials the study is to have in all; None for no bound.
         deadline: `time.monotonic()` at which the search ends; None for no bound.
         folds: what a trial learns from and is judged by; several are lanes side by side, and a trial is their mean.
+        took_s: what a full training takes, as far as is known.
         on_tell: told whenever a trial has ended.
     """
 
@@ -50,13 +51,14 @@ class Search:
         deadline: float | None,
         halving: Halving | None,
         folds: Sequence[Fold],
+        took_s: float = 0.0,
         on_tell: Callable[[], None] = lambda: None,
     ) -> None:
         self.work, self.study, self.halving, self.folds = work, study, halving, folds
         self.trials, self.deadline, self.on_tell = trials, deadline, on_tell
         self.epochs = 0
         self._running: dict[int, _Running] = {}
-        self._took = 0.0
+        self.took_s = took_s
         self._paused: dict[int, tuple[LaneSpec, list[float]]] = {}
         if halving is not None:
             kept = [t for t in study.trials if t.about.get("curve")]
@@ -98,7 +100,7 @@ class Search:
         """Whether a training that began now would not end in time, going by the last full one."""
         if self.deadline is None or self.study.best is None:
             return False
-        return time.monotonic() + UNFINISHED * self._took > self.deadline
+        return time.monotonic() + UNFINISHED * self.took_s > self.deadline
 
     def _stop_all(self) -> None:
         """Keep what the running trials have reached; one without an epoch stays to be handed out again."""
@@ -198,7 +200,7 @@ class Search:
         else:
             state = COMPLETE if math.isfinite(value) else DIVERGED
             self.study.tell(number, value, state, curve=_short(curve), reason=reason, **running.about)
-            self._took = time.monotonic() - running.began
+            self.took_s = time.monotonic() - running.began
             if self.halving is not None and state == COMPLETE:
                 self.halving.end(curve)
         self.on_tell()

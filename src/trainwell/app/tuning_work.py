@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -20,13 +21,42 @@ from trainwell.engine.streams import Streams, derive
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.values.errors import Interrupted, NonFiniteError, TrainingError
 from trainwell.values.recipe import Recipe
-
-Build = Callable[[Recipe, torch.Generator], torch.nn.Module]
+from trainwell.values.task import InputSpec
 
 LATE = "the budget is used up"
 
 LEAST_REPEATS = 2
 """Repeats that are trained whatever they take: fewer confirm nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Builder:
+    """Makes the network of a recipe: a copy of the user's module, what the user's function gives, or one of a family.
+
+    Args:
+        model: a module, or a function recipe -> module; None for the family that the recipe names.
+    """
+
+    model: torch.nn.Module | Callable[..., torch.nn.Module] | None
+    inputs: InputSpec | None
+    num_outputs: int
+
+    def __call__(self, recipe: Recipe, generator: torch.Generator) -> torch.nn.Module:
+        if self.model is not None:
+            return self.made(recipe, int(torch.randint(2**31, (1,), generator=generator)))
+        assert self.inputs is not None
+        from trainwell.models import build_model
+
+        return build_model(recipe.model, self.inputs, self.num_outputs, generator)
+
+    def made(self, recipe: Recipe, seed: int) -> torch.nn.Module:
+        """Return a fresh module of the user's; a function draws its weights from torch's own stream."""
+        assert self.model is not None
+        if isinstance(self.model, torch.nn.Module):
+            return copy.deepcopy(self.model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "init"))
+            return self.model(recipe)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +71,7 @@ class Work:
 
     prepared: Prepared
     base: Recipe
-    build: Build
+    build: Builder
     loss: Any
     device: torch.device
     stopped: Callable[[], bool] = lambda: False
@@ -134,12 +164,13 @@ def alone(
 
 def repeats(
     work: Work, recipes: Sequence[Recipe], splits: Sequence[tuple[Any, Any] | None], seeds: Sequence[int],
-    deadline: float = math.inf,
+    deadline: float = math.inf, least: int = LEAST_REPEATS,
 ) -> torch.Tensor:  # fmt: skip
     """Train every recipe on every split with its seed; return the losses, (recipes, splits) float64.
 
     Args:
         deadline: `time.monotonic()` after which further repeats are given up; those that are whole come back.
+        least: repeats that are trained though the deadline has passed.
         splits: (train rows, validation rows) of training and validation part together; None for the parts as they
             are, so that only the seed is fresh.
     """
@@ -152,7 +183,7 @@ def repeats(
     told = torch.zeros(len(seeds), dtype=torch.int64)
 
     def late(spec: LaneSpec) -> bool:
-        return spec.tag[1] >= LEAST_REPEATS and time.monotonic() > deadline
+        return spec.tag[1] >= least and time.monotonic() > deadline
 
     def in_time() -> Iterator[LaneSpec | None]:
         yield from itertools.takewhile(lambda spec: spec is not None and not late(spec), specs)
@@ -165,7 +196,7 @@ def repeats(
     try:
         train(work, in_time(), tell, lambda spec, row: LATE if late(spec) else None, pooled)
     except Interrupted as error:
-        if int((told == len(recipes)).sum()) < LEAST_REPEATS:
+        if int((told == len(recipes)).sum()) < least:
             raise
         work.stop(error.exit_code - 128)
     return losses[:, told == len(recipes)]

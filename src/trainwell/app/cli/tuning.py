@@ -69,6 +69,10 @@ TABLE_OPTIONS = (
 @several("--categorical", "COLUMN", "Column to read as categories.")
 @several("--numeric", "COLUMN", "Column to read as numbers.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
+@click.option(
+    "--workers", type=int, metavar="N", help="Train in N worker processes, or N tasks of Ray at a time."
+)
+@click.option("--on", default="here", show_default=True, metavar="WHERE", help="here, ray, or ray:ADDRESS.")
 @click.option("--honest", type=int, default=0, metavar="FOLDS",
               help="Repeat the whole study in so many outer folds, and report their test results.")  # fmt: skip
 @click.option("--out", metavar="FOLDER", help="Folder of the study; a new one in runs/ without it.")
@@ -90,7 +94,8 @@ def tune(**options: Any) -> int:
         "recipe": recipe, "preset": options["preset"], "settings_": settings_of(options["set"]),
         "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
         "trials": options["trials"], "fidelity": options["fidelity"], "folds": options["folds"], "seed": options["seed"],
-        "device": options["device"], "console": console, **{key: options[key] for key in TABLE_OPTIONS},
+        "device": options["device"], "on": options["on"], "workers": options["workers"],
+        "console": console, **{key: options[key] for key in TABLE_OPTIONS},
     }  # fmt: skip
     if options["honest"]:
         honest = tune_honest(options["data"], options["target"], folds=options["honest"], **common)
