@@ -98,8 +98,7 @@ def tune(
     """
     began = time.monotonic()
     console, seconds = console or Console.silent(), _seconds(budget)
-    prepared = _prepared(data, target, model, loss, data_options)
-    console.data(prepared)
+    prepared = _prepared(data, target, model, loss, data_options, console)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
     folder = _folder(out, prepared, resume=resume)
@@ -160,13 +159,19 @@ def _carried_out(plan: Plan, interrupts: Interrupts, pool: Any) -> Tuning:
 
 
 def _prepared(
-    data: Any, target: str | None, model: Model | None, loss: Any, options: Mapping[str, Any]
+    data: Any,
+    target: str | None,
+    model: Model | None,
+    loss: Any,
+    options: Mapping[str, Any],
+    console: Console,
 ) -> Prepared:
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=options)
     if prepared.parts.get("val") is None:
         raise UsageError(
             "tune needs a validation part to choose by; give one, or leave val_fraction above 0."
         )
+    console.data(prepared)
     return prepared
 
 
