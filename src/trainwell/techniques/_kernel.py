@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,11 +26,20 @@ def in_one_pass(
 
     Returns False, and does nothing, where it cannot: on other devices than a CPU, and with doses by lane.
     """
-    if not _can(doses, grads, step):
+    import torch
+
+    numbers = doses.beta1 + doses.beta2 + doses.eps
+    if not (grads.flat.is_cpu and isinstance(step, int) and isinstance(numbers, float)):
         return False
     if lr is None:
         out.zero_()
-    _pass(doses, (out, grads.flat, state["mean"], state["mean_square"]), step, -1.0 if lr is None else lr)
+    memory1 = 1 - (1 - doses.beta1) / (1 - doses.beta1**step)
+    memory2 = 1 - (1 - doses.beta2) / (1 - doses.beta2**step)
+    torch._fused_adam_(
+        [out], [grads.flat], [state["mean"]], [state["mean_square"]], [], [_many_steps()],
+        lr=-1.0 if lr is None else lr, beta1=memory1, beta2=memory2, weight_decay=0.0, eps=doses.eps, amsgrad=False,
+        maximize=False,
+    )  # fmt: skip
     return True
 
 
@@ -37,21 +47,16 @@ def by_spans(
     doses: Any, weights: Tensor, grads: Flat, state: dict[str, Tensor], step: Any, lr: Tensor
 ) -> bool:
     """Do the same with a rate (K, 1) of every lane, where the lanes of one rate lie side by side."""
-    if not _can(doses, grads, step):
-        return False
     rates = lr.flatten().tolist()
     starts = [0, *(k for k in range(1, len(rates)) if rates[k] != rates[k - 1]), len(rates)]
-    if len(starts) > MOST_SPANS + 1:
+    if len(starts) > MOST_SPANS + 1 or not grads.flat.is_cpu:
         return False
-    tensors = (weights, grads.flat, state["mean"], state["mean_square"])
+    done = True
     for start, stop in itertools.pairwise(starts):
-        _pass(doses, tuple(t[start:stop] for t in tensors), step, rates[start])
-    return True
-
-
-def _can(doses: Any, grads: Flat, step: Any) -> bool:
-    numbers = doses.beta1 + doses.beta2 + doses.eps
-    return grads.flat.is_cpu and isinstance(step, int) and isinstance(numbers, float)
+        own: Any = SimpleNamespace(flat=grads.flat[start:stop])
+        moments = {name: state[name][start:stop] for name in ("mean", "mean_square")}
+        done = done and in_one_pass(doses, weights[start:stop], own, moments, step, rates[start])
+    return done
 
 
 @functools.cache
@@ -59,16 +64,3 @@ def _many_steps() -> Tensor:
     import torch
 
     return torch.tensor(1e9, device="cpu")
-
-
-def _pass(doses: Any, tensors: tuple[Tensor, ...], step: int, lr: float) -> None:
-    """Move the first of (weights, gradients, means, mean squares)."""
-    import torch
-
-    memory1 = 1 - (1 - doses.beta1) / (1 - doses.beta1**step)
-    memory2 = 1 - (1 - doses.beta2) / (1 - doses.beta2**step)
-    out, grads, mean, mean_square = tensors
-    torch._fused_adam_(
-        [out], [grads], [mean], [mean_square], [], [_many_steps()], lr=lr, beta1=memory1, beta2=memory2,
-        weight_decay=0.0, eps=doses.eps, amsgrad=False, maximize=False,
-    )  # fmt: skip
