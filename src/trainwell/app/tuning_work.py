@@ -15,10 +15,10 @@ import torch
 from trainwell.app.sources import Prepared
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
-from trainwell.engine.lanes.paused import PAUSE, Paused, go_on, pause_training
-from trainwell.engine.lanes.train import MAX_LANES
+from trainwell.engine.lanes.paused import go_on
+from trainwell.engine.lanes.train import MAX_LANES, Teller
 from trainwell.engine.streams import Streams, derive
-from trainwell.engine.training import Row, Training, Watcher
+from trainwell.engine.training import Row
 from trainwell.values.errors import Interrupted, NonFiniteError, TrainingError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import InputSpec
@@ -114,19 +114,6 @@ def train(
         tell(alone(work, spec, source, on_epoch))
 
 
-class _Teller(Watcher):
-    def __init__(self, spec: LaneSpec, on_epoch: Callable[[LaneSpec, Row], str | None]) -> None:
-        self._spec, self._on_epoch = spec, on_epoch
-        self.paused: Paused | None = None
-
-    def on_epoch(self, training: Training, row: Row) -> None:
-        asked = self._on_epoch(self._spec, row)
-        if asked and not training.state.stop_reason:
-            training.state.stop_reason = asked
-            if asked == PAUSE:
-                self.paused = pause_training(training, self._spec.seed)
-
-
 def alone(
     work: Work, spec: LaneSpec, source: Source, on_epoch: Callable[[LaneSpec, Row], str | None]
 ) -> LaneResult:
@@ -135,7 +122,7 @@ def alone(
     torch.manual_seed(derive(spec.seed, "torch"))
     try:
         module = work.build(spec.recipe, Streams(spec.seed).generator("init"))
-        teller = _Teller(spec, on_epoch)
+        teller = Teller(spec, on_epoch)
         training = assemble(
             module, spec.recipe, source, task=work.prepared.task, loss=work.loss, seed=spec.seed, device=work.device,
             watcher=teller,

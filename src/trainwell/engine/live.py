@@ -19,6 +19,7 @@ from trainwell.engine.compose import Sites
 from trainwell.engine.feed import XY
 from trainwell.engine.guard import Guard
 from trainwell.engine.step import Step
+from trainwell.engine.streams import global_streams, restore_global
 from trainwell.engine.trouble import MARGIN, Trouble, Window
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
@@ -227,9 +228,7 @@ def put_back(training: Training, copy: Copy, window: Window) -> None:
     optimizer = training.step.sites.optimizer
     if hasattr(optimizer, "load"):
         optimizer.load({k[8:]: t.clone() for k, t in held.items() if k.startswith("foreign.")})
-    torch.set_rng_state(held["torch"].cpu())
-    if device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(held[f"torch.{device.type}"].cpu())
+    restore_global({k: t for k, t in held.items() if k.partition(".")[0] == "torch"})
     training.streams.restore({k[8:]: t for k, t in held.items() if k.startswith("streams.")})
     state.step, state.epoch, state.step_in_epoch = copy.step, copy.epoch, copy.step_in_epoch
     state.best_epoch, state.best_value = copy.best_epoch, copy.best_value
@@ -294,9 +293,5 @@ def _foreign(step: Step) -> dict[str, Tensor]:
 
 
 def _streams(training: Training) -> dict[str, Tensor]:
-    device = training.step.params.flat.device
-    found = {f"streams.{k}": t for k, t in training.streams.state().items()}
-    found["torch"] = torch.get_rng_state()
-    if device.type != "cpu":
-        found[f"torch.{device.type}"] = torch.get_device_module(device).get_rng_state()
-    return found
+    named = {f"streams.{k}": t for k, t in training.streams.state().items()}
+    return named | global_streams(training.step.params.flat.device)

@@ -239,7 +239,7 @@ class _Work:
         self._report(result)
 
     def _plain(self, spec: LaneSpec, reason: str) -> LaneResult:
-        teller = _Teller(spec, self._on_epoch)
+        teller = Teller(spec, self._on_epoch)
         training = self._assembled(spec, teller)
         if spec.resume is not None:
             go_on(training, spec.resume)
@@ -273,7 +273,7 @@ class _Work:
         self._tell(result)
 
 
-class _Teller(Watcher):
+class Teller(Watcher):
     """Passes the rows of a plain run on, and ends it where it is asked to."""
 
     def __init__(self, spec: LaneSpec, on_epoch: OnEpoch) -> None:
