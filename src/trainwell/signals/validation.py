@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,10 @@ PROBE_ROWS = 256
 
 FINAL_ROWS = 512
 """Training rows that are evaluated at the end."""
+
+ENOUGH_S = 0.25
+"""After so many seconds of an evaluation no further batch is begun: of a large network 256 rows can take as long as
+many steps."""
 
 
 class Evaluation(Family):
@@ -79,9 +84,10 @@ class Evaluation(Family):
 def _evaluated(scene: Scene, rows: int, training: bool) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     with torch.no_grad(), scene.replica.mode(training):
-        done = 0
+        done, start = 0, time.perf_counter()
         for batch in scene.train:
-            if done >= rows or scene.evaluate is None:
+            is_late = done > 0 and time.perf_counter() - start > ENOUGH_S
+            if done >= rows or is_late or scene.evaluate is None:
                 break
             if not batch.forward.repeatable:
                 continue
