@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainwell.engine.streams import Streams, derive
+from trainwell.engine.streams import Streams, derive, seeded
 from trainwell.values.errors import RunError
 
 seeds = st.integers(-(2**70), 2**70)
@@ -111,3 +111,24 @@ def test_restore_puts_every_stream_back_in_place() -> None:
 def test_a_state_of_another_kind_is_refused(bad: torch.Tensor) -> None:
     with pytest.raises(RunError, match=r"random stream 'dropout' .* Resume where the run was started"):
         Streams(0).restore({"dropout": bad})
+
+
+def test_seeded_draws_as_a_fresh_seed_and_leaves_the_outer_stream_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    outer = torch.get_rng_state()
+    with seeded(5):
+        assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.get_rng_state(), outer)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_seeded_touches_the_stream_of_its_device_only_within() -> None:
+    cuda = torch.device("cuda")
+    outer = torch.cuda.get_rng_state()
+    with seeded(5):
+        assert torch.equal(torch.cuda.get_rng_state(), outer)
+    with seeded(5, cuda):
+        assert not torch.equal(torch.cuda.get_rng_state(), outer)
+    assert torch.equal(torch.cuda.get_rng_state(), outer)

@@ -20,7 +20,7 @@ from trainwell.app import features, settings
 from trainwell.app.console import Console
 from trainwell.app.features import Array, InputError
 from trainwell.app.fit import Setup
-from trainwell.app.frozen import Model, freeze, make_network, thaw, torch_seed
+from trainwell.app.frozen import Model, freeze, make_network, thaw
 from trainwell.app.outcome import finish
 from trainwell.app.predictor import Predictor
 from trainwell.app.presets import preset as preset_recipe
@@ -31,7 +31,7 @@ from trainwell.data.notes import info
 from trainwell.data.target import Target, encode_target, make_task
 from trainwell.engine.feed import XY
 from trainwell.engine.hardware import choose_device, threads_for
-from trainwell.engine.streams import derive
+from trainwell.engine.streams import derive, seeded
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.values.errors import Interrupted, UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
@@ -365,7 +365,7 @@ def _train(setup: Setup) -> Run:
         KeyboardInterrupt, SystemExit: a signal came. An ordinary exception would let a grid search go on.
     """
     console, prepared = setup.console, setup.prepared
-    with torch_seed(derive(setup.seed, "torch")), threads_for(setup.flops(), setup.device):
+    with seeded(derive(setup.seed, "torch"), setup.device), threads_for(setup.flops(), setup.device):
         console.data(prepared)
         training = setup.training()
         training.watcher = _Verbose(console)

@@ -24,7 +24,7 @@ from trainwell.engine.environment import environment
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
 from trainwell.engine.live import Live, treated_line
 from trainwell.engine.recorder import Recorder, load_weights
-from trainwell.engine.streams import Streams, derive
+from trainwell.engine.streams import Streams, derive, seeded
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.models import build_model
 from trainwell.values.errors import (
@@ -292,10 +292,8 @@ def same_data(
 def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: bool) -> Run:
     """Assemble the training, then open its folder, so that a recipe that does not fit leaves nothing behind."""
     console = setup.console
-    outer = torch.get_rng_state()
     try:
-        torch.manual_seed(derive(setup.seed, "torch"))
-        with threads_for(setup.flops(), setup.device):
+        with seeded(derive(setup.seed, "torch"), setup.device), threads_for(setup.flops(), setup.device):
             training = setup.training()
             if setup.start_from is not None:
                 load_weights(training, setup.start_from)
@@ -317,7 +315,6 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
                 return _run(setup, training, folder)
     finally:
         console.close()
-        torch.set_rng_state(outer)
 
 
 def _attend(setup: Setup, training: Training) -> None:

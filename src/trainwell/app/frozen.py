@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import nn
 
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.data import Note, TableTransform
 from trainwell.engine.compose import restore_structure
-from trainwell.engine.streams import Streams, derive
+from trainwell.engine.streams import Streams, derive, seeded
 from trainwell.models import build_model
 from trainwell.values.errors import UsageError
 from trainwell.values.recipe import Recipe
@@ -44,24 +42,13 @@ def make_network(
         raise UsageError(
             f"model must be a torch module or a callable that makes one, got {type(model).__name__}."
         )
-    with torch_seed(derive(seed, "init")):
+    with seeded(derive(seed, "init")):
         made = model(row[0], task.num_outputs)
     if not isinstance(made, nn.Module):
         raise UsageError(
             f"model(num_features, num_outputs) must return a torch module, got {type(made).__name__}."
         )
     return made
-
-
-@contextlib.contextmanager
-def torch_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global stream for as long as the context lasts; the outer one goes on untouched."""
-    outer = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(outer)
 
 
 def freeze(run: Run) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from trainwell.app.sources import Prepared, prepare
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
 from trainwell.engine.parts import Batch
-from trainwell.engine.streams import derive
+from trainwell.engine.streams import derive, global_streams, restore_global
 from trainwell.engine.training import Training
 from trainwell.values.errors import UsageError
 from trainwell.values.recipe import Recipe
@@ -127,7 +127,7 @@ def probe(
     with same_streams(), threads_for(flops, chosen):
 
         def begin() -> Training:
-            torch.manual_seed(derive(seed, "torch"))
+            torch.manual_seed(derive(seed, "torch"))  # `same_streams` puts all of them back
             return assemble(
                 copy.deepcopy(network), recipe, Source(prepared.parts["train"], None, prepared.columns),
                 task=prepared.task, loss=loss, seed=seed, device=chosen,
@@ -153,11 +153,11 @@ class _RecipeRuns(Runs):
         self.training = self._make()
         self.training.model.train()
         self._streams = self.training.streams.state()
-        self._outer = torch.get_rng_state()
+        self._outer = global_streams(self.training.step.params.flat.device)
 
     def reseed(self) -> None:
         self.training.streams.restore(self._streams)
-        torch.set_rng_state(self._outer)
+        restore_global(self._outer)
 
     def step(self, batch: Rows, rate: float) -> bool:
         return bool(torch.isfinite(self.training.step(batch[:-1], batch[-1], rate)))

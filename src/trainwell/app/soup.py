@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from trainwell.app.export import export_run, load
 from trainwell.app.fit import fit, same_data
-from trainwell.app.frozen import torch_seed
 from trainwell.app.outcome import in_unit
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
@@ -22,7 +21,7 @@ from trainwell.app.sources import Prepared, prepare
 from trainwell.app.transfer import losses_of
 from trainwell.app.tuning_report import Tuning
 from trainwell.app.tuning_space import recipe_of
-from trainwell.engine.streams import derive
+from trainwell.engine.streams import derive, seeded
 from trainwell.search.study import COMPLETE
 from trainwell.techniques._modules.frozen import adapt_norm_statistics
 from trainwell.values.errors import UsageError, did_you_mean
@@ -231,7 +230,7 @@ def _trained_again(
     alike = [r for r in recipes if r.model == recipes[0].model][:top]
     runs = []
     for recipe in alike:
-        with torch_seed(derive(seed, "init")):
+        with seeded(derive(seed, "init")):
             network = model(recipe) if model is not None else None
         runs.append(
             fit(prepared, model=network, recipe=recipe, seed=seed, out=False, baseline=False, watch=False)

@@ -23,7 +23,7 @@ from trainwell.app.returning import START, Begin, begin_of, is_better, rest_of
 from trainwell.app.run import Run
 from trainwell.engine.compose import restore_structure
 from trainwell.engine.losses import objective_of
-from trainwell.engine.streams import derive
+from trainwell.engine.streams import derive, kept_streams, seeded
 from trainwell.values.errors import NonFiniteError, RecipeError
 from trainwell.values.evidence import Comparison, Evidence
 from trainwell.values.finding import Finding, title_of
@@ -181,7 +181,7 @@ def _why_not(recipe: Recipe, model: Any, loss: Any) -> str:
         return f"{wraps[0]} needs the loss of each row, and the given loss returns only a mean"
     if model is None:
         return ""
-    with torch.random.fork_rng(devices=[]):
+    with kept_streams(torch.device("cpu")):
         network = copy.deepcopy(model) if isinstance(model, nn.Module) else model()
         try:
             restore_structure(network, recipe)
@@ -310,7 +310,6 @@ def _train(
 def _own_network(about: Run, model: Any) -> Any:
     """Return the user's own network as it was before its training; None where the recipe makes it."""
     if model is not None and not isinstance(model, nn.Module):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(about.seed, "init"))
+        with seeded(derive(about.seed, "init")):
             return model()
     return None if model is None else copy.deepcopy(model)

@@ -10,7 +10,7 @@ import torch
 
 from trainwell.app.trial_runs import Arm, TrialRuns
 from trainwell.engine.assemble import Source, assemble
-from trainwell.engine.streams import Streams
+from trainwell.engine.streams import Streams, kept_streams
 from trainwell.engine.training import Training
 from trainwell.values.evidence import Cost
 
@@ -20,11 +20,8 @@ WARM_UP, ROUNDS, STEPS = 3, 11, 3
 
 def costs(runs: TrialRuns, base: Arm, changes: list[Arm]) -> dict[str, Cost]:
     """Return the cost of every change on one thread of the plain engine, by name."""
-    outer = torch.get_rng_state()
-    try:
+    with kept_streams(runs.device):
         made = {arm.name: _Timed(runs, arm) for arm in (base, *changes)}
-    finally:
-        torch.set_rng_state(outer)
     times: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(ROUNDS):
         for name, timed in made.items():

@@ -20,6 +20,7 @@ from trainwell.data.splits import quantile_strata, stratified
 from trainwell.engine.assemble import Source
 from trainwell.engine.feed import XY
 from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
+from trainwell.engine.streams import seeded
 from trainwell.models import build_model
 from trainwell.values.errors import UsageError
 from trainwell.values.journal import Journal, read_journal
@@ -128,8 +129,7 @@ class TrialRuns:
 
             return copy.deepcopy(self._model)
         if self._model is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            with seeded(int(torch.randint(2**62, (), generator=generator))):
                 return self._model()
         if self.prepared.inputs is None or self.task is None:
             raise UsageError(f"the family '{recipe.model.family}' does not fit these data; give model=.")

@@ -8,12 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from trainwell.app.console import Console
 from trainwell.app.tuning_folds import Fold, folds_for
 from trainwell.app.tuning_work import Work, alone, train
 from trainwell.engine.lanes import LaneResult, LaneSpec
+from trainwell.engine.streams import kept_streams
 from trainwell.search.space import Space
 from trainwell.values.recipe import Recipe
 
@@ -96,10 +95,10 @@ def _validation_s(work: Work, recipe: Recipe, seed: int) -> float:
 def _timed(work: Work, recipe: Recipe, seed: int, count: int) -> float:
     """Return the seconds that so many trainings take together; the random numbers outside are left alone."""
     ended: list[LaneResult] = []
-    outer, start = torch.get_rng_state(), time.perf_counter()
+    start = time.perf_counter()
     specs = [LaneSpec(recipe, seed + i) for i in range(count)]
-    train(work, iter(specs), ended.append, lambda spec, row: None)
-    torch.set_rng_state(outer)
+    with kept_streams(work.device):
+        train(work, iter(specs), ended.append, lambda spec, row: None)
     return max(1e-6, time.perf_counter() - start)
 
 

@@ -17,7 +17,7 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.lanes import LaneResult, LaneSpec, train_lanes
 from trainwell.engine.lanes.paused import go_on
 from trainwell.engine.lanes.train import MAX_LANES, Teller
-from trainwell.engine.streams import Streams, derive
+from trainwell.engine.streams import Streams, derive, seeded
 from trainwell.engine.training import Row
 from trainwell.values.errors import Interrupted, NonFiniteError, TrainingError
 from trainwell.values.recipe import Recipe
@@ -54,8 +54,7 @@ class Builder:
         assert self.model is not None
         if isinstance(self.model, torch.nn.Module):
             return copy.deepcopy(self.model)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "init"))
+        with seeded(derive(seed, "init")):
             return self.model(recipe)
 
 
@@ -118,9 +117,7 @@ def alone(
     work: Work, spec: LaneSpec, source: Source, on_epoch: Callable[[LaneSpec, Row], str | None]
 ) -> LaneResult:
     """Train one network that a loader feeds."""
-    outer = torch.get_rng_state()
-    torch.manual_seed(derive(spec.seed, "torch"))
-    try:
+    with seeded(derive(spec.seed, "torch"), work.device):
         module = work.build(spec.recipe, Streams(spec.seed).generator("init"))
         teller = Teller(spec, on_epoch)
         training = assemble(
@@ -133,8 +130,6 @@ def alone(
             training.run()
         except (NonFiniteError, TrainingError):
             training.state.stop_reason = "non-finite"
-    finally:
-        torch.set_rng_state(outer)
     s = training.state
     return LaneResult(
         spec,

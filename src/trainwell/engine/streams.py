@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -86,3 +87,28 @@ def restore_global(states: Mapping[str, Tensor]) -> None:
             torch.get_device_module(kind).set_rng_state(state.cpu())
         else:
             torch.set_rng_state(state.cpu())
+
+
+@contextlib.contextmanager
+def kept_streams(device: torch.device) -> Iterator[None]:
+    """Put torch's own streams back when the context ends, as if nothing had been drawn in it."""
+    outer = global_streams(device)
+    try:
+        yield
+    finally:
+        restore_global(outer)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's own streams for as long as the context lasts; the outer ones go on untouched.
+
+    Args:
+        device: whose streams are seeded, beside that of the CPU; those of other devices are not touched.
+    """
+    device = device or torch.device("cpu")
+    with kept_streams(device):
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed every accelerator
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
+        yield

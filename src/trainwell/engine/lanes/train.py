@@ -23,7 +23,7 @@ from trainwell.engine.lanes.spec import Build, LaneResult, LaneSpec
 from trainwell.engine.lanes.stack import Network, Setting, Stack
 from trainwell.engine.lanes.vmapped import VmappedNetwork
 from trainwell.engine.step import forward_of
-from trainwell.engine.streams import Streams, derive
+from trainwell.engine.streams import Streams, derive, kept_streams, seeded
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.values.errors import NonFiniteError, TrainingError, UsageError
 from trainwell.values.recipe import Recipe
@@ -180,11 +180,8 @@ class _Work:
         """Return in what number these lanes are trained together; measured, where the work is worth it."""
         if any(lane.spec.resume is not None for lane in group) or not is_large(group):
             return Choice(self._limit(group[0]), "") if len(group) > 1 else Choice(1, "")
-        outer = torch.get_rng_state()
-        try:
+        with kept_streams(self._device):
             made = choose(group, setting, lambda: self._assembled(group[0].spec, Watcher()), self._device)
-        finally:
-            torch.set_rng_state(outer)
         return made if made.lanes else Choice(0, f"a stack does not pay: {made.told}")
 
     def _restacked(self, stack: Stack, ended: list[Lane], most: int) -> Stack | None:
@@ -230,12 +227,8 @@ class _Work:
         if reason != self._told:
             self._told = reason
             self._say(f"plain engine: {reason}")
-        outer = torch.get_rng_state()
-        torch.manual_seed(derive(spec.seed, "torch"))
-        try:
+        with seeded(derive(spec.seed, "torch"), self._device):
             result = self._plain(spec, reason)
-        finally:
-            torch.set_rng_state(outer)
         self._report(result)
 
     def _plain(self, spec: LaneSpec, reason: str) -> LaneResult:

@@ -138,7 +138,7 @@ class BertNet(BackboneNet):
     def __init__(self, config: Mapping[str, Any], num_outputs: int, generator: torch.Generator) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             self.body = BertBody(config)
         self.head = new_head(config["hidden_size"], num_outputs, generator)
 

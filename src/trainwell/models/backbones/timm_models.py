@@ -98,7 +98,7 @@ class TimmNet(BackboneNet):
         mean, std = ([255 * v for v in config[k]] for k in ("mean", "std"))
         self.front = PixelFront(len(mean), mean, std)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             self.body = timm.create_model(family.architecture, pretrained=False, num_classes=0)
         with torch.no_grad():
             size = self.body.eval()(torch.zeros(1, *inputs.shape)).shape[-1]
