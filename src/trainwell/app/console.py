@@ -208,10 +208,15 @@ def result_lines(run: Run) -> Iterator[str]:
     if run.task is not None and part in run.baseline and part in run.scores:
         metric = run.task.metric
         mine, theirs = run.scores[part][metric], run.baseline[part][metric]
-        ahead = (mine - theirs) * run.task.metric_sign
-        verdict = "it wins here: consider it for these data" if ahead < 0 else "trainwell wins here"
         yield (
             f"boosting  {part} {metric} {theirs:.4f} (scikit-learn's HistGradientBoosting on the same split): "
-            f"{'level' if ahead == 0 else verdict}"
+            f"{_standing((mine - theirs) * run.task.metric_sign, theirs, run.interval)}"
         )
     yield f"run       {run.path if run.path is not None else 'in memory'}"
+
+
+def _standing(ahead: float, theirs: float, bounds: tuple[float, float] | None) -> str:
+    """Return who is ahead, where the rows can tell them apart."""
+    if ahead == 0 or (bounds is not None and bounds[0] <= theirs <= bounds[1]):
+        return "level, as far as these rows can tell"
+    return "trainwell is ahead" if ahead > 0 else "it is ahead: consider it for these data"
