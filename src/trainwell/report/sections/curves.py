@@ -87,7 +87,7 @@ def _losses(saved: Saved) -> Iterator[Block]:
     yield Chart("lines", "Loss by epoch", data, _how_to_read(saved, began), _numbers(saved))
     if began:
         yield Text(
-            f"Overfitting began at epoch {began}: from there the validation loss stays above its best by more than "
+            f"From epoch {began} on overfitting is beyond doubt: the validation loss stays above its best by more than "
             "the noise of its rows. The weights that were kept are from before.", "warning",
         )  # fmt: skip
 
@@ -105,7 +105,7 @@ def _steps_per_epoch(saved: Saved) -> float:
 
 def _marks(saved: Saved, began: int) -> list[dict[str, Any]]:
     marks = [{"x": saved.best_epoch, "label": "best epoch"}] if saved.best_epoch else []
-    return marks + ([{"x": began, "label": "overfitting", "tone": "warning"}] if began else [])
+    return marks + ([{"x": began, "label": "beyond doubt", "tone": "warning"}] if began else [])
 
 
 def _band(saved: Saved) -> list[dict[str, Any]]:
