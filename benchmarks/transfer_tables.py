@@ -235,7 +235,7 @@ def start_file(cell: Cell, options: Options, model: Any, inputs: dict[str, Any],
 
     home.mkdir(exist_ok=True)
     size = inputs.get("size", 0)
-    shape = (3, size, size) if size else (inputs["length"],)
+    shape = (3, size, size) if size else (inputs["longest"],)
     net, _ = load_backbone(model, InputSpec(kind="image" if size else "text", shape=shape))
     head = np.load(head_file(cell, options))
     tensors = dict(net.state_dict())

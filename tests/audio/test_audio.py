@@ -14,8 +14,8 @@ import torch
 import trainwell as tw
 from tests.conftest import shared_data
 from trainwell.data.samples import kind_of, transform_of
-from trainwell.data.samples.files import BadItem
 from trainwell.data.samples.spectra import log_mel, mel_bands, read_sound, resampled
+from trainwell.data.samples.tree import BadItem
 from trainwell.engine.parts import Batch
 from trainwell.values.technique import REGISTRY
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from tests.images.samples import bomb, class_folders, encode, picture
 from trainwell.data.samples import KINDS, kind_of
-from trainwell.data.samples.files import BadItem
 from trainwell.data.samples.kind import SampleData
 from trainwell.data.samples.pixels import decode, header_of
+from trainwell.data.samples.tree import BadItem
 from trainwell.values.errors import DataError, UsageError
 
 

@@ -11,8 +11,9 @@ import pytest
 import trainwell as tw
 from tests.conftest import shared_data
 from tests.images.samples import class_folders, picture
+from tests.images.test_decode import prepared
 from trainwell.app.cli import run_command
-from trainwell.values.errors import DataError, RecipeError
+from trainwell.values.errors import DataError, RecipeError, UsageError
 
 QUICK = {
     "settings_": {"model.width": 4, "batch_size": 16},
@@ -79,3 +80,40 @@ def test_cifar_files_have_the_parts_of_their_column() -> None:
     )  # fmt: skip
     told = next(n.message for n in run.notes if n.code == "parts")
     assert "train 10000, test 2000" in told
+
+
+def test_a_class_folder_without_files_is_told(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 12)
+    (root / "nowhere").mkdir()
+    made = prepared(root)
+    assert any(n.code == "empty_class" and "'nowhere'" in n.message for n in made.notes)
+    assert made.task.classes == ("left", "right")
+
+
+def test_a_folder_of_two_kinds_is_refused_and_a_stray_file_is_not(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 24)
+    (root / "left" / "stray.wav").write_bytes(b"RIFF")
+    made = prepared(root)
+    assert made.kind == "image" and any("stray.wav" in n.message for n in made.notes)
+    for i in range(12):
+        (root / "left" / f"{i}.wav").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match="48 image files and 13 audio files; expected files of one kind"):
+        prepared(root)
+
+
+def test_a_table_that_is_at_fault_says_how(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 12)
+    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
+    rows = [f"{f},{f.split('/')[0]},{i % 3}" for i, f in enumerate([*files, "left/gone.png"])]
+    (root / "table.csv").write_text("\n".join(["file,label,camera", *rows]))
+    with pytest.raises(UsageError, match=r"--target is needed.*label, camera"):
+        prepared(root, max_bad="10%")
+    with pytest.raises(UsageError, match=r"--group.*'camra'.*Did you mean 'camera'"):
+        prepared(root, "label", group="camra")
+    with pytest.raises(DataError, match=r"gone\.png: is named, but there is no such file"):
+        prepared(root, "label")
+
+
+def test_pixels_are_no_unscaled_inputs(tmp_path: Path) -> None:
+    run = tw.fit(class_folders(tmp_path / "data", 40), out=False, **{**QUICK, "watch": True, "budget": "1ep"})
+    assert "unscaled_inputs" not in {f.ailment for f in run.findings}

@@ -36,6 +36,7 @@ class Console:
         self._stream = stream
         self._live: LiveLine | LiveTable | None = None
         self._rows: dict[str, int] = {}
+        self._told: set[str] = set()
         self._sinks = Sinks(())
         self._watch_s = lambda: 0.0
 
@@ -79,23 +80,28 @@ class Console:
             self._stream = None
 
     def data(self, prepared: Prepared) -> None:
-        """Tell what the data are and what was found in them."""
+        """Tell what the data are and what was found in them; what was told before is not told again."""
         if self._stream is None:
             return
         task = prepared.task
         if task is not None:
             classes = f", {len(task.classes)} classes" if task.is_classification else ""
-            self.say(f"task      {task.kind}{classes}; metric {task.metric}")
+            self._once(f"task      {task.kind}{classes}; metric {task.metric}")
         self._rows = {k: len(v[1]) for k, v in prepared.parts.items() if isinstance(v, tuple)}
         if self._rows:
-            self.say(f"rows      {', '.join(f'{k} {n:,}' for k, n in self._rows.items())}")
+            self._once(f"rows      {', '.join(f'{k} {n:,}' for k, n in self._rows.items())}")
         if prepared.table is not None:
             from trainwell.data import describe
 
             for line in describe(prepared.table):
                 self.say(f"          {line}")
         for note in prepared.notes:
-            self.say(f"{note.severity:9s} {note.message}")
+            self._once(f"{note.severity:9s} {note.message}")
+
+    def _once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self.say(line)
 
     def start(self, recipe: Recipe, training: Training, folder: RunFolder | None) -> None:
         """Tell the recipe and where the run is written."""

@@ -164,6 +164,8 @@ def transfer(
     given |= {k: v for k, v in extra.items() if v is not None}
     say = console.say if console is not None else silent
     made, model = read_samples(data, target, given)
+    if console is not None:
+        console.data(_as_read(made))
     prepared = featured(made, model, data, target, given, say)
     with_ = tuple(with_)
     if recipe is None and not any(str(t).startswith("weight_decay") for t in with_):
@@ -181,6 +183,13 @@ def transfer(
         return run
     inputs = of_samples(made, data, target, _own_options(given, backbone_of(model)))
     return _tuned(run, prepared, inputs, model, preset, how, console)
+
+
+def _as_read(made: SampleData) -> Prepared:
+    """Return what is known before anything is computed, to be told."""
+    from trainwell.app.sources import Prepared
+
+    return Prepared(made.kind, made.task, {n: ((), y) for n, y in made.targets.items()}, notes=made.notes)
 
 
 def _epochs(how: Mapping[str, Any]) -> str | float | None:

@@ -93,7 +93,9 @@ def _read_path(path: Path) -> Table:
         raise UsageError(f"there is no file {path}.{near}")
     suffix = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     if path.is_dir() or suffix not in SUFFIXES:
-        what = "is a folder" if path.is_dir() else f"is no table that can be read ('{suffix}')"
+        what = f"is no table that can be read ('{suffix}')"
+        if path.is_dir():
+            what = "is a folder that holds no image, no sound and no table of them"
         raise UsageError(f"{path} {what}; expected a file that ends in {', '.join(SUFFIXES)}.")
     if suffix == ".parquet":
         return _read_parquet(path)

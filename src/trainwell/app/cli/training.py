@@ -167,7 +167,7 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     """Refuse at once what is wrong without a look at the data; return the recipe and the techniques to add."""
     import trainwell.techniques  # noqa: F401  (fills the registry)
     from trainwell.app.settings import parse_budget, parse_seconds
-    from trainwell.data.samples.files import is_tree
+    from trainwell.data.samples.tree import is_tree
     from trainwell.values.technique import Technique, technique
 
     for file in filter(None, (options["data"], options["val"], options["test"])):

@@ -12,17 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainwell.data.notes import Note, info
-from trainwell.data.samples.files import (
-    BadItem,
-    Items,
-    Tree,
-    bytes_column,
-    is_tree,
-    items_of,
-    items_of_frame,
-    names_column,
-    peek,
-)
+from trainwell.data.samples.files import Items, bytes_column, items_of, items_of_frame, names_column, peek
 from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
 from trainwell.data.samples.parts import (
     Bad,
@@ -42,6 +32,7 @@ from trainwell.data.samples.spectra import (
     require_soundfile,
     resampled,
 )
+from trainwell.data.samples.tree import BadItem, Tree, is_tree
 from trainwell.values.errors import DataError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import InputSpec, Task
@@ -111,6 +102,7 @@ class Sounds(Kind):
     """Speech and other sounds."""
 
     name: ClassVar[str] = "audio"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     @classmethod
     def claims(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> str:

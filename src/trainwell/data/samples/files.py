@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import stat
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainwell.data.notes import Note, info, named
+from trainwell.data.notes import Note, info, named, warning
 from trainwell.data.read import SUFFIXES, read_table
+from trainwell.data.samples.tree import BadItem, Tree, is_tree, read_file
 from trainwell.values.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_FILE_BYTES = 256 << 20
-"""A larger file is no single item; it is named and skipped."""
 PART_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 PART_COLUMNS = ("split", "part", "subset", "set")
 PEEK_ROWS = 64
-
-
-class BadItem(Exception):
-    """An item that cannot be used; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +36,7 @@ class Items:
         target: name of what the labels are.
         parts: (N,) of `train`, `val`, `test`; None where the source does not say.
         columns: further columns by name.
+        others: names of the columns that may be the labels, where nobody said which.
         where: the source, in words.
     """
 
@@ -55,87 +48,10 @@ class Items:
     parts: np.ndarray | None = None
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
-
-
-class Tree:
-    """The files of a folder or a .zip archive, by their names in it; nothing is unpacked to the disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if path.is_dir():
-            self._zip = None
-            names = list(_walk(path))
-        else:
-            try:
-                self._zip = zipfile.ZipFile(path)
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(f"{path} cannot be read as a zip archive: {error}.") from None
-            names = [n for n in self._zip.namelist() if not n.endswith("/") and not _is_hidden(n)]
-        self.root = _common_root(names) if self._zip is not None else ""
-        self.names = sorted(n[len(self.root) :] for n in names)
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a file.
-
-        Raises:
-            BadItem: it is too large, no regular file, or cannot be read.
-        """
-        try:
-            if self._zip is not None:
-                entry = self._zip.getinfo(self.root + name)
-                _check_size(entry.file_size)
-                return self._zip.read(entry)
-            return read_file(self.path / name)
-        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, NotImplementedError) as error:
-            raise BadItem(f"cannot be read: {error}") from None
-
-
-def _walk(path: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        inner = Path(folder).relative_to(path)
-        yield from ((inner / f).as_posix() for f in sorted(files) if not f.startswith("."))
-
-
-def _is_hidden(name: str) -> bool:
-    return any(p.startswith((".", "__MACOSX")) for p in name.split("/"))
-
-
-def _common_root(names: Sequence[str]) -> str:
-    """Return the folder that holds everything, with its slash, or nothing."""
-    firsts = {n.split("/", 1)[0] + "/" for n in names}
-    return firsts.pop() if len(firsts) == 1 and all("/" in n for n in names) else ""
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise BadItem(f"holds {size >> 20} MiB, more than {MAX_FILE_BYTES >> 20} MiB")
-    if size == 0:
-        raise BadItem("is empty")
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a regular file.
-
-    Raises:
-        BadItem: it is too large, empty or no regular file. OSError: it cannot be read.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise BadItem("is no regular file")
-    _check_size(found.st_size)
-    return path.read_bytes()
-
-
-def is_tree(source: Any) -> bool:
-    """Whether the source is a folder or a .zip archive."""
-    if not isinstance(source, str | Path):
-        return False
-    path = Path(source)
-    return path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file())
 
 
 def peek(source: Any) -> pd.DataFrame | None:
@@ -258,8 +174,7 @@ def _by_folder(tree: Tree, files: Sequence[str]) -> Items:
         parts = np.array([PART_WORDS[p[0].lower()] if p else "train" for p in paths])
         paths = [p[1:] for p in paths]
     labels: Any = np.array([p[0] if p else "" for p in paths], object)
-    other = len(tree.names) - len(files)
-    notes = [info("passed_over", f"{other} other files in {tree.path} are passed over")] if other else []
+    notes = [*_passed_over(tree, files), *_without_files(tree, set(labels.tolist()), parts is not None)]
     bare = int((labels == "").sum())
     if bare == len(files):
         labels = None  # no folders: rows to predict
@@ -272,6 +187,24 @@ def _by_folder(tree: Tree, files: Sequence[str]) -> Items:
     return Items(
         files, lambda i: tree.read(files[i]), str(tree.path), labels, "class", parts, {}, tuple(notes)
     )
+
+
+def _passed_over(tree: Tree, files: Sequence[str]) -> list[Note]:
+    other = sorted(set(tree.names) - set(files))
+    few = f": {named(other, 3)}" if other else ""
+    return (
+        [info("passed_over", f"{len(other)} other files in {tree.path} are passed over{few}")]
+        if other
+        else []
+    )
+
+
+def _without_files(tree: Tree, classes: set[str], has_parts: bool) -> list[Note]:
+    """Warn of class folders that hold nothing to learn from."""
+    paths = [f.split("/")[has_parts:] for f in tree.folders]
+    bare = sorted({p[0] for p in paths if len(p) == 1} - classes)
+    said = f"the folders {named(bare)} hold no file of this kind: there is no such class"
+    return [warning("empty_class", said)] if bare else []
 
 
 def items_of_frame(
@@ -297,6 +230,10 @@ def items_of_frame(
     if target is not None and target not in frame.columns:
         hint = did_you_mean(target, rest)
         raise UsageError(f"--target: {where} has no column '{target}' (it has: {', '.join(rest)}).{hint}")
+    for name in wanted:
+        if name not in frame.columns:
+            hint = did_you_mean(name, rest)
+            raise UsageError(f"--group: {where} has no column '{name}' (it has: {', '.join(rest)}).{hint}")
     cells = frame[column].tolist()
     names = [c if isinstance(c, str) else f"row {i} (from 0)" for i, c in enumerate(cells)]
 
@@ -317,7 +254,8 @@ def items_of_frame(
         notes.append(info("parts", f"the parts are those of the column '{part_column}': {counts}"))
     columns = {c: frame[c] for c in wanted}
     labels = frame[target] if target is not None else None
-    return Items(names, read_cell, where, labels, target or "", parts, columns, tuple(notes))
+    others = tuple(rest) if target is None else ()
+    return Items(names, read_cell, where, labels, target or "", parts, columns, tuple(notes), others)
 
 
 def _parts_of(frame: pd.DataFrame) -> tuple[np.ndarray | None, str]:
@@ -368,6 +306,8 @@ def items_of(
 def _read_named(path: Path) -> bytes:
     try:
         return read_file(path)
+    except FileNotFoundError:
+        raise BadItem("is named, but there is no such file") from None
     except OSError as error:
         raise BadItem(f"cannot be read: {error.strerror}") from None
 

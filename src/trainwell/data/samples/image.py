@@ -15,16 +15,7 @@ import numpy as np
 
 from trainwell.data.notes import Note, info
 from trainwell.data.samples import pixels, store
-from trainwell.data.samples.files import (
-    BadItem,
-    Items,
-    Tree,
-    bytes_column,
-    is_tree,
-    items_of,
-    names_column,
-    peek,
-)
+from trainwell.data.samples.files import Items, bytes_column, items_of, names_column, peek
 from trainwell.data.samples.kind import Arrays, Kind, LazyParts, SampleData, register_transform
 from trainwell.data.samples.looks import look_hashes, same_looks
 from trainwell.data.samples.parts import (
@@ -38,6 +29,7 @@ from trainwell.data.samples.parts import (
     titles_of,
 )
 from trainwell.data.samples.pixels import SUFFIXES, Header, common_size, decode, header_of, is_image
+from trainwell.data.samples.tree import BadItem, Tree, is_tree
 from trainwell.values.errors import DataError, UsageError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import InputSpec, Task
@@ -136,6 +128,7 @@ class Images(Kind):
     """Photographs and drawings, decoded once to uint8."""
 
     name: ClassVar[str] = "image"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     options: ClassVar[tuple[str, ...]] = ("size", "crop", "bicubic", "channels")
 
     @classmethod

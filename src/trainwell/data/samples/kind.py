@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from trainwell.data.notes import Note
+from trainwell.data.read import SUFFIXES as TABLES
+from trainwell.data.samples.tree import Tree, is_tree
 from trainwell.values.errors import DataError, RecipeError, UsageError, did_you_mean
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import InputSpec, Task
@@ -18,6 +21,9 @@ KINDS: dict[str, type[Kind]] = {}
 
 TRANSFORMS: dict[str, type[Transform]] = {}
 """Every transform by the name of its kind, to read it back; filled by `register_transform`."""
+
+MIXED = 0.05
+"""Files of a second kind beyond this share of those of the first are no strays."""
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -112,10 +118,12 @@ class Kind:
     Class attributes:
         name: what the user reads.
         options: options of the data that it takes beside those of every kind.
+        suffixes: of its files, where a folder may hold them.
     """
 
     name: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         other = KINDS.get(cls.name)
@@ -147,14 +155,34 @@ def kind_of(source: Any, target: str | None, options: Mapping[str, Any]) -> tupl
     """Return the kind that claims a source and why, or None for tables and tensors.
 
     Raises:
-        UsageError: an option is given that the kind does not take.
+        UsageError: an option is given that the kind does not take. DataError: a folder holds files of two kinds.
     """
-    for kind in KINDS.values():
+    for kind in _by_files(Path(source)) if is_tree(source) else KINDS.values():
         reason = kind.claims(source, target, options)
         if reason:
             _check_options(kind, options)
             return kind, reason
     return None
+
+
+def _by_files(source: Path) -> list[type[Kind]]:
+    """Return the kinds, that of which a folder or archive holds most files first.
+
+    Raises:
+        DataError: it holds many files of two kinds, and no table says which of them are meant.
+    """
+    names = [n.lower() for n in Tree(source).names]
+    counts = {k: sum(n.endswith(k.suffixes) for n in names) if k.suffixes else 0 for k in KINDS.values()}
+    kinds = sorted(counts, key=counts.__getitem__, reverse=True)
+    most, more = (counts[k] for k in kinds[:2])
+    has_table = any(n.endswith(TABLES) and n.count("/") <= 1 for n in names)
+    if more > MIXED * most and not has_table:
+        held = " and ".join(f"{counts[k]} {k.name} files" for k in kinds[:2])
+        raise DataError(
+            f"{source} holds {held}; expected files of one kind. Move the others out of it, or name those that are "
+            "meant in a table in it (columns file, label)."
+        )
+    return kinds
 
 
 def _check_options(kind: type[Kind], options: Mapping[str, Any]) -> None:

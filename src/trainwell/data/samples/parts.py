@@ -129,6 +129,11 @@ def split_items(items: Items, parts: np.ndarray, kept: np.ndarray, options: Mapp
         parts: of every item; an empty word stands for one to be cut.
         kept: positions of the items that could be decoded, ascending.
     """
+    if items.labels is None and items.others:
+        have = ", ".join(items.others)
+        raise UsageError(
+            f"--target is needed: which column of {items.where} is to be learned? It has: {have}."
+        )
     if items.labels is None:
         raise DataError(f"{items.where} has no labels: give a folder per class, or a table and --target.")
     chosen = Options(

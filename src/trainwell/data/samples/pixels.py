@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainwell.data.samples.files import BadItem
+from trainwell.data.samples.tree import BadItem
 from trainwell.values.errors import UsageError
 
 if TYPE_CHECKING:

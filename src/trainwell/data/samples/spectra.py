@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainwell.data.samples.files import BadItem
+from trainwell.data.samples.tree import BadItem
 from trainwell.values.errors import UsageError
 
 SUFFIXES = (".wav", ".flac", ".ogg")

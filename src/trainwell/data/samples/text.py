@@ -36,6 +36,8 @@ MAX_TOKENS = 256
 COVERED = 0.98
 """Share of the training texts that must fit into the length, up to MAX_TOKENS."""
 BLOCK_ROWS = 4096
+STEP_TOKENS = 16
+"""Rows for a backbone are as long as the longest training text, up to the next multiple of this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Texts(Kind):
     """Prose: reviews, questions, news."""
 
     name: ClassVar[str] = "text"
-    options: ClassVar[tuple[str, ...]] = ("text", "length", "tokenizer")
+    options: ClassVar[tuple[str, ...]] = ("text", "length", "longest", "tokenizer")
 
     @classmethod
     def claims(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> str:
@@ -239,4 +241,6 @@ def _transform(columns: tuple[str, ...], train: Sequence[str], options: Mapping[
     sizes = sorted(len(e.ids) for e in found.encode_batch(list(train)))
     fits = sizes[min(len(sizes) - 1, int(COVERED * len(sizes)))]
     length = int(options.get("length") or max(4, min(MAX_TOKENS, fits)))
+    if options.get("longest") and not options.get("length"):  # of a backbone: nothing is cut that it can read
+        length = min(int(options["longest"]), -(-sizes[-1] // STEP_TOKENS) * STEP_TOKENS)
     return TextTransform(columns, found.to_str(), length, found.get_vocab_size())

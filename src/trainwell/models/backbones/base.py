@@ -126,14 +126,18 @@ def resolve(name: str, weights: str | None = None, *, allow_pickle: bool = False
     if name in BACKBONES and name not in ("timm",):
         return ModelSpec.of(name, **given)
     plain = name.removeprefix("timm:")
-    from trainwell.models.backbones.timm_models import known_names
+    from trainwell.models.backbones.timm_models import known_names, require_timm
 
     names = known_names()
     if plain in names:
         return ModelSpec.of("timm", architecture=plain, **given)
     ours = ", ".join(n for n in BACKBONES if n != "timm")
-    without = "" if names else " timm cannot be imported here, so its names are unknown."
-    raise UsageError(
-        f"--backbone {name}: expected one of {ours}, or the name of a timm model."
-        f"{did_you_mean(plain, [*BACKBONES, *names])}{without}"
-    )
+    near = did_you_mean(plain, [*BACKBONES, *names])
+    said = f"--backbone {name}: expected one of {ours}, or the name of a timm model.{near}"
+    if names or near:
+        raise UsageError(said)
+    try:
+        require_timm()
+    except UsageError as error:
+        raise UsageError(f"{said} If it is one of timm's: {error}") from None
+    raise UsageError(said)

@@ -19,7 +19,7 @@ from trainwell.values.errors import UsageError
 from trainwell.values.task import InputSpec
 
 LENGTH = 128
-"""Tokens of a row, unless the texts are shorter. Source: sentence-transformers trained MiniLM on 128."""
+"""Tokens of a row at most; shorter texts make shorter rows. Source: sentence-transformers trained MiniLM on 128."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class MiniLM(Backbone):
         return kept
 
     def options(self) -> dict[str, Any]:
-        return {"tokenizer": str(self.home() / "tokenizer.json"), "length": LENGTH}
+        return {"tokenizer": str(self.home() / "tokenizer.json"), "longest": LENGTH}
 
     def make(self, inputs: InputSpec, num_outputs: int, generator: torch.Generator) -> BackboneNet:
         config = json.loads((self.home() / "config.json").read_text())
