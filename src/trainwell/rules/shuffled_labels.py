@@ -22,13 +22,7 @@ class ShuffledLabels(Rule):
     def diagnose(self, view: View) -> Finding | None:
         learnable, rows = view.number("learnable"), view.number("label_rows", 0)
         val = view.get("val_score").values
-        if (
-            not math.isfinite(learnable)
-            or rows < 60
-            or learnable > LEARNABLE
-            or not val.size
-            or view.is_sequence
-        ):
+        if not rows >= 60 or not learnable <= LEARNABLE or not _judged_late(view) or view.is_sequence:
             return None
         counts = view.class_counts.values()
         if counts and max(counts) > 8 * min(counts):  # then all learners hold to the common class
@@ -57,3 +51,9 @@ class ShuffledLabels(Rule):
             fix="check the line that joins inputs and labels: sorted, filtered or shuffled one without the other",
             source=self.source, measured=view.measured,
         )  # fmt: skip
+
+
+def _judged_late(view: View) -> bool:
+    """Whether the network was judged in the second half: it may have learned since the first."""
+    steps = view.get("val_score").steps
+    return bool(steps.size) and 2 * steps[-1] >= view.steps

@@ -21,6 +21,9 @@ MAX_COLUMNS = 4096
 FEW_COLUMNS = 256
 """Columns, drawn at random, on which wide rows such as images are described: temporaries of all would cost seconds."""
 
+NORMALISING = ("Norm", "Front", "Standard", "Scale")
+"""Words in the name of a first module that brings the inputs to scale itself."""
+
 
 class DataFacts(Family):
     """Measure scale, odd values, copies, shift, order, and whether labels follow from inputs."""
@@ -129,7 +132,7 @@ def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | Non
 
 def _first_normalises(facts: dict[str, Any]) -> bool:
     kinds = [m["kind"] for m in facts.get("modules", ())]
-    return bool(kinds) and ("Norm" in kinds[0])
+    return bool(kinds) and any(word in kinds[0] for word in NORMALISING)
 
 
 def target_facts(y: Tensor, kind: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -170,7 +171,7 @@ class WhatIf:
         began = self.clock()
         self.replica.take(self.scene.model)
         with torch.enable_grad():
-            self.loss_of(self.batches[0]).backward()
+            _backward(self.loss_of(self.batches[0]))
         passes = 0.9 * budget_s / max(self.clock() - began, 1e-9)
         # the rows are judged about five times, and a branch cools down for half as many steps again
         return max(8, min(STEPS, int((passes - 5 * PROBE_ROWS / max(1, self.batches[0].forward.rows)) / 4)))
@@ -197,6 +198,12 @@ def _first(batches: Sequence[Batch]) -> list[Batch]:
     return probe
 
 
+def _backward(loss: Tensor) -> None:
+    with warnings.catch_warnings():  # images that lie channels last: no fault, and not of the user's
+        warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
+        loss.backward()
+
+
 def _step(
     loss_of: LossOf, replica: Replica, optimizer: Optimizer, batch: Batch, want_q: bool
 ) -> Tensor | None:
@@ -204,7 +211,7 @@ def _step(
         param.grad = None
     with torch.enable_grad():
         before = loss_of(batch)
-        before.backward()
+        _backward(before)
     old = [p.detach().clone() for p in replica.params] if want_q else []
     grads = [p.grad for p in replica.params]
     buffers = [b.clone() for b in replica.buffers] if want_q else []
