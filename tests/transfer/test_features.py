@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ pytest.importorskip("PIL", reason="images need Pillow: pip install 'trainwell[im
 from tests.images.samples import class_folders
 from trainwell.app import settings
 from trainwell.app.cli import run_command
-from trainwell.app.feature_cache import Extractor, fold_batch_norms, fuse_activations, load_backbone
+from trainwell.app.feature_cache import Extractor, Plan, features_of, load_backbone, silent
 from trainwell.app.transfer import transfer, verdict
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
 from trainwell.models.backbones.base import BackboneNet
+from trainwell.models.backbones.bert import BertBody
+from trainwell.models.fusing import fold_batch_norms, fuse_activations
 from trainwell.values.errors import RunError, UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.task import InputSpec
@@ -241,3 +244,45 @@ def test_the_command_says_what_a_backbone_reads(tmp_path: Path, capsys: pytest.C
     )
     assert "reads image data; these are of the kind table" in capsys.readouterr().err
     assert run_command(["fit", str(tmp_path / "t.csv"), "--target", "b", "--weights", "w.safetensors"]) == 2
+
+
+def test_features_of_another_kind_of_device_have_a_key_of_their_own(weights: Path) -> None:
+    net = lite()
+    parts = {"train": ((np.zeros((4, 3, 32, 32), np.uint8),), np.zeros(4))}
+    _, plan = features_of(net, "w", parts, "rows", {}, silent)
+    assert plan.device == "cpu" and plan.place == torch.device("cpu")
+    told: list[str] = []
+    features_of(net, "w", parts, "rows", {}, told.append, torch.device("cpu", 0))
+    assert any("found on the disk" in line for line in told)
+    with pytest.raises(
+        (RuntimeError, AssertionError, NotImplementedError)
+    ):  # looked for in vain, so computed
+        features_of(net, "w", parts, "rows", {}, silent, torch.device("xpu"))
+    assert Plan(device="xpu").place == torch.device("cpu")
+
+
+def test_a_text_encoder_is_tuned_from_its_probe(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers", reason="texts need it: pip install 'trainwell[text]'")
+    words = [f"word{i}" for i in range(40)]
+    (tmp_path / "bert").mkdir()
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1,
+             "layer_norm_eps": 1e-12, "vocab_size": 42, "max_position_embeddings": 32, "type_vocab_size": 2}  # fmt: skip
+    (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert", **sizes}))
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}, "[UNK]")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "bert" / "tokenizer.json"))
+    file = tmp_path / "bert" / "model.safetensors"
+    save_file(BertBody(sizes).state_dict(), file)
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(words[half::2], 6)) for half in (0, 1) for _ in range(60)]
+    frame = pd.DataFrame({"text": texts, "side": [0] * 60 + [1] * 60})
+    run = transfer(
+        frame, "side", text="text", backbone="minilm", weights=file, out=tmp_path / "run", watch=False
+    )
+    tuned = tw.load(tmp_path / "run-tuned")
+    assert tuned.recipe.model.family == "minilm" and len(tuned.predict(frame)) == 120
+    assert run.predictor.transform is not None
+    ((tokens,),) = tuned.predictor.transform.batches(frame)
+    assert tokens.shape == (120, 16)  # not longer than the texts need

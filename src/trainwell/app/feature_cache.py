@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -16,9 +17,12 @@ from torch import Tensor
 from trainwell.data.samples import store
 from trainwell.data.samples.kind import Arrays, Transform, register_transform, transform_of
 from trainwell.engine.feed import from_numpy
+from trainwell.engine.hardware import choose_device
 from trainwell.models import build_model
 from trainwell.models.backbones.base import BackboneNet
 from trainwell.models.fusing import fold_batch_norms, fuse_activations
+from trainwell.models.tokens import trimmed
+from trainwell.values.errors import RunError, UsageError
 from trainwell.values.journal import dumps
 from trainwell.values.recipe import ModelSpec
 from trainwell.values.task import InputSpec, Task
@@ -26,10 +30,13 @@ from trainwell.values.task import InputSpec, Task
 FORMAT = 1
 PROBE_S = 1.0
 """Seconds that the search for the fastest batch may take."""
-BATCHES = (4, 8, 16, 32, 64)
+BATCHES, ACCELERATED_BATCHES = (4, 8, 16, 32, 64), (16, 64, 256)
+WORTH_S = 5e-4
+"""Seconds a row that bfloat16 must save; an accelerator is fast enough in float32."""
 FOLD_TOLERANCE, DRIFT_TOLERANCE = 1e-3, 0.08
 """Largest relative change of the features by folded batch norms, and by bfloat16. docs/decisions/0010 has the figures."""
 CHECK_ROWS = 16
+CPU = torch.device("cpu")
 
 Say = Callable[[str], None]
 Change = Callable[[Any, tuple[Tensor, ...]], int]
@@ -41,12 +48,21 @@ def silent(text: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How features are computed: rows at once, in bfloat16 or float32, batch norms folded, activations fused."""
+    """How features are computed: rows at once, in bfloat16 or float32, batch norms folded, activations fused, where."""
 
     batch: int = 8
     bfloat16: bool = False
     folds: bool = False
     fuses: bool = False
+    device: str = "cpu"
+
+    @property
+    def place(self) -> torch.device:
+        """The device, or the CPU where there is none of the kind."""
+        try:
+            return choose_device(self.device)
+        except UsageError:
+            return torch.device("cpu")
 
 
 class Extractor:
@@ -60,13 +76,20 @@ class Extractor:
         rows: some inputs of the kind that will come.
         say: told what was chosen.
         plan: what was chosen before; nothing is searched then, and the features are the same.
+        device: where they are computed, where no plan says so. Activations are fused on a CPU only.
     """
 
     def __init__(
-        self, net: BackboneNet, rows: tuple[Tensor, ...], say: Say = silent, plan: Plan | None = None
+        self,
+        net: BackboneNet,
+        rows: tuple[Tensor, ...],
+        say: Say = silent,
+        plan: Plan | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        rows = tuple(t[:CHECK_ROWS] for t in rows)
-        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.device = device if plan is None else plan.place
+        self.net = copy.deepcopy(net).eval().requires_grad_(False).to(self.device)
+        rows = self._there([t[:CHECK_ROWS] for t in rows])
         self.dtype: torch.dtype | None = None
         if plan is not None:
             if plan.folds:
@@ -76,33 +99,43 @@ class Extractor:
             self.batch, self.plan = plan.batch, plan
             self.dtype = torch.bfloat16 if plan.bfloat16 else None
             return
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_convolutions(self.device):
             exact = self.net.features(*rows)
             folded = self._changed(fold_batch_norms, rows, exact)
-            fused = self._changed(fuse_activations, rows, exact)
+            fused = self._changed(fuse_activations, rows, exact) if self.device.type == "cpu" else 0
             self.batch, seconds = self._fastest(rows)
             drift = self._try_bfloat16(rows, exact, seconds)
-        self.plan = Plan(self.batch, self.dtype is not None, folded > 0, fused > 0)
+        self.plan = Plan(self.batch, self.dtype is not None, folded > 0, fused > 0, self.device.type)
         words = [f"{folded} batch norms folded"] * bool(folded)
         words += [f"{fused} convolutions fused"] * bool(fused) + [f"batches of {self.batch}"]
         words.append(f"bfloat16 (features change by {drift:.1%})" if self.dtype is not None else "float32")
+        words += [f"on {self.device}"] * (self.device.type != "cpu")
         say(f"features  {', '.join(words)}")
 
     def __call__(self, x: tuple[Tensor, ...]) -> Tensor:
-        """Return the features of rows, (N, F) float32."""
-        with torch.inference_mode():
+        """Return the features of rows, (N, F) float32 on the CPU."""
+        with torch.inference_mode(), exact_convolutions(self.device):
             order = _by_length(x[0])
             ordered = x if order is None else tuple(t[order] for t in x)
             parts = zip(*(t.split(self.batch) for t in ordered), strict=True)
-            made = torch.cat([self._one(part) for part in parts])
+            made = torch.cat([self._one(self._there(part)).cpu() for part in parts])
             if order is None:
                 return made.clone()
             return torch.empty_like(made).index_copy_(0, order, made)
 
+    def _there(self, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Bring a batch to the device; tokens without the end that is empty in all rows."""
+        if self.device.type == "cpu":
+            return tuple(x)
+        if is_tokens(x[0]):
+            x = (trimmed(x[0])[0], *x[1:])
+        pins = self.device.type == "cuda"
+        return tuple((t.pin_memory() if pins else t).to(self.device, non_blocking=pins) for t in x)
+
     def _one(self, x: Sequence[Tensor]) -> Tensor:
         if self.dtype is None:
             return self.net.features(*x).float()
-        with torch.autocast(x[0].device.type, dtype=self.dtype):
+        with torch.autocast(self.device.type, dtype=self.dtype):
             return self.net.features(*x).float()
 
     def _changed(self, change: Change, rows: tuple[Tensor, ...], exact: Tensor) -> int:
@@ -120,10 +153,10 @@ class Extractor:
     def _fastest(self, rows: tuple[Tensor, ...]) -> tuple[int, float]:
         """Return the fastest batch size and its seconds per row."""
         best, least, start = BATCHES[0], float("inf"), time.perf_counter()
-        for size in BATCHES:
-            batch = tuple(t[torch.arange(size) % len(t)] for t in rows)
+        for size in BATCHES if self.device.type == "cpu" else ACCELERATED_BATCHES:
+            batch = _repeated(rows, size)
             self._one(batch)
-            taken = min(_seconds(lambda batch=batch: self._one(batch)) for _ in range(2)) / size  # type: ignore[misc]
+            taken = self._seconds(batch) / size
             if taken < 0.97 * least:
                 best, least = size, taken
             if time.perf_counter() - start > PROBE_S:
@@ -135,24 +168,50 @@ class Extractor:
         self.dtype = torch.bfloat16
         try:
             drift = _relative(self._one(rows), exact)
-            batch = tuple(t[torch.arange(self.batch) % len(t)] for t in rows)
-            taken = min(_seconds(lambda: self._one(batch)) for _ in range(2)) / self.batch
+            taken = self._seconds(_repeated(rows, self.batch)) / self.batch
         except RuntimeError:
             drift, taken = float("inf"), float("inf")
-        if drift > DRIFT_TOLERANCE or taken > 0.95 * seconds:
+        if drift > DRIFT_TOLERANCE or taken > min(0.95 * seconds, seconds - WORTH_S):
             self.dtype = None
         return drift
+
+    def _seconds(self, batch: tuple[Tensor, ...]) -> float:
+        """Return the seconds that a batch takes, the less of two."""
+        taken = []
+        for _ in range(2):
+            start = time.perf_counter()
+            self._one(batch)[:1, :1].cpu()  # waits for the device
+            taken.append(time.perf_counter() - start)
+        return min(taken)
+
+
+@contextlib.contextmanager
+def exact_convolutions(device: torch.device) -> Iterator[None]:
+    """Let convolutions on CUDA round as those on a CPU do, not to the ten bits of TF32."""
+    if device.type != "cuda":
+        yield
+        return
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
 
 
 def _by_length(x: Tensor) -> Tensor | None:
     """Return the order of rows of tokens by their number, so that a batch has few empty places; None for others."""
-    return (x != 0).sum(1).argsort(stable=True) if x.ndim == 2 and not x.is_floating_point() else None
+    return (x != 0).sum(1).argsort(stable=True) if is_tokens(x) else None
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def is_tokens(x: Tensor) -> bool:
+    """Whether rows are tokens, (N, L) whole numbers."""
+    return x.ndim == 2 and not x.is_floating_point()
+
+
+def _repeated(rows: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    """Return so many rows, the same ones again where there are fewer."""
+    return tuple(t[torch.arange(count, device=t.device) % len(t)] for t in rows)
 
 
 def _relative(found: Tensor, exact: Tensor) -> float:
@@ -189,8 +248,6 @@ class FeatureTransform:
         """
         net, digest = load_backbone(self.model, self.inner.spec)
         if digest != self.digest:
-            from trainwell.values.errors import RunError
-
             raise RunError(
                 f"the weights of {self.model.family} here are others than those of the training (hash {digest}, "
                 f"expected {self.digest}); give back the file that was used."
@@ -246,15 +303,16 @@ def features_of(
     content: str,
     settings: Any,
     say: Say,
+    device: torch.device = CPU,
 ) -> tuple[dict[str, np.ndarray], Plan]:
     """Return the features of every part and how they were computed, from the disk where they were computed before.
 
     Args:
-        digest, content, settings: hashes of weights and rows, and the preprocessing: the key.
+        digest, content, settings: hashes of weights and rows, and the preprocessing. With the kind of the device, whose
+            features differ in their rounding, they are the key.
     """
-    key = hashlib.sha256(dumps([FORMAT, digest, content, settings, net.family.name]).encode()).hexdigest()[
-        :32
-    ]
+    from_all = [FORMAT, digest, content, settings, net.family.name, *[device.type] * (device.type != "cpu")]
+    key = hashlib.sha256(dumps(from_all).encode()).hexdigest()[:32]
     found, missing, plan = {}, [], Plan()
     for name in parts:
         held = store.find("features", f"{key}-{name}")
@@ -264,7 +322,7 @@ def features_of(
             found[name], plan = held[0], Plan(**held[1]["plan"])
     if missing:
         known = plan if found else None
-        extract = Extractor(net, from_numpy(parts["train"][0], np.zeros(0))[0], say, known)
+        extract = Extractor(net, from_numpy(parts["train"][0], np.zeros(0))[0], say, known, device)
         plan = extract.plan
         for name in missing:
             start, rows = time.perf_counter(), from_numpy(parts[name][0], np.zeros(0))[0]

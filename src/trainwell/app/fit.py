@@ -107,7 +107,9 @@ def fit(
     chosen_device = choose_device(device)
     if isinstance(optimizer, torch.optim.Optimizer) and model is None:
         raise UsageError("optimizer= needs model=: it holds the parameters of a module of yours.")
-    prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
+    prepared = prepare(
+        data, target, own_model=model is not None, loss=loss, options=data_options, device=chosen_device
+    )
     console.data(prepared)
     recipe = recipe_for(prepared, recipe, preset, model, optimizer)
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without, budget=budget)
@@ -152,12 +154,12 @@ def resume(
     folder = RunFolder.open(path)
     known = folder.read_json("data")
     recipe = settings.with_budget(Recipe.from_dict(folder.read_json("recipe")), budget)
-    prepared = same_data(folder, known, data, loss, data_options, own_model=model is not None)
+    chosen = choose_device(device or known["device"])
+    prepared = same_data(folder, known, data, loss, data_options, own_model=model is not None, device=chosen)
     seed = int(known["seed"])
     if recipe.model.family == "module" and model is None:
         raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
     network = model if model is not None else network_of(recipe, prepared, seed)
-    chosen = choose_device(device or known["device"])
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen, baseline, console,
         settings.parse_seconds(checkpoint_every), watch, int(known.get("treat", 0)),
@@ -271,6 +273,7 @@ def same_data(
     given: Mapping[str, Any],
     *,
     own_model: bool,
+    device: torch.device | None = None,
 ) -> Prepared:
     """Prepare the data of a run again and make sure that they are the same."""
     source = known["source"]
@@ -280,7 +283,7 @@ def same_data(
         raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume({words}).")
     kept = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
     data, target = source["data"] if data is None else data, source.get("target")
-    prepared = prepare(data, target, own_model=own_model, loss=loss, options={**kept, **given})
+    prepared = prepare(data, target, own_model=own_model, loss=loss, options={**kept, **given}, device=device)
     if prepared.fingerprint != known["fingerprint"]:
         raise DataError(
             f"{source.get('data', 'the data')}: not the data that the run was trained on (fingerprint "

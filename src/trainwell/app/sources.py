@@ -14,6 +14,8 @@ from trainwell.values.journal import to_plain
 from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
+    import torch
+
     from trainwell.data import TableData
     from trainwell.data.samples import SampleData
     from trainwell.engine.feed import XY
@@ -90,7 +92,13 @@ def is_table(data: Any) -> bool:
 
 
 def prepare(
-    data: Any, target: str | None, *, own_model: bool, loss: Any, options: Mapping[str, Any]
+    data: Any,
+    target: str | None,
+    *,
+    own_model: bool,
+    loss: Any,
+    options: Mapping[str, Any],
+    device: torch.device | None = None,
 ) -> Prepared:
     """Prepare data of any kind.
 
@@ -100,6 +108,7 @@ def prepare(
         own_model: the user brings a module, so arrays are taken as they are.
         loss: the user's own loss.
         options: `val`, `test`, `task`, `metric`, `split_seed` and the options of tables.
+        device: where the features of a backbone are computed; None takes an accelerator if there is one.
     """
     if isinstance(data, Prepared):
         return data
@@ -108,7 +117,7 @@ def prepare(
     if options.get("backbone") is not None and not own_model:
         from trainwell.app.transfer import prepare_features
 
-        return prepare_features(data, target, options)
+        return prepare_features(data, target, options, device=device)
     found = None if own_model else kind_of(data, target, options)
     if found is not None:
         return of_samples(found[0].prepare(data, target, options), data, target, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainwell.app.predictor import Predictor
 from trainwell.data.notes import Note, info
 from trainwell.data.samples import SampleData, kind_of
 from trainwell.engine.assemble import Source, assemble
+from trainwell.engine.hardware import choose_device
 from trainwell.engine.lanes import LaneSpec, train_lanes
 from trainwell.engine.tensorfile import write_tensors
 from trainwell.models import FAMILIES, build_model
@@ -82,11 +84,19 @@ def _is_unset(value: Any) -> bool:
 
 
 def prepare_features(
-    data: Any, target: str | None, options: Mapping[str, Any], say: Say = silent
+    data: Any,
+    target: str | None,
+    options: Mapping[str, Any],
+    say: Say = silent,
+    device: torch.device | None = None,
 ) -> Prepared:
-    """Return the features that the backbone of the options computes of the data, ready for any head."""
+    """Return the features that the backbone of the options computes of the data, ready for any head.
+
+    Args:
+        device: where they are computed; None takes an accelerator if there is one.
+    """
     made, model = read_samples(data, target, options)
-    return featured(made, model, data, target, options, say)
+    return featured(made, model, data, target, options, say, device)
 
 
 def featured(
@@ -96,12 +106,21 @@ def featured(
     target: str | None,
     options: Mapping[str, Any],
     say: Say = silent,
+    device: torch.device | None = None,
 ) -> Prepared:
     """Return the features of data that are read already."""
     from trainwell.app.sources import of_samples
 
     net, digest = load_backbone(model, made.spec)
-    found, plan = features_of(net, digest, made.parts, made.fingerprint, made.transform.to_dict(), say)
+    found, plan = features_of(
+        net,
+        digest,
+        made.parts,
+        made.fingerprint,
+        made.transform.to_dict(),
+        say,
+        device or choose_device(None),
+    )
     width = found["train"].shape[1]
     note = info("backbone", f"{options['backbone']}, frozen: {width} features a row; weights {digest[:12]}")
     notes = (note, *_other_size(made, net.family))
@@ -166,7 +185,7 @@ def transfer(
     made, model = read_samples(data, target, given)
     if console is not None:
         console.data(_as_read(made))
-    prepared = featured(made, model, data, target, given, say)
+    prepared = featured(made, model, data, target, given, say, choose_device(how.get("device")))
     with_ = tuple(with_)
     if recipe is None and not any(str(t).startswith("weight_decay") for t in with_):
         chosen = settings.apply(
@@ -271,14 +290,18 @@ def _tuned(
 
 
 def _joined(run: Run, inputs: Prepared, model: ModelSpec) -> Path:
-    """Write backbone and probe as the weights of one network, beside the run."""
+    """Write backbone and probe as the weights of one network, with what belongs beside them, into the run."""
     assert run.path is not None and run.task is not None and inputs.inputs is not None
     net = build_model(model, inputs.inputs, run.task.num_outputs, torch.Generator().manual_seed(0))
     assert isinstance(net, BackboneNet) and isinstance(run.model, ProbeNet)
     if net.family.weights != "none":
         net.load()
     weight, bias = run.model.folded()
-    file = run.path / "start.safetensors"
+    home = run.path / "start"
+    home.mkdir(exist_ok=True)
+    for beside in net.family.companions():
+        shutil.copyfile(beside, home / beside.name)
+    file = home / "model.safetensors"
     write_tensors(file, dict(net.state_dict()) | {"head.weight": weight, "head.bias": bias})
     return file.resolve()
 

