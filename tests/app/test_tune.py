@@ -151,6 +151,13 @@ def test_the_command_tunes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"space": ["lr=fast to slow"], "trials": 2}, None),
         ({"space": ["-nothing"]}, "there is no 'nothing'"),
         ({"resume": True}, "needs --out"),
+        ({"workers": 0}, "--workers 0: expected a whole number, 1 or more"),
+        ({"on": "raid"}, "Did you mean 'ray'"),
+        ({"trials": 0}, "--trials 0"),
+        ({"repeats": 1}, "2 or more"),
+        ({"searcher": "gp:tpe"}, "expected one of auto"),
+        ({"space": ["lr=fast"]}, "--space lr: fast cannot be"),
+        ({"space": ["dropout.rate=[0.1, 2]"]}, "2.0 cannot be"),
     ],
 )
 def test_mistakes_are_told(options: dict[str, Any], message: str | None) -> None:
@@ -160,6 +167,30 @@ def test_mistakes_are_told(options: dict[str, Any], message: str | None) -> None
         return
     with pytest.raises(UsageError, match=message):
         tuned(**options)
+
+
+def test_mistakes_are_told_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = str(shared_data("churn_modelling.parquet"))
+    for options in (
+        ["--workers", "0"],
+        ["--honest", "3", "--out", "x"],
+        ["--preset", "qick"],
+        ["--folds", "two"],
+    ):
+        given = ["tune", table, "--target", "Exited", "--out", str(tmp_path / "s"), *options]
+        assert run_command(given) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith(f"error: {options[0]}")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_search_of_recipes_that_all_fail_ends() -> None:
+    space = ["lr=[1e30, 1e35] log", "-batch_size"]
+    with pytest.raises(tw.TrainingError, match="no trial"):
+        tuned(space=space, recipe=BASE.replace(lr=1e30), budget="60s", trials=None)
 
 
 def test_a_short_budget_is_kept_and_holds_several_trials() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,12 @@ import pytest
 
 import trainwell as tw
 from tests.app.test_tune import BASE, digits, perceptron
+from trainwell.app import tuning
+from trainwell.app.tuning_group import train_group
 from trainwell.launch.processes import Processes
+from trainwell.search import halving
+from trainwell.search.halving import PILOTS
+from trainwell.search.study import COMPLETE, RUNNING, STOPPED, read_study
 from trainwell.values.errors import UsageError
 
 
@@ -22,10 +30,78 @@ def tuned(**options: Any) -> tw.Tuning:
     return tw.tune(digits(200), **given)
 
 
+class InThisProcess:
+    """A pool without processes, whose groups end in an order of its own.
+
+    Args:
+        press_after: groups after which Ctrl-C is pressed; None for never.
+    """
+
+    workers = 1
+
+    def __init__(self, shared: Any, order: int, press_after: int | None = None) -> None:
+        self._shared = ForkingPickler.loads(ForkingPickler.dumps(shared))
+        self._order, self._left = order, press_after
+
+    def run(
+        self, groups: Sequence[Any], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, Any]]:
+        for index in list(range(len(groups)))[:: self._order]:
+            if stopped():
+                return
+            yield index, train_group(self._shared, groups[index], stopped)
+            if self._left is not None:
+                self._left -= 1
+                if self._left == 0:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    def close(self) -> None:
+        pass
+
+
+def tuned_here(
+    monkeypatch: pytest.MonkeyPatch, order: int = 1, press_after: int | None = None, **options: Any
+) -> Any:
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            tuning, "make_pool", lambda on, n, shared, say: InThisProcess(shared, order, press_after)
+        )
+        return tuned(**options)
+
+
+def test_rungs_and_the_searcher_do_not_depend_on_which_group_ends_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(halving, "first_rung", lambda curves: (2, "as the test wants it"))
+    given = {"searcher": "gp", "recipe": BASE.replace(epochs=8), "trials": 3 * PILOTS, "batch": PILOTS}
+    one = tuned_here(monkeypatch, **given)
+    other = tuned_here(monkeypatch, order=-1, **given)
+    assert {t.state for t in one.trials} == {COMPLETE, STOPPED}
+    assert [(t.config, t.value, t.state) for t in one.trials] == [
+        (t.config, t.value, t.state) for t in other.trials
+    ]
+    np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_ctrl_c_with_workers_confirms_the_best_and_the_study_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {"out": tmp_path / "study", "trials": 16}
+    found = tuned_here(monkeypatch, press_after=2, **given)
+    assert found.interrupted == signal.SIGINT
+    assert found.losses.shape == (2, 2)
+    assert [t.state for t in found.trials].count(COMPLETE) == 2
+    again = tuned_here(monkeypatch, **given, resume=True)
+    assert [t.config for t in again.trials[:4]] == [t.config for t in found.trials]
+    assert len(again.trials) == 16
+    with read_study(tmp_path / "study" / "study.jsonl") as study:
+        assert all(t.state != RUNNING for t in study.trials)
+
+
 def test_results_are_the_same_with_two_workers_of_which_one_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = tuned(workers=1)
+    one = tuned_here(monkeypatch)
     submitted, killed = Processes._submitted, list[int]()
 
     def kill_the_first(self: Processes, group: Any) -> Any:

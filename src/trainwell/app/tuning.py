@@ -19,15 +19,18 @@ from trainwell.app.fit import fit
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
+from trainwell.app.tuning_folds import check_folds
 from trainwell.app.tuning_group import Shared
+from trainwell.app.tuning_options import check_options, parse_time
 from trainwell.app.tuning_pace import Fitted, fitted
 from trainwell.app.tuning_plan import Plan
 from trainwell.app.tuning_report import Tuning
 from trainwell.app.tuning_space import make_space
 from trainwell.app.tuning_work import Builder, Work
-from trainwell.app.tuning_workers import make_pool
+from trainwell.app.tuning_workers import GROUP, GROUPS, make_pool
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
+from trainwell.launch.pool import Pool
 from trainwell.search.policy import choose_searcher
 from trainwell.search.space import Space
 from trainwell.search.study import Study, header_of
@@ -96,16 +99,20 @@ def tune(
         UsageError, DataError: something the message says how to mend.
         TrainingError: no trial gave a finite result.
     """
-    began = time.monotonic()
-    console, seconds = console or Console.silent(), _seconds(budget)
-    prepared = _prepared(data, target, model, loss, data_options, console)
+    began, seconds = time.monotonic(), parse_time(budget)
+    given = {"searcher": searcher, "budget": budget, "trials": trials, "fidelity": fidelity, "folds": folds,
+             "finalists": finalists, "repeats": repeats, "batch": batch, "on": on, "workers": workers}  # fmt: skip
+    check_options(given, out=out, resume=resume)
+    console, used = console or Console.silent(), choose_device(device)
+    prepared = _prepared(data, target, model, loss, data_options)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
-    folder = _folder(out, prepared, resume=resume)
+    console.data(prepared)
     interrupts, build = Interrupts(), _builder(model, prepared)
-    work = _work(prepared, base, build, loss, device, interrupts)
+    work = _work(prepared, base, build, loss, used, interrupts)
+    check_folds(work, folds)
     prepared_s = time.monotonic() - began
-    kept = header_of(folder.path / STUDY) if folder is not None and resume else None
+    kept = header_of(Path(str(out)) / STUDY) if resume else None
     with _one_thread(work.device):
         made = fitted(
             work, searched, seconds - 2 * prepared_s, seed, kept,
@@ -113,23 +120,13 @@ def tune(
             console=console, side_by_side=workers or 1,
         )  # fmt: skip
     pool = make_pool(on, workers, Shared.of(made.work, made.folds), console.say)
-    study = _study(made, kept, searcher, trials, batch, seed, folder, console)
+    folder = _folder(out, prepared, resume=resume)
+    study = _study(made, kept, searcher, trials, batch, seed, folder, pool, console)
     with study, _one_thread(work.device):
         end = began + seconds - prepared_s - made.final_s
         plan = Plan(
-            made.work,
-            study,
-            began,
-            end,
-            trials,
-            fidelity,
-            made.folds,
-            finalists,
-            repeats,
-            seed,
-            console,
-            pool,
-        )
+            made.work, study, began, end, trials, fidelity, made.folds, finalists, repeats, seed, console, pool,
+        )  # fmt: skip
         found = _carried_out(plan, interrupts, pool)
         found.path = folder.path if folder else None
         found.run = _final(found, data, target, build, loss, seed, device, folder, data_options)
@@ -143,10 +140,10 @@ def _builder(model: Model | None, prepared: Prepared) -> Builder:
 
 
 def _work(
-    prepared: Prepared, base: Recipe, build: Builder, loss: Any, device: str | None, interrupts: Interrupts
+    prepared: Prepared, base: Recipe, build: Builder, loss: Any, device: torch.device, interrupts: Interrupts
 ) -> Work:
     return Work(
-        prepared, base, build, loss, choose_device(device), lambda: bool(interrupts.signal),
+        prepared, base, build, loss, device, lambda: bool(interrupts.signal),
         lambda number: setattr(interrupts, "signal", number),
     )  # fmt: skip
 
@@ -164,24 +161,13 @@ def _prepared(
     model: Model | None,
     loss: Any,
     options: Mapping[str, Any],
-    console: Console,
 ) -> Prepared:
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=options)
     if prepared.parts.get("val") is None:
         raise UsageError(
             "tune needs a validation part to choose by; give one, or leave val_fraction above 0."
         )
-    console.data(prepared)
     return prepared
-
-
-def _seconds(budget: str | float) -> float:
-    fields = {"seconds": float(budget)} if isinstance(budget, int | float) else settings.parse_budget(budget)
-    if set(fields) != {"seconds"} or fields["seconds"] <= 0:
-        raise UsageError(
-            f"--budget {budget}: tune takes a time, e.g. 90s, 10m or 1h; --trials counts trainings."
-        )
-    return fields["seconds"]
 
 
 def _base(prepared: Prepared, recipe: Recipe | None, preset: str, model: Model | None) -> Recipe:
@@ -199,11 +185,15 @@ def _base(prepared: Prepared, recipe: Recipe | None, preset: str, model: Model |
     return recipe.replace(seconds=None)
 
 
-def _batch(trials: int | None, name: str) -> int:
-    """Return the trials of a generation: a stack full, or a quarter of few trials, so that something is learned."""
+def _batch(trials: int | None, name: str, workers: int) -> int:
+    """Return the trials of a generation: a stack full, or a quarter of few trials, so that something is learned.
+
+    More than four workers need larger generations to be busy.
+    """
     if name.startswith("optuna"):
         return 8
-    return 64 if trials is None else max(4, min(64, trials // 4))
+    most = GROUP * max(GROUPS, workers)
+    return most if trials is None else max(4, min(most, trials // 4))
 
 
 def _tell_plan(console: Console, space: Space, name: str, why: str) -> None:
@@ -216,8 +206,6 @@ def _tell_plan(console: Console, space: Space, name: str, why: str) -> None:
 
 def _folder(out: str | Path | bool | None, prepared: Prepared, *, resume: bool) -> RunFolder | None:
     if resume:
-        if out in (None, True, False) or not Path(str(out)).is_dir():
-            raise UsageError("--resume needs --out FOLDER, the folder of the study.")
         return RunFolder(Path(str(out)).resolve())
     if out is False:
         return None
@@ -227,7 +215,7 @@ def _folder(out: str | Path | bool | None, prepared: Prepared, *, resume: bool) 
 
 def _study(
     made: Fitted, kept: Mapping[str, Any] | None, searcher: str, trials: int | None, batch: int | None, seed: int,
-    folder: RunFolder | None, console: Console,
+    folder: RunFolder | None, pool: Pool | None, console: Console,
 ) -> Study:  # fmt: skip
     """Choose the searcher and the size of a generation, tell the plan and open the study.
 
@@ -238,8 +226,10 @@ def _study(
     if kept is not None and searcher == "auto":
         name, why = str(kept["searcher"]), "as the study began"
     _tell_plan(console, made.space, name, why)
-    most = trials if made.affordable > 4 * 64 else int(min(trials or math.inf, made.affordable))
-    size = batch or (int(kept["batch"]) if kept is not None else _batch(most, name))
+    most = trials if made.affordable > GROUP * GROUPS**2 else int(min(trials or math.inf, made.affordable))
+    size = batch or (
+        int(kept["batch"]) if kept is not None else _batch(most, name, pool.workers if pool else 1)
+    )
     path = folder.path / STUDY if folder is not None else None
     first = [made.space.default()]
     study = Study(made.space, name, seed=seed, batch=size, first=first, path=path, about=made.about)

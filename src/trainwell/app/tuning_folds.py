@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainwell.app.console import Console
+from trainwell.app.tuning_options import parse_folds
 from trainwell.app.tuning_work import Work
 from trainwell.engine.streams import derive
 from trainwell.values.errors import UsageError
@@ -46,7 +46,7 @@ def folds_for(
         affordable: full trainings that the budget holds.
     """
     as_they_are = [Fold(seed)]
-    count, times = _parsed(asked)
+    count, times = parse_folds(str(asked))
     rows = shared_rows(work)
     if count == 0:
         enough = affordable >= AUTO_FOLDS * ENOUGH_TRIALS
@@ -55,13 +55,7 @@ def folds_for(
         count = AUTO_FOLDS
     if count == 1:
         return as_they_are, "1"
-    if rows is None:
-        raise UsageError(
-            f"--folds {asked}: groups, time, a validation part of its own or loaders decide what is judged by here; "
-            "leave --folds away."
-        )
-    if count > rows // 2:
-        raise UsageError(f"--folds {asked}: expected at most {rows // 2} folds, half of the {rows} rows.")
+    check_folds(work, asked)
     console.say(
         f"folds     each trial is the mean over {count * times} trainings, {count} folds of {rows} rows"
     )
@@ -70,6 +64,24 @@ def folds_for(
         own = derive(seed, "folds", r) if r else seed
         made += [Fold(own, *split) for split in _split(work, count, derive(seed, "split", r))]
     return made, f"{count}x{times}"
+
+
+def check_folds(work: Work, asked: str | int) -> None:
+    """Make sure that the rows can be cut into so many folds.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    count, rows = parse_folds(str(asked))[0], shared_rows(work)
+    if count < 2:
+        return
+    if rows is None:
+        raise UsageError(
+            f"--folds {asked}: groups, time, a validation part of its own or loaders decide what is judged by here; "
+            "leave --folds away."
+        )
+    if count > rows // 2:
+        raise UsageError(f"--folds {asked}: expected at most {rows // 2} folds, half of the {rows} rows.")
 
 
 def shared_rows(work: Work) -> int | None:
@@ -83,15 +95,6 @@ def shared_rows(work: Work) -> int | None:
     ):
         return None
     return len(prepared.parts["train"][1]) + len(prepared.parts["val"][1])
-
-
-def _parsed(asked: str) -> tuple[int, int]:
-    if asked == "auto":
-        return 0, 1
-    found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(asked))
-    if not found:
-        raise UsageError(f"--folds {asked}: expected auto, a number of folds, or e.g. 5x2 for 5 folds twice.")
-    return int(found[1]), int(found[2] or 1)
 
 
 def _split(work: Work, count: int, seed: int) -> list[tuple[Tensor, Tensor]]:

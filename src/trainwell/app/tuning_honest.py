@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from trainwell.app import settings
 from trainwell.app.console import Console
 from trainwell.app.tuning import tune
+from trainwell.app.tuning_options import check_honest, parse_time
 from trainwell.app.tuning_report import Tuning
 from trainwell.values.errors import UsageError
 
@@ -57,14 +57,8 @@ def tune_honest(
     Args:
         folds: outer splits, 2 or more; each has a test part of 1/folds, drawn with a split seed of its own.
     """
-    if folds < 2:
-        raise UsageError(f"--honest {folds}: expected 2 or more outer folds.")
-    if options.get("test") is not None:
-        raise UsageError("--honest draws its own test parts; leave --test away.")
-    fields = settings.parse_budget(budget) if isinstance(budget, str) else {"seconds": float(budget)}
-    if "seconds" not in fields:
-        raise UsageError(f"--budget {budget}: tune takes a time, e.g. 90s, 10m or 1h.")
-    share = fields["seconds"] / folds
+    check_honest(folds, options)
+    share = parse_time(budget) / folds
     studies = []
     for fold in range(folds):
         if console is not None:

@@ -16,8 +16,8 @@ from trainwell.engine.streams import kept_streams
 from trainwell.search.space import Space
 from trainwell.values.recipe import Recipe
 
-LEAST_TRAININGS = 16
-"""Full trainings that a budget has to hold, the confirmation among them; else the trainings are made shorter."""
+LEAST_TRAININGS = 32
+"""Full trainings that a budget has to hold, else they are made shorter: 12 judge one finalist against the default."""
 
 FEW_TRAININGS = 64
 """Below so many the sizes stay as they are: networks of one size are trained together."""

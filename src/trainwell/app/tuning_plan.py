@@ -26,14 +26,16 @@ from trainwell.search.halving import Halving
 from trainwell.search.importance import importances
 from trainwell.search.space import same
 from trainwell.search.study import COMPLETE, Study, Trial
-from trainwell.search.winner import choose_winner, least_repeats
+from trainwell.search.winner import Winner, choose_winner, least_repeats
 from trainwell.values.errors import Interrupted, TrainingError
 
-CONFIRM_SHARE = 0.25
-"""Share of the budget that judges instead of searching. Source: docs/log-search.md."""
+CONFIRM_SHARE, MOST_SHARE = 0.25, 0.45
+"""Share of the budget that judges instead of searching, and how far it may grow so that one finalist can be judged.
+Source: docs/log-search.md."""
 
-SLACK = 1.5
-"""Time that is left for the judgement, over what it takes at the pace of the search: its stacks are smaller."""
+SLACK, LEAST_SLACK = 1.5, 1.2
+"""Time that is left for the judgement, over what it takes at the pace of the search: its stacks are smaller. The
+second where time is short."""
 
 
 @dataclasses.dataclass
@@ -81,16 +83,20 @@ class Plan:
         return found
 
     def _deadline(self, start: float, epochs: int) -> float:
-        """Return when the search is to end: a quarter of its time before the end, or less if the judgement takes less.
+        """Return when the search is to end: a quarter of its time before the end.
+
+        Earlier where one finalist could not be judged else, later where the judgement takes less.
 
         Args:
             start: when the search began. epochs: that were trained since.
         """
-        judged_s = (self.end - start) * CONFIRM_SHARE
+        whole_s = self.end - start
+        judged_s = whole_s * CONFIRM_SHARE
         if epochs:
-            pace = (time.monotonic() - start) / epochs
-            needed = pace * self.work.base.epochs * self.repeats * (1 + self.finalists)
-            judged_s = min(judged_s, SLACK * needed)
+            one_s = (time.monotonic() - start) / epochs * self.work.base.epochs
+            least_s = LEAST_SLACK * one_s * 2 * min(self.repeats, least_repeats(1))
+            judged_s = max(judged_s, min(least_s, whole_s * MOST_SHARE))
+            judged_s = min(judged_s, SLACK * one_s * self.repeats * (1 + self.finalists))
         return max(start, self.end - judged_s)
 
     def _judged(self, search: Search, spent: float) -> Tuning:
@@ -126,8 +132,14 @@ class Plan:
             trials=self.study.trials, losses=losses, configs=[t.config for t in top], space=self.study.space,
             importance=importances(self.study.space, told, self.seed), seconds=time.monotonic() - self.began,
             flags=flags(self.study.space, best.config, winner, self.work.prepared, len(told)), search_seconds=spent,
-            best_seen=done[0].value,
+            best_seen=done[0].value, enough_s=self._enough_s(winner),
         )  # fmt: skip
+
+    def _enough_s(self, winner: Winner) -> float:
+        """Return the budget with which a claim could be made, 0 where it can be made or nothing tells."""
+        if winner.decided or self.work.stopped() or self.repeats < winner.needed:
+            return 0.0
+        return (self.end - self.began) * winner.needed / max(1, winner.repeats)
 
     def _promising(self) -> list[Trial]:
         """Return the complete trials: the one that looked best, then by what is expected of them on another seed."""

@@ -35,6 +35,7 @@ class Tuning:
         configs, losses: the default and the finalists, and what they reached on fresh seeds and splits.
         importance: share of the variance due to each parameter.
         flags: what to beware of.
+        enough_s: the budget in seconds with which a claim over the default could be made; 0 where it can be made.
         run: the winner trained on the parts as they are; it alone saw the test part.
         interrupted: the number of the signal that ended the search, 0 for none.
     """
@@ -52,6 +53,7 @@ class Tuning:
     seconds: float
     search_seconds: float
     best_seen: float
+    enough_s: float = 0.0
     run: Run | None = None
     interrupted: int = 0
     path: Path | None = None
@@ -91,6 +93,7 @@ class Tuning:
             "beats_default": w.beats_default,
             "decided": w.decided,
             "repeats": w.repeats,
+            "enough_s": self.enough_s,
             "importance": [dataclasses.asdict(i) for i in self.importance],
             "flags": list(self.flags),
             "finalists": [
@@ -145,10 +148,20 @@ class Tuning:
             return f"verdict   better than the default by {w.gain:.4f} [{a:.4f}, {b:.4f}]"
         if not w.decided:
             return (
-                f"verdict   not decided: {w.repeats} repeats, a claim needs {w.needed}; give more budget. Gain over the "
+                f"verdict   not decided: {w.repeats} repeats, a claim needs {w.needed}{self._how_much()}. Gain over the "
                 f"default {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
             )
         return f"verdict   the default is not beaten for certain: {w.gain:+.4f} [{a:.4f}, {b:.4f}]"
+
+    def _how_much(self) -> str:
+        if not self.enough_s:
+            return "" if self.interrupted else "; give more budget"
+        minutes = math.ceil(self.enough_s / 30) / 2
+        return (
+            f"; about --budget {minutes:g}m would do"
+            if minutes < 90
+            else f"; about {minutes / 60:.1f} hours would do"
+        )
 
 
 def flags(space: Space, best: Config, winner: Winner, prepared: Prepared, complete: int) -> list[str]:

@@ -15,13 +15,16 @@ from trainwell.engine.lanes.paused import PAUSE, Paused
 from trainwell.engine.training import Row
 from trainwell.search.forecast import best_until
 from trainwell.search.halving import Halving
-from trainwell.search.study import COMPLETE, DIVERGED, ERROR, STOPPED, Study
+from trainwell.search.study import COMPLETE, DIVERGED, ERROR, STOPPED, Study, Trial
 from trainwell.values.errors import Interrupted, TrainwellError
 
 BEHIND = "behind at a rung"
 
 PAUSED_BYTES = 512 * 2**20
 """Memory that the states of paused trainings may take; beyond it those of which least is hoped are let go."""
+
+MOST_FAILED = 64
+"""Trials that may fail while none has a result; then the search ends."""
 
 UNFINISHED = 0.8
 """A training begins only where this share of what the last full one took is left."""
@@ -57,17 +60,11 @@ class Search:
         self.work, self.study, self.halving, self.folds = work, study, halving, folds
         self.trials, self.deadline, self.on_tell = trials, deadline, on_tell
         self.epochs = 0
+        self._failed = 0
         self._running: dict[int, _Running] = {}
         self.took_s = took_s
         self._paused: dict[int, tuple[LaneSpec, list[float]]] = {}
-        if halving is not None:
-            kept = [t for t in study.trials if t.about.get("curve")]
-            for t in kept:
-                if t.state == COMPLETE:
-                    halving.end(t.about["curve"])
-            for t in kept:
-                if t.state == STOPPED:
-                    halving.saw(t.about["curve"])
+        self._learn(study.trials)
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> None:
         """Search until the end."""
@@ -84,6 +81,14 @@ class Search:
             if len(self.study.trials) == before:
                 break
 
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Learn of rungs from trials that have ended elsewhere, in the order of their numbers, those in full first."""
+        kept = sorted((t for t in trials if t.about.get("curve")), key=lambda t: t.number)
+        for state in (COMPLETE, STOPPED):
+            for t in kept:
+                if self.halving is not None and t.state == state:
+                    self.halving.learn(t.about["curve"], in_full=state == COMPLETE)
+
     def _over(self) -> bool:
         return self._late() or self._too_long() or self._is_full()
 
@@ -92,9 +97,12 @@ class Search:
 
     def _late(self) -> bool:
         """Whether the search is to end; time only counts once a trial has ended, or there would be no result."""
-        if self.deadline is None or time.monotonic() <= self.deadline:
-            return self.work.stopped()
-        return self.work.stopped() or self.study.best is not None
+        if self.work.stopped():
+            return True
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        if self.study.best is None:
+            return self._failed >= (1 if late else MOST_FAILED)
+        return late
 
     def _too_long(self) -> bool:
         """Whether a training that began now would not end in time, going by the last full one."""
@@ -141,6 +149,7 @@ class Search:
                 recipe = recipe_of(self.work.base, trial.config)
             except TrainwellError as error:
                 self.study.tell(trial.number, math.nan, ERROR, reason=str(error))
+                self._failed += 1
                 continue
             self._running[trial.number] = _Running(len(self.folds))
             for i, fold in enumerate(self.folds):
@@ -199,6 +208,7 @@ class Search:
                 self._keep(number, result.spec, result.paused, curve)
         else:
             state = COMPLETE if math.isfinite(value) else DIVERGED
+            self._failed += state == DIVERGED
             self.study.tell(number, value, state, curve=_short(curve), reason=reason, **running.about)
             self.took_s = time.monotonic() - running.began
             if self.halving is not None and state == COMPLETE:

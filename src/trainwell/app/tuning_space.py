@@ -11,7 +11,7 @@ import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.search.parameter import Parameter
 from trainwell.search.space import Config, Space
 from trainwell.values.dose import Dose, doses_of
-from trainwell.values.errors import UsageError, did_you_mean
+from trainwell.values.errors import TrainwellError, UsageError, did_you_mean
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 from trainwell.values.technique import REGISTRY, Technique
@@ -171,7 +171,33 @@ def _with_defaults(space: Space, recipe: Recipe) -> Space:
     for p in space:
         now = p.default if p.default is not None else value_of(recipe, p.name)
         fixed.append(dataclasses.replace(p, default=_nearest(p, now)))
-    return Space(tuple(fixed))
+    made = Space(tuple(fixed))
+    _try_values(made, recipe)
+    return made
+
+
+def _try_values(space: Space, recipe: Recipe) -> None:
+    """Make sure that a recipe can have every option and both ends of every range.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    for p in space:
+        given = {} if p.when is None else {p.when[0]: p.when[1][0]}
+        ends = p.options or (p.at(0.0), p.at(1.0), *([] if p.off is None else [p.off]))
+        for value in ends:
+            _try_value(recipe, given, p.name, value)
+
+
+def _try_value(recipe: Recipe, given: Config, name: str, value: Any) -> None:
+    head, _, field = name.partition(".")
+    doses = _holder(head, recipe)[0] if head == "model" else {}
+    try:
+        recipe_of(recipe, {**given, name: value})
+        if field in doses:
+            doses[field].check(value, name)
+    except TrainwellError as error:
+        raise UsageError(f"--space {name}: {value} cannot be: {error}") from None
 
 
 def _nearest(p: Parameter, now: Any) -> Any:

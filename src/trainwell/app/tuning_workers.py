@@ -14,12 +14,17 @@ from trainwell.app.tuning_search import Search
 from trainwell.app.tuning_space import recipe_of
 from trainwell.app.tuning_work import LEAST_REPEATS
 from trainwell.launch.pool import Lost, Pool
-from trainwell.search.study import COMPLETE, ERROR, STOPPED, Trial
-from trainwell.values.errors import Interrupted, TrainwellError, UsageError
+from trainwell.search.study import ERROR, Trial
+from trainwell.values.errors import Interrupted, TrainwellError
 from trainwell.values.recipe import Recipe
 
-GROUP = 16
-"""Trials of a group. It does not depend on the workers, so that neither do the results."""
+GROUP, GROUPS = 16, 4
+"""Trials of a group, at most, and the groups of a generation, at least where it has so many trials."""
+
+
+def group_size(batch: int) -> int:
+    """Return the trials of a group; it does not depend on the workers, so that neither do the results."""
+    return max(1, min(GROUP, batch // GROUPS))
 
 
 def make_pool(on: str, workers: int | None, shared: Shared, say: Callable[[str], None]) -> Pool | None:
@@ -30,21 +35,17 @@ def make_pool(on: str, workers: int | None, shared: Shared, say: Callable[[str],
         workers: processes, or tasks of Ray at a time.
     """
     kind, _, address = on.partition(":")
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: expected 1 or more.")
-    if kind == "here" and not address:
+    if kind == "here":
         if workers is None:
             return None
         from trainwell.launch.processes import Processes
 
-        say(f"workers   {workers} processes, groups of {GROUP} trials")
+        say(f"workers   {workers} processes, groups of {GROUP} trials at most")
         return Processes(train_group, shared, workers, lambda text: say(f"workers   {text}"))
-    if kind != "ray":
-        raise UsageError(f"--on {on}: expected here, ray, or ray:ADDRESS.")
     from trainwell.launch.on_ray import OnRay
 
     pool = OnRay(train_group, shared, address or None, workers)
-    say(f"workers   Ray, {pool.workers} tasks at a time, groups of {GROUP} trials")
+    say(f"workers   Ray, {pool.workers} tasks at a time, groups of {GROUP} trials at most")
     return pool
 
 
@@ -85,8 +86,9 @@ class Spread(Search):
             kind = f"{recipe.model} {recipe.batch_size} {[t.name for t in recipe.techniques]}"
             keyed.append((kind, trial.number, trial))
         ordered = [t for _, _, t in sorted(keyed, key=lambda k: k[:2])]
-        for start in range(0, len(ordered), GROUP):
-            yield ordered[start : start + GROUP]
+        size = group_size(self.study.searcher.batch)
+        for start in range(0, len(ordered), size):
+            yield ordered[start : start + size]
 
     def _group(self, trials: Sequence[Trial]) -> Trials:
         deadline = None if self.deadline is None else time.time() + self.deadline - time.monotonic()
@@ -109,15 +111,6 @@ class Spread(Search):
         for told in found.told:
             self.study.tell(**told)
             self.on_tell()
-
-    def _learn(self, asked: Sequence[Trial]) -> None:
-        """Learn of rungs in the order of the numbers, whoever ended first."""
-        if self.halving is None:
-            return
-        for state, learn in ((COMPLETE, self.halving.end), (STOPPED, self.halving.saw)):
-            for trial in sorted(asked, key=lambda t: t.number):
-                if trial.state == state and trial.about.get("curve"):
-                    learn(trial.about["curve"])
 
 
 def spread_repeats(

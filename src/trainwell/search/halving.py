@@ -90,8 +90,11 @@ class Halving:
             self._paused[rung] = {}
             rung *= KEPT
 
-    def saw(self, curve: Sequence[float]) -> None:
-        """Learn from a training that was stopped in an earlier go."""
+    def learn(self, curve: Sequence[float], *, in_full: bool) -> None:
+        """Learn from a training of an earlier go or of another process, of which `goes_on` was not asked here."""
+        if in_full and not self._laid:
+            self.end(curve)
+            return
         for rung in self.rungs:
             if len(curve) >= rung:
                 self._at[rung].append(best_until(curve, rung))

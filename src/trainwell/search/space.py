@@ -197,9 +197,9 @@ def _parsed(known: Parameter, right: str, line: str) -> Parameter:
         raise UsageError(f"--space {line}: expected numbers in [low, high].") from None
     kinds = match["kind"].split()
     fresh = bool(known.options)
-    log, integer = (
-        k in kinds or (not fresh and getattr(known, w)) for k, w in (("log", "log"), ("whole", "integer"))
-    )
+    counts = fresh and all(isinstance(o, int) and not isinstance(o, bool) for o in known.options)
+    log = "log" in kinds or (not fresh and known.log)
+    integer = "whole" in kinds or counts or (not fresh and known.integer)
     if likely is not None:
         inside = max(low, likely[0]), min(high, likely[1])
         likely = inside if inside[0] < inside[1] else None

@@ -88,6 +88,7 @@ class Study:
         self.trials: list[Trial] = []
         self.notes: list[str] = []
         self._orphans: list[int] = []
+        self._best: Trial | None = None
         self.exhausted = False
         self._header = {
             "format": FORMAT, "space": space.to_dict(), "searcher": searcher, "seed": seed,
@@ -195,6 +196,8 @@ class Study:
     def _take(self, number: int, state: str, value: float, about: dict[str, Any]) -> None:
         trial = self.trials[number]
         trial.state, trial.value, trial.about = state, value, about
+        if state == COMPLETE and (self._best is None or value < self._best.value):
+            self._best = trial
         if number in self._orphans:
             self._orphans.remove(number)
 
@@ -206,8 +209,7 @@ class Study:
     @property
     def best(self) -> Trial | None:
         """The complete trial of the least value."""
-        done = [t for t in self.trials if t.state == COMPLETE]
-        return min(done, key=lambda t: t.value, default=None)
+        return self._best
 
     def _write(self, event: str, fields: Mapping[str, Any]) -> None:
         if self._journal is not None and not self._journal.append(event, **fields):

@@ -73,7 +73,7 @@ TABLE_OPTIONS = (
     "--workers", type=int, metavar="N", help="Train in N worker processes, or N tasks of Ray at a time."
 )
 @click.option("--on", default="here", show_default=True, metavar="WHERE", help="here, ray, or ray:ADDRESS.")
-@click.option("--honest", type=int, default=0, metavar="FOLDS",
+@click.option("--honest", type=click.IntRange(min=0), default=0, metavar="FOLDS",
               help="Repeat the whole study in so many outer folds, and report their test results.")  # fmt: skip
 @click.option("--out", metavar="FOLDER", help="Folder of the study; a new one in runs/ without it.")
 @click.option("--resume", is_flag=True, help="Go on with the study in --out.")
@@ -114,18 +114,18 @@ COMMANDS = (tune,)
 
 def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
     """Refuse at once what is wrong without a look at the data; return the recipe to search around."""
-    import trainwell.search.searchers
-    import trainwell.techniques  # noqa: F401  (both fill a registry)
-    from trainwell.search.searcher import SEARCHERS
+    from trainwell.app.presets import PRESETS
+    from trainwell.app.tuning_options import check_honest, check_options
     from trainwell.values.errors import did_you_mean
 
     if not Path(options["data"]).exists():
         raise UsageError(f"{options['data']}: there is no such file.")
-    head = options["searcher"].partition(":")[0]
-    if head != "auto" and head not in SEARCHERS:
-        raise UsageError(
-            f"--searcher {options['searcher']}: expected auto, {', '.join(SEARCHERS)}.{did_you_mean(head, SEARCHERS)}"
-        )
+    if options["preset"] not in PRESETS:
+        near = did_you_mean(options["preset"], PRESETS)
+        raise UsageError(f"--preset {options['preset']}: expected one of {', '.join(PRESETS)}.{near}")
+    check_options(options, out=options["out"], resume=options["resume"])
+    if options["honest"]:
+        check_honest(options["honest"], options)
     settings_of(options["set"])
     return recipe_of(options["recipe_file"])
 
