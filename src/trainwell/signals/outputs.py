@@ -11,6 +11,9 @@ from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import Look
 from trainwell.values.signal import Signal
 
+MATES = 16
+"""Rows of a batch of which half go."""
+
 
 class Outputs(Family):
     """Measure the tensors that the loss function was called with."""
@@ -23,7 +26,7 @@ class Outputs(Family):
         Signal(
             "mate_effect",
             "relative change of an output when its batch mates go",
-            cost="one more forward, twice",
+            cost="two forwards of a few rows, twice",
         ),
         Signal("loss_call", "facts of the loss call", cadence="once", cost="none"),
     )
@@ -58,17 +61,20 @@ class Outputs(Family):
 
     def _mates(self, look: Look, record: Record) -> None:
         forward, replica = look.window[-1], look.scene.replica
-        half = forward.rows // 2
+        few = min(forward.rows, MATES)
+        half = few // 2
         if half < 1 or not isinstance(forward.output, Tensor) or forward.output.shape[0] != forward.rows:
             return
 
-        def cut(value: Any) -> Any:
-            rows = isinstance(value, Tensor) and value.dim() and value.shape[0] == forward.rows
-            return value[:half] if rows else value
+        def answer(count: int) -> Any:
+            def cut(value: Any) -> Any:
+                rows = isinstance(value, Tensor) and value.dim() and value.shape[0] == forward.rows
+                return value[:count] if rows else value
+
+            return replica.model(*map(cut, forward.args), **{k: cut(v) for k, v in forward.kwargs.items()})
 
         with torch.no_grad(), replica.mode(training=False):
-            whole = replica.model(*forward.args, **forward.kwargs)[:half]
-            part = replica.model(*map(cut, forward.args), **{k: cut(v) for k, v in forward.kwargs.items()})
+            whole, part = answer(few)[:half], answer(half)
         if part.shape == whole.shape:
             scale = whole.float().pow(2).mean().sqrt().clamp(min=1e-12)
             record("mate_effect", (part - whole).float().abs().mean() / scale)

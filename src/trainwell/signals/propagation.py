@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.signals.family import Family, Record
-from trainwell.signals.scene import Look, Scene
+from trainwell.signals.scene import Look, Scene, thinned
 from trainwell.values.signal import Signal
 
 SILENT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Identity, nn.Unflatten)
@@ -37,6 +37,7 @@ class Propagation(Family):
         self._active = True
 
     def prepare(self, scene: Scene) -> None:
+        self._guarded = scene.guarded
         for name, module in scene.replica.modules.items():
             if next(module.children(), None) is None and not isinstance(module, SILENT):
                 module.register_forward_hook(self._hook(name))
@@ -50,9 +51,12 @@ class Propagation(Family):
             if torch.is_grad_enabled() and isinstance(out, Tensor) and out.is_floating_point():
                 self._acts[name] = _rms(out.detach())
                 if out.requires_grad:
-                    out.register_hook(lambda g: self._backs.__setitem__(name, _rms(g.detach())))
+                    out.register_hook(lambda g: self._guarded(self._note_back, name, g))
 
         return hook
+
+    def _note_back(self, name: str, grad: Tensor) -> None:
+        self._backs[name] = _rms(grad.detach())
 
     def _time_hook(self, name: str) -> Any:
         def hook(module: nn.RNNBase, inputs: tuple[Any, ...]) -> Any:
@@ -72,15 +76,16 @@ class Propagation(Family):
         facts = look.scene.facts
         if "modules" not in facts:
             facts["modules"] = [{"name": n, "kind": self._kinds[n]} for n in self._acts]
-        for signal, values in (
-            ("act_rms", self._acts),
-            ("back_rms", self._backs),
-            ("back_time", self._times),
+        for signal, values, scale in (
+            ("act_rms", self._acts, 1.0),
+            ("back_rms", self._backs, look.scale),
+            ("back_time", self._times, look.scale),
         ):
             for name, value in values.items():
-                record(signal, value, layer=name)
+                record(signal, value / scale, layer=name)
             values.clear()
 
 
 def _rms(x: Tensor) -> Tensor:
-    return x.float().pow(2).mean().sqrt()
+    x = thinned(x)
+    return torch.linalg.vector_norm(x, dtype=torch.float32) / max(1, x.numel()) ** 0.5

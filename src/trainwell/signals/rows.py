@@ -12,6 +12,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 NEIGHBOURS = 5
 
+USUAL_CELLS = 65_536
+"""Cells, of rows spread over all, from which their usual size is taken."""
+
 QUARTILE_ROWS = 512
 """Rows, spread over all, from which the quantiles of a column are taken."""
 
@@ -38,7 +41,8 @@ def odd_facts(x: Array) -> dict[str, float]:
     finite = np.isfinite(x)
     clean = np.where(finite, x, 0.0)
     size = np.abs(clean)
-    usual = float(np.median(size[size > 0])) if (size > 0).any() else 1.0
+    some = size[:: max(1, size.size // USUAL_CELLS)]
+    usual = float(np.median(some[some > 0])) if (some > 0).any() else 1.0
     far = clean[size > 20 * usual]
     sentinel, share = math.nan, 0.0
     if far.size:
@@ -165,7 +169,9 @@ def near_facts(train: Array, val: Array) -> dict[str, float]:
     """Return the share of rows that nearly stand in training, of validation and of training itself."""
     a, b = standardised(train, val)
     assert b is not None
-    own = np.sqrt(neighbours(a, 1)[1])
+    apart = distances(a, a)
+    np.fill_diagonal(apart, np.inf)
+    own = np.sqrt(apart.min(1))
     cross = np.sqrt(distances(b, a).min(1))
     # what counts as near: a quarter of the usual distance between neighbours within training
     near = 0.25 * float(np.median(own))
@@ -209,7 +215,7 @@ def order_facts(y: Array, batch: Array, classes: bool) -> dict[str, float]:
     """
     targets = np.eye(int(y.max()) + 1)[y.astype(int)] if classes else y.reshape(len(y), -1).astype(float)
     total = float(((targets - targets.mean(0)) ** 2).sum())
-    groups = [targets[batch == b] for b in np.unique(batch)]
+    groups = [targets[batch == b] for b in sorted(set(batch.tolist()))]
     sizes = [len(g) for g in groups]
     if total <= 0 or len(groups) < 4 or np.median(sizes) < 2:
         return {}

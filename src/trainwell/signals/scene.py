@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from trainwell.values.signal import Traces
+
+
+ENOUGH = 262_144
+"""Numbers of an activation from which its statistics are taken: those of a large network would cost as much as it."""
+
+
+def thinned(x: Tensor) -> Tensor:
+    """Return rows of a tensor, evenly spaced, that hold about ENOUGH numbers; all where it has no more."""
+    skip = x.numel() // ENOUGH
+    return x[::skip] if skip > 1 and x.dim() > 1 else x
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
 
 
 @dataclasses.dataclass
@@ -41,6 +56,7 @@ class Scene:
         traces: what was recorded so far, with the facts.
         train, val: the first batches of training and of the first validation.
         step: optimizer steps done.
+        started: CPU time when the watch began.
     """
 
     model: nn.Module
@@ -54,6 +70,9 @@ class Scene:
     evaluate: Callable[[Batch], dict[str, Any]] | None = None
     loss_of: Callable[[Batch], Tensor] | None = None
     train_modes: list[bool] = dataclasses.field(default_factory=list)
+    guarded: Callable[..., Any] = _call
+    """Calls a function with its arguments so that no error in it reaches the loop."""
+    started: float = dataclasses.field(default_factory=time.process_time)
     is_sound: bool = False
     """At the end: whether the run is solved in training and validation, so that costly questions can be left out."""
 
@@ -74,6 +93,7 @@ class Look:
         recorded: the mean loss that the loop itself computed.
         moved: weights after minus before, per parameter.
         stale: whether gradients were there before the first backward since the last step.
+        scale: what the losses of the window were multiplied by, where activations were heard in the loop's own step.
     """
 
     scene: Scene
@@ -83,6 +103,7 @@ class Look:
     recorded: Tensor
     moved: list[Tensor]
     stale: Tensor | None = None
+    scale: Tensor | float = 1.0
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.signals.family import Family, Record
-from trainwell.signals.scene import Look, Scene
+from trainwell.signals.scene import Look, Scene, thinned
 from trainwell.values.signal import Signal
 
 RECTIFIERS = (nn.ReLU, nn.ReLU6)
@@ -49,7 +49,7 @@ class Units(Family):
                 return
             channel = 1 if out.dim() > 3 or (out.dim() == 3 and convolutions) else out.dim() - 1
             others = [d for d in range(out.dim()) if d != channel]
-            self._seen[name, signal] = test(out.detach()).float().mean(others)
+            self._seen[name, signal] = test(thinned(out.detach())).float().mean(others)
 
         return hook
 

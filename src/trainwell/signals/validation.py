@@ -18,9 +18,9 @@ PROBE_ROWS = 256
 FINAL_ROWS = 512
 """Training rows that are evaluated at the end."""
 
-ENOUGH_S = 0.25
-"""After so many seconds of an evaluation no further batch is begun: of a large network 256 rows can take as long as
-many steps."""
+SHARE, FREE_S, ENOUGH_S = 0.003, 0.01, 0.25
+"""After this share of the CPU time so far no further batch is judged, but not before the first number of seconds and at
+the latest after the second: 256 rows can take as long as many steps."""
 
 
 class Evaluation(Family):
@@ -44,7 +44,7 @@ class Evaluation(Family):
     )
 
     def __init__(self) -> None:
-        self._phases = 0
+        self._phases, self._spent_s = 0, 0.0
 
     def validation(self, phase: Validation, record: Record) -> None:
         losses = torch.cat([c["each"] for c in phase.calls])
@@ -54,8 +54,11 @@ class Evaluation(Family):
         if score is not None:
             record("val_score", score)
         self._phases += 1
-        if self._phases <= 5 or self._phases % max(1, self._phases // 5) == 0:
+        is_due = self._phases <= 5 or self._phases % max(1, self._phases // 5) == 0
+        start = time.process_time()
+        if is_due and self._spent_s <= FREE_S + SHARE * (start - phase.scene.started):
             self._probe(phase.scene, record, PROBE_ROWS)
+            self._spent_s += time.process_time() - start
 
     def close(self, scene: Scene, record: Record) -> None:
         results = self._probe(scene, record, FINAL_ROWS)
@@ -84,9 +87,10 @@ class Evaluation(Family):
 def _evaluated(scene: Scene, rows: int, training: bool) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     with torch.no_grad(), scene.replica.mode(training):
-        done, start = 0, time.perf_counter()
+        done, start = 0, time.thread_time()
+        enough_s = min(ENOUGH_S, max(FREE_S, SHARE * (time.process_time() - scene.started)))
         for batch in scene.train:
-            is_late = done > 0 and time.perf_counter() - start > ENOUGH_S
+            is_late = done > 0 and time.thread_time() - start > enough_s
             if done >= rows or is_late or scene.evaluate is None:
                 break
             if not batch.forward.repeatable:

@@ -164,7 +164,8 @@ def _lone_column(x: Array, targets: Array) -> tuple[float, int]:
 
 def _ranks(x: Array) -> Array:
     """Return the ranks of each column about their mean."""
-    ranks = np.argsort(np.argsort(x, 0, kind="stable"), 0, kind="stable").astype(float)
+    order, ranks = np.argsort(x, 0, kind="stable"), np.empty(x.shape)
+    np.put_along_axis(ranks, order, np.arange(len(x), dtype=float).reshape(-1, *[1] * (x.ndim - 1)), 0)
     return ranks - ranks.mean(0)
 
 

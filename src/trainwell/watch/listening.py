@@ -23,6 +23,7 @@ from trainwell.watch import losses
 from trainwell.watch.kept import base_loss, kept, static_facts
 from trainwell.watch.ledger import Ledger
 from trainwell.watch.losses import KINDS, LossCall
+from trainwell.watch.own_step import OwnStep, may_listen
 from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
 
@@ -50,6 +51,10 @@ class Listening:
     _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
     _kept_rows = _kept_values = 0
     _t_step = _t_forward = 0.0
+    _t_look = _t_open = _forward_s = 0.0
+    """CPU time at which the step that is looked at began, and its forward, and what its forwards took."""
+    _step_s = 0.0
+    _own: OwnStep | None = None
     _open: Forward | None = None
     _stale: Tensor | None = None
     _lr: Any = None
@@ -72,7 +77,7 @@ class Listening:
         self._val: list[dict[str, Any]] = []
         self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
         self._started, self._started_cpu = time.perf_counter(), time.process_time()
-        self.scene = Scene(model, optimizer, None, self.traces)
+        self.scene = Scene(model, optimizer, None, self.traces, guarded=self._guarded)
         self._guarded(self._attach, loss)
 
     # ------------------------------------------------------------------ what Watch measures
@@ -101,6 +106,8 @@ class Listening:
             if self.scene.replica is not None:
                 family.prepare(self.scene)
             family.start(self.scene, record)
+        if self.scene.replica is not None and may_listen(self.model):
+            self._own = OwnStep(self.model, self.scene.replica, self._guarded)
         self.scene.evaluate, self.scene.loss_of = self._evaluate, self._loss_of
         losses.listen(self._on_loss_guarded)
         self._handles.append(self.optimizer.register_step_post_hook(self._on_step_guarded))
@@ -113,6 +120,8 @@ class Listening:
         for handle in (*self._handles, *self._root_handles):
             handle.remove()
         self._handles, self._root_handles = [], []
+        if self._own is not None:
+            self._own.end()
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call ours; whatever goes wrong in it must not reach the loop."""
@@ -164,6 +173,9 @@ class Listening:
         if self._alive and not self._probing and self._open is not None:
             self._open.output = output
             self._open.inside = len(self._open.calls)
+            if self._own is not None and self._window and self._open is self._window[-1]:
+                self._own.leave()
+                self._forward_s += time.process_time() - self._t_open
 
     # ------------------------------------------------------------------ one forward, one loss, one step
 
@@ -179,10 +191,21 @@ class Listening:
         if torch.is_autocast_enabled(device):
             self._open.autocast = (device, torch.get_autocast_dtype(device))
         if training and self._looking:
-            if not self._window and self.scene.replica is not None:
-                self.scene.replica.take(self.model)
-                self.scene.train_modes = [m.training for m in self.scene.replica.all_modules]
-            self._window.append(self._open)
+            self._open_seen()
+
+    def _open_seen(self) -> None:
+        """Begin a forward of a step that is looked at."""
+        assert self._open is not None
+        replica = self.scene.replica
+        if not self._window:
+            self._t_look, self._forward_s = time.process_time(), 0.0
+            if replica is not None:
+                replica.take(self.model)
+                self.scene.train_modes = [m.training for m in replica.all_modules]
+        self._window.append(self._open)
+        if self._own is not None:
+            self._own.open()
+        self._t_open = time.process_time()
 
     def _on_loss(self, call: LossCall) -> None:
         forward = self._open
@@ -205,6 +228,8 @@ class Listening:
         if self._looking and not self._stale_armed and forward is not None:
             self._stale_armed = True
             call.value.register_hook(self._before_backward)
+        if self._looking and forward is not None and self._own is not None:
+            self._own.follow(call.value)
 
     def _first_loss(self, call: LossCall) -> None:
         facts = self.traces.facts
@@ -310,9 +335,14 @@ class Listening:
     def _on_seen_step(self, looking: bool) -> None:
         """Take a step whose forward was seen: look at it, or note how long it took."""
         if looking:
-            start = time.process_time()
+            start, own = time.process_time(), self._own
+            self._step_s = start - self._t_look
             self._measured()
-            self._schedule.done(self._step, time.process_time() - start, start - self._started_cpu)
+            cost_s = time.process_time() - start
+            if own is not None:
+                cost_s += own.cost_s
+                own.end()
+            self._schedule.done(self._step, cost_s, start - self._started_cpu)
         elif self._t_forward and self._t_step:
             record = self._ledger.at(self._step)
             record("wait_s", self._t_forward - self._t_step)

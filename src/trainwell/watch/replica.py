@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,10 @@ class Replica:
         self.buffers = list(self.model.buffers())
         self.all_modules = list(self.model.modules())
 
+    def listeners(self, name: str) -> list[Callable[..., Any]]:
+        """Return what was hung into a module of the copy to hear its output."""
+        return [h for h in self.modules[name]._forward_hooks.values() if not _is_torchs(h)]
+
     @torch.no_grad()
     def take(self, model: nn.Module) -> None:
         """Copy weights, buffers, modes and which parameters learn."""
@@ -172,14 +176,15 @@ def _copied(model: nn.Module) -> nn.Module:
     for module in twin.modules():
         for table in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
             # weight and spectral norm compute their weight in a hook: those stay
-            foreign = [
-                k for k, hook in table.items() if not type(hook).__module__.startswith("torch.nn.utils")
-            ]
-            for key in foreign:
+            for key in [k for k, hook in table.items() if not _is_torchs(hook)]:
                 del table[key]
     for param in twin.parameters():
         param.grad = None
     return twin
+
+
+def _is_torchs(hook: Any) -> bool:
+    return type(hook).__module__.startswith("torch.nn.utils")
 
 
 def _autocast(forward: Forward) -> contextlib.AbstractContextManager[Any]:

@@ -7,9 +7,9 @@ import math
 DENSITY = 8
 """A look every `step / 8` steps: 39 in the first 400 steps, 18 more in the next 4,000."""
 
-FREE_S = 0.09
+FREE_S = 0.05
 """CPU-seconds of looks that every run may cost, so that short ones are looked at as well: the first 40 looks of a
-network whose look takes less than 2 ms, so that what is found in a small run does not vary with the machine's load."""
+network whose look takes a millisecond, so that what is found in a small run does not vary with the machine's load."""
 
 SHARE = 0.01
 """Share of the running time that looks may cost once it is more than that (issue 3 allows 3 % in all)."""
@@ -21,6 +21,10 @@ class Schedule:
     def __init__(self, share: float = SHARE, free_s: float = FREE_S) -> None:
         self.share, self.free_s = share, free_s
         self.next, self.looks, self.cost_s = 0, 0, 0.0
+
+    def has_room(self, cost_s: float, elapsed_s: float) -> bool:
+        """Whether so much more may be spent now."""
+        return self.cost_s + cost_s <= max(self.free_s, self.share * elapsed_s)
 
     def done(self, step: int, cost_s: float, elapsed_s: float) -> None:
         """Note the cost of the look at `step` and choose the next.

@@ -27,6 +27,14 @@ from trainwell.watch.replica import Forward, same_streams
 __all__ = ["Say", "Watch", "_to_stderr"]
 
 
+AGAIN, OFTEN = 20, 6
+"""So often a step is repeated on the copy: every 20th look, of recurrent networks every 6th. The rest is read off the
+loop's own step."""
+
+REPEATS = 1e-3
+"""The copy repeats the loss of the loop where it differs by less than this share."""
+
+
 class Watch(Listening):
     """One watched training; use it as a context, or call `close` at the end.
 
@@ -36,6 +44,10 @@ class Watch(Listening):
     """
 
     _findings: tuple[int, list[Finding]] | None = None
+    _agrees: bool | None = None
+    """Whether the loop's own gradient is that of the copy; `None` as long as it is not known."""
+    _repeats = False
+    """Whether the copy computes the loss that the loop does."""
 
     # ------------------------------------------------------------------ what the user calls
 
@@ -87,6 +99,65 @@ class Watch(Listening):
                 self._probing = False
 
     def _measure(self, window: list[Forward], stale: Tensor | None) -> None:
+        grads = self._own.mean_grads(window) if self._own is not None else None
+        if grads is None or self._wants_copy():
+            look = self._look_on_copy(window, stale)
+            if grads is not None:
+                self._compare(grads[0], look)
+        else:
+            look = self._look_at_own(window, stale, *grads)
+        facts, call = self.traces.facts, window[0].calls[0]
+        facts["accumulation"] = max(len(window), int(facts.get("accumulation", 1)))
+        if call.target.dim() and window[0].rows:
+            facts["targets_per_sample"] = max(1, call.target.shape[0] // window[0].rows)
+        record = self._ledger.at(self._step)
+        for family in self._families:
+            family.look(look, record)
+
+    def _wants_copy(self) -> bool:
+        """Whether the copy is to repeat this step: to learn whether the loop's own shows the same, and now and then."""
+        looks, own = self._schedule.looks, self._own
+        if self._agrees is False:
+            return True
+        often = own is not None and own.needs_copy
+        due = self._agrees is None or looks % AGAIN == 0 or (often and (looks < 3 or looks % OFTEN == 0))
+        return due and self._has_room(2 * self._step_s)
+
+    def _has_room(self, cost_s: float) -> bool:
+        return self._schedule.has_room(cost_s, time.process_time() - self._started_cpu)
+
+    def _compare(self, grads: list[Tensor | None], look: Look) -> None:
+        """Note whether the loop's own step shows what the copy does."""
+        assert self._own is not None
+        agrees = self._own.agrees(grads)
+        same = (look.before - look.recorded).abs() <= REPEATS * look.recorded.abs() + 1e-6
+        if agrees is not None:
+            self._agrees, self._repeats = agrees, bool(same)
+
+    def _look_at_own(
+        self, window: list[Forward], stale: Tensor | None, grads: list[Tensor | None], scale: Tensor | float
+    ) -> Look:
+        """Take the loop's own activations and gradients; the copy is asked for the loss after the step alone."""
+        assert self._own is not None
+        replica, recorded = self.scene.replica, _recorded(window)
+        self._own.put_on_copy(grads)
+        old = [p.detach() for p in replica.params]
+        moved = torch._foreach_sub([p.detach() for p in self.model.parameters()], old)
+        before = after = torch.full_like(recorded, torch.nan)
+        if self._repeats and self._has_room(self._forward_s):
+            old, buffers = [p.clone() for p in old], [b.clone() for b in replica.buffers]
+            replica.take_params(self.model)
+            before, after = recorded, self._loss_on_copy(window)
+            self._restore(buffers)
+            self._put_back(old)
+        return Look(self.scene, window, before, after, recorded, list(moved), stale, scale)
+
+    def _loss_on_copy(self, window: list[Forward]) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([self.scene.replica.run(f, self._heard) for f in window]).mean()
+
+    def _look_on_copy(self, window: list[Forward], stale: Tensor | None) -> Look:
+        """Repeat the step on the copy."""
         replica = self.scene.replica
         buffers = [b.clone() for b in replica.buffers]
         for param in replica.params:
@@ -100,31 +171,20 @@ class Watch(Listening):
         old = [p.detach().clone() for p in replica.params]
         self._restore(buffers)
         replica.take_params(self.model)
-        after = torch.zeros_like(before)
-        with torch.no_grad():
-            for forward in window:
-                after += replica.run(forward, self._heard) / len(window)
+        after = self._loss_on_copy(window)
         moved = torch._foreach_sub([p.detach() for p in replica.params], old)
         self._restore(buffers)
-        with torch.no_grad():
-            for param, value in zip(replica.params, old, strict=True):
-                param.copy_(value)
-        recorded = torch.stack(
-            [c.value.detach().float().mean() for f in window for c in f.calls]
-        ).sum() / len(window)
-        facts = self.traces.facts
-        facts["accumulation"] = max(len(window), int(facts.get("accumulation", 1)))
-        if window[0].calls[0].target.dim() and window[0].rows:
-            facts["targets_per_sample"] = max(1, window[0].calls[0].target.shape[0] // window[0].rows)
-        look = Look(self.scene, window, before, after, recorded, list(moved), stale)
-        record = self._ledger.at(self._step)
-        for family in self._families:
-            family.look(look, record)
+        self._put_back(old)
+        return Look(self.scene, window, before, after, _recorded(window), list(moved), stale)
+
+    @torch.no_grad()
+    def _put_back(self, params: list[Tensor]) -> None:
+        if params:
+            torch._foreach_copy_(self.scene.replica.params, params)
 
     def _restore(self, buffers: list[Tensor]) -> None:
-        with torch.no_grad():
-            for own, value in zip(self.scene.replica.buffers, buffers, strict=True):
-                own.copy_(value)
+        if buffers:
+            torch._foreach_copy_(self.scene.replica.buffers, buffers)
 
     # ------------------------------------------------------------------ the end
 
@@ -214,3 +274,8 @@ class Watch(Listening):
                     facts |= ask()
                 except Exception as error:  # e.g. no memory for a second optimizer
                     facts.setdefault("unmeasured", {})[name] = f"{type(error).__name__}: {error}"[:200]
+
+
+def _recorded(window: list[Forward]) -> Tensor:
+    """Return the mean loss that the loop itself computed."""
+    return torch.stack([c.value.detach().float().mean() for f in window for c in f.calls]).sum() / len(window)

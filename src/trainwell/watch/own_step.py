@@ -1,0 +1,171 @@
+"""What a step of the loop's own shows: its activations, its gradients, and how its losses were scaled."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainwell.watch.replica import Forward, Replica
+
+EQUAL = 1e-5
+"""Losses of one step are scaled alike where their scales differ by less than this share."""
+
+AGREES = 0.01
+"""The copy repeats the gradient of the loop where the difference is shorter than this share of it."""
+
+
+class OwnStep:
+    """Listens in the loop's own network while a step is looked at, so that the copy need not repeat it.
+
+    Hooks hang in the network only during a forward, and nothing that they return reaches it.
+
+    Args:
+        model: the loop's own.
+        replica: the copy, into which the families have hung what listens.
+        guarded: calls ours so that no error reaches the loop.
+
+    Attributes:
+        cost_s: CPU-seconds spent in the loop's step since `end`.
+    """
+
+    def __init__(self, model: nn.Module, replica: Replica, guarded: Callable[..., Any]) -> None:
+        own = dict(model.named_modules())
+        heard = {name: replica.listeners(name) for name in replica.modules}
+        self._parts = [(own[name], self._passing(hooks)) for name, hooks in heard.items() if hooks]
+        self._model, self._replica, self._guarded = model, replica, guarded
+        self._handles: list[Any] = []
+        self._held: list[Any] = []
+        self._on_copy: list[Tensor] = []
+        self._grads: Sequence[Tensor | None] = ()
+        self._scales: list[Tensor | None] = []
+        self.cost_s = 0.0
+        self.needs_copy = any(isinstance(m, nn.RNNBase) for m in replica.modules.values())
+
+    # ------------------------------------------------------------------ during the step
+
+    def open(self) -> None:
+        """Hang in before a forward of the step."""
+        if torch.compiler.is_compiling():
+            return
+        if not self._handles:
+            self._handles = [module.register_forward_hook(hear) for module, hear in self._parts]
+        if not self._held:
+            pairs = list(zip(self._replica.params, self._model.parameters(), strict=True))
+            self._on_copy = [own for own, other in pairs if other.requires_grad]
+            learning = [other for _, other in pairs if other.requires_grad]
+            if learning:
+                take = functools.partial(self._guarded, self._take)
+                self._held = [torch.autograd.graph.register_multi_grad_hook(learning, take)]
+
+    def leave(self) -> None:
+        """Take the hooks of a forward away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def follow(self, loss: Tensor) -> None:
+        """See how a loss of the step is scaled in what is minimised."""
+        if self._held:
+            place = len(self._scales)
+            self._scales.append(None)
+            self._held.append(loss.register_hook(functools.partial(self._guarded, self._note_scale, place)))
+
+    def end(self) -> None:
+        """Forget the step."""
+        self.leave()
+        for handle in self._held:
+            handle.remove()
+        self._held, self._grads, self._scales, self.cost_s = [], (), [], 0.0
+
+    # ------------------------------------------------------------------ after the step
+
+    def mean_grads(self, window: Sequence[Forward]) -> tuple[list[Tensor | None], Tensor | float] | None:
+        """Return the gradient of the mean loss of the forwards, and what the loop's own was scaled by.
+
+        `None` where it does not follow from the loop's own: losses of different weights, or one that was not minimised.
+        """
+        if not self._grads or len(self._scales) != sum(len(f.calls) for f in window):
+            return None
+        scale = _common(self._scales)
+        if scale is None:
+            return None
+        scale = scale * len(window)
+        there = [g for g in self._grads if g is not None]
+        if len(window) > 1 and not bool(torch.stack(torch._foreach_norm(there)).isfinite().all()):
+            return None  # a scaler left the step out
+        if not (isinstance(scale, float) and scale == 1.0):
+            torch._foreach_div_(there, scale)
+        return list(self._grads), scale
+
+    def put_on_copy(self, grads: Sequence[Tensor | None]) -> None:
+        """Let the copy have these gradients."""
+        for param in self._replica.params:
+            param.grad = None
+        for own, grad in zip(self._on_copy, grads, strict=True):
+            own.grad = grad
+
+    def agrees(self, grads: Sequence[Tensor | None]) -> bool | None:
+        """Whether these are the gradients that the copy has; `None` where they are no numbers."""
+        theirs = [p.grad for p in self._on_copy]
+        if [g is None for g in grads] != [t is None for t in theirs]:
+            return False
+        mine, known = ([v for v in values if v is not None] for values in (grads, theirs))
+        if not mine:
+            return None
+        apart = torch.stack(torch._foreach_norm(torch._foreach_sub(mine, known))).norm()
+        size = float(torch.stack(torch._foreach_norm(known)).norm())
+        return float(apart) <= AGREES * size if size < float("inf") else None
+
+    # ------------------------------------------------------------------ inside
+
+    def _passing(self, hooks: Sequence[Callable[..., Any]]) -> Callable[..., None]:
+        """Return a hook that lets listeners of the copy hear the loop's own module; what they return is dropped."""
+
+        def hear(module: nn.Module, inputs: Any, output: Any) -> None:
+            start = time.thread_time()
+            for hook in hooks:
+                self._guarded(hook, module, inputs, output)
+            self.cost_s += 2 * (time.thread_time() - start)  # and as much for the gradient on its way back
+
+        return hear
+
+    def _take(self, grads: Sequence[Tensor | None]) -> None:
+        """Add up what the backward passes of the step give, before anything edits it."""
+        start, old = time.thread_time(), self._grads or [None] * len(grads)
+        self._grads = [
+            o if g is None else g.detach().clone() if o is None else o.add_(g.detach())
+            for o, g in zip(old, grads, strict=True)
+        ]
+        self.cost_s += time.thread_time() - start
+
+    def _note_scale(self, place: int, grad: Tensor) -> None:
+        self._scales[place] = grad.detach()
+
+
+def may_listen(model: nn.Module) -> bool:
+    """Whether hooks in a model change nothing: a compiled one would be compiled anew."""
+    return not any(
+        isinstance(m, torch.jit.ScriptModule)
+        or hasattr(m, "_orig_mod")
+        or getattr(m, "_compiled_call_impl", None) is not None
+        for m in model.modules()
+    )
+
+
+def _common(scales: Sequence[Tensor | None]) -> Tensor | float | None:
+    """Return the one scale of all losses; a loss per sample is taken for its mean."""
+    if len(scales) == 1 and scales[0] is not None and scales[0].dim() == 0 and not scales[0].is_cpu:
+        return scales[0]  # without waiting for the device
+    values: list[float] = []
+    for scale in scales:
+        if scale is None or not scale.numel():
+            return None
+        ends = (scale,) if scale.dim() == 0 else (scale.min(), scale.max())
+        values += [float(v) * scale.numel() for v in ends]
+    high = max(values, default=0.0)
+    return high if high > 0 and high - min(values) <= EQUAL * high < float("inf") else None
