@@ -47,7 +47,7 @@ PROSE = {"news": ("title", "description"), "questions": ("text",), "intents": ("
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 ROWS = {
     "photographs": ("probe", "tuned", "cnn"), "texts": ("probe", "tuned", "bag", "gru", "transformer"),
-    "speech": ("cnn",), "cifar": ("cnn", "resnet"),
+    "speech": ("cnn", "gru", "transformer"), "cifar": ("cnn", "resnet"),
 }  # fmt: skip
 COLUMNS = {"photographs": PER_CLASS, "texts": tuple(TEXTS), "speech": SPEAKERS, "cifar": ("8,500 images",)}
 TITLES = {

@@ -17,6 +17,9 @@ from trainwell.data.samples import kind_of, transform_of
 from trainwell.data.samples.spectra import log_mel, mel_bands, read_sound, resampled
 from trainwell.data.samples.tree import BadItem
 from trainwell.engine.parts import Batch
+from trainwell.models import build_model
+from trainwell.values.recipe import ModelSpec
+from trainwell.values.task import InputSpec
 from trainwell.values.technique import REGISTRY
 
 QUICK = {"watch": False, "settings_": {"model.width": 4, "batch_size": 16}, "budget": "8ep"}
@@ -104,3 +107,20 @@ def test_spec_augment_fills_stripes() -> None:
     assert changed.any() and not changed.all()
     rows = changed.all(3) | changed.all(2).any(2, keepdim=True)
     assert (changed.any(3) | ~rows).all()
+
+
+@pytest.mark.parametrize("family", ["gru", "transformer"])
+def test_networks_of_sequences_read_spectra(tmp_path: Path, family: str) -> None:
+    net = build_model(
+        ModelSpec.of(family, width=16), InputSpec(kind="audio", shape=(1, 40, 24)), 3, torch.Generator().manual_seed(0)
+    ).eval()  # fmt: skip
+    x = torch.randn(5, 1, 40, 24) * 3 + 7
+    net.initialize((x,), torch.Generator())
+    assert net(x).shape == (5, 3) and net.embedding(x).shape == (5, 12, 16)
+    seen = (x.flatten(1, 2) - net.embedding.mean) * net.embedding.scale
+    assert abs(float(seen.mean())) < 1e-4 and float(seen.std()) == pytest.approx(1, abs=0.01)
+    assert torch.allclose(net(x)[2:3], net(x[2:3]), atol=1e-5)
+    assert not torch.allclose(net(x), net(x.flip(3)), atol=1e-4)  # the order in time counts
+    settings = {"model": family, "model.width": 16, "lr": 3e-3}
+    run = tw.fit(folders(tmp_path / "data"), settings_=settings, budget="12ep", out=False, watch=False)
+    assert run.score > 0.9
