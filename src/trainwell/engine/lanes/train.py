@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -104,6 +105,8 @@ class _Work:
         """Train until nothing waits and nothing more is asked for."""
         while self._pull(self._max_lanes) or self._waiting:
             limit = min((self._limit(lane) for lane in self._waiting), default=self._max_lanes)
+            count = Counter(lane.structure for lane in self._waiting)
+            self._waiting.sort(key=lambda lane: -count[lane.structure])  # the fullest stack first
             group = self._take_fitting([], limit)
             if len(group) == 1 and group[0].spec.resume is None:
                 self._train_alone(
@@ -116,10 +119,14 @@ class _Work:
                 self._train_stack(group)
         return [self._results[id(spec)] for spec in self._order]
 
-    def _pull(self, count: int) -> bool:
-        """Ask for runs until so many wait; say whether one came."""
-        came = False
-        while len(self._waiting) < count:
+    def _pull(self, count: int, beside: Lane | None = None) -> bool:
+        """Ask for runs until so many wait; say whether one came.
+
+        Args:
+            beside: a lane of a stack that has room: so many of its kind are to wait, or a stack full of others.
+        """
+        came, most = False, count if beside is None else self._max_lanes
+        while len(self._waiting) < most and (beside is None or self._of_kind(beside) < count):
             spec = next(self._asks, None)
             if spec is None:
                 break
@@ -131,8 +138,11 @@ class _Work:
             else:
                 lane = Lane(spec, self._build, self._train, self._device)
                 self._waiting.append(lane)
-                count = min(count, self._limit(lane))
+                most = min(most, self._limit(lane))
         return came
+
+    def _of_kind(self, like: Lane) -> int:
+        return sum(lane.structure == like.structure for lane in self._waiting)
 
     def _limit(self, lane: Lane) -> int:
         """Return how many networks like this one may stand in a stack."""
@@ -189,7 +199,7 @@ class _Work:
         left = [lane for lane in stack.lanes if lane not in ended]
         room = most - len(left) if stack.at == 0 and ended else 0
         if room:
-            self._pull(room)
+            self._pull(room, stack.lanes[0])
             left += self._take_fitting(left or stack.lanes, room)
         if not left:
             return None
