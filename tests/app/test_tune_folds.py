@@ -48,7 +48,7 @@ def test_a_trial_is_the_mean_of_its_folds_trained_alone(monkeypatch: pytest.Monk
     recipe = recipe_of(work.base, trial.config)
     values = []
     for fold in folds:
-        spec = LaneSpec(recipe, fold.seed, fold.learns, fold.judges)
+        spec = LaneSpec(recipe, fold.seed_of(3), fold.learns, fold.judges)
         (result,) = train_lanes([spec], pool(work), work.prepared.task, model=work.build)
         values.append(work.value(result.history[result.best_epoch - 1]))
     assert trial.about["folds"] == pytest.approx(values, abs=1e-5)

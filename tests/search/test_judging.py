@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.search.spaces import MIXED, loss, searched
-from trainwell.search.belief import expected
+from trainwell.search.belief import expected, promising
 from trainwell.search.halving import PILOTS, Halving, first_rung
 from trainwell.search.importance import importances
 from trainwell.search.parameter import Parameter
@@ -119,3 +119,31 @@ def test_policy_says_why() -> None:
     name, why = choose_searcher(MIXED, None)
     assert name == "gp"
     assert why
+
+
+def test_those_that_are_alike_are_judged_once() -> None:
+    space = Space((Parameter("lr", 1e-4, 1.0, log=True), Parameter("unused", 0.0, 1.0)))
+    rng = np.random.default_rng(0)
+    places = [*np.linspace(0, 1, 20), *(0.5 + 1e-3 * rng.random(12))]
+    told = [
+        Told(i, {"lr": 10 ** (4 * x - 4), "unused": float(rng.random())}, float((x - 0.5) ** 2))
+        for i, x in enumerate(places)
+    ]
+    chosen = promising(space, told, 4)
+    assert len(set(chosen)) == 4
+    assert chosen[0] == int(np.argmin([t.value for t in told]))
+    assert sum(0.49 < places[i] < 0.51 for i in chosen) == 1
+    assert sorted(promising(space, told[:3], 4)) == [0, 1, 2]
+    assert promising(space, [], 4) == []
+
+
+def test_trials_of_other_processes_count_at_the_rungs_once_the_pilots_have_ended() -> None:
+    halving = Halving(27)
+    for curve in curves(PILOTS, 27, predicting=True):
+        halving.learn(curve, in_full=True)
+    better = [[v - 10 for v in c] for c in curves(60, 27, predicting=True, seed=2)]
+    middle = curves(1, 27, predicting=True, seed=4)[0]
+    assert halving.goes_on(3, [v - 1 for v in middle])
+    for curve in better:
+        halving.learn(curve, in_full=True)
+    assert not halving.goes_on(3, [v - 1 for v in middle])

@@ -30,6 +30,7 @@ from trainwell.app.tuning_work import Builder, Work
 from trainwell.app.tuning_workers import GROUP, GROUPS, make_pool
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
+from trainwell.engine.streams import Streams
 from trainwell.launch.pool import Pool
 from trainwell.search.policy import choose_searcher
 from trainwell.search.space import Space
@@ -129,7 +130,7 @@ def tune(
         )  # fmt: skip
         found = _carried_out(plan, interrupts, pool)
         found.path = folder.path if folder else None
-        found.run = _final(found, data, target, build, loss, seed, device, folder, data_options)
+        found.run = _final(found, data, target, build, loss, device, folder, data_options)
     if folder is not None:
         folder.write_json("tuning", found.to_dict())
     return found
@@ -251,16 +252,17 @@ def _one_thread(device: torch.device) -> Any:
 
 
 def _final(
-    found: Tuning, data: Any, target: str | None, build: Builder, loss: Any, seed: int, device: str | None,
+    found: Tuning, data: Any, target: str | None, build: Builder, loss: Any, device: str | None,
     folder: RunFolder | None, data_options: Mapping[str, Any],
 ) -> Run:  # fmt: skip
-    """Train the winner once more on the parts as they are; the test part is opened here, once."""
+    """Train the winner once more, with the seed that it had; the test part is opened here, once."""
     out: Any = False
     if folder is not None:  # a study that went on has a winner before
         names = ("best", *(f"best-{i}" for i in range(2, 1000)))
         out = next(folder.path / n for n in names if not (folder.path / n).exists())
-    own: dict[str, Any] = {} if build.model is None else {"model": build.made(found.recipe, seed)}
+    first = Streams(found.seed).generator("init")
+    own: dict[str, Any] = {} if build.model is None else {"model": build(found.recipe, first)}
     return fit(
-        data, target, recipe=found.recipe, seed=seed, device=device, out=out, loss=loss, watch=False,
+        data, target, recipe=found.recipe, seed=found.seed, device=device, out=out, loss=loss, watch=False,
         baseline=False, **own, **data_options,
     )  # fmt: skip

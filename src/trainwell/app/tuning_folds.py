@@ -35,6 +35,10 @@ class Fold:
     learns: Tensor | None = None
     judges: Tensor | None = None
 
+    def seed_of(self, number: int) -> int:
+        """Return the seed of a trial: with one for all, its luck would count as that of the configurations near it."""
+        return derive(self.seed, "trial", number)
+
 
 def folds_for(
     work: Work, asked: str, affordable: float, seed: int, console: Console

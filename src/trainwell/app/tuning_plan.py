@@ -21,7 +21,7 @@ from trainwell.app.tuning_work import Work, repeats
 from trainwell.app.tuning_workers import Spread, spread_repeats
 from trainwell.engine.streams import derive
 from trainwell.launch.pool import Pool
-from trainwell.search.belief import expected
+from trainwell.search.belief import promising
 from trainwell.search.halving import Halving
 from trainwell.search.importance import importances
 from trainwell.search.space import same
@@ -132,8 +132,12 @@ class Plan:
             trials=self.study.trials, losses=losses, configs=[t.config for t in top], space=self.study.space,
             importance=importances(self.study.space, told, self.seed), seconds=time.monotonic() - self.began,
             flags=flags(self.study.space, best.config, winner, self.work.prepared, len(told)), search_seconds=spent,
-            best_seen=done[0].value, enough_s=self._enough_s(winner),
+            best_seen=done[0].value, seed=self._seed_of(best), enough_s=self._enough_s(winner),
         )  # fmt: skip
+
+    def _seed_of(self, trial: Trial) -> int:
+        """Return the seed with which a trial's network was trained on the parts as they are."""
+        return self.folds[0].seed_of(trial.number) if len(self.folds) == 1 else self.seed
 
     def _enough_s(self, winner: Winner) -> float:
         """Return the budget with which a claim could be made, 0 where it can be made or nothing tells."""
@@ -142,11 +146,10 @@ class Plan:
         return (self.end - self.began) * winner.needed / max(1, winner.repeats)
 
     def _promising(self) -> list[Trial]:
-        """Return the complete trials: the one that looked best, then by what is expected of them on another seed."""
-        done = sorted((t for t in self.study.trials if t.state == COMPLETE), key=lambda t: t.value)
-        losses = expected(self.study.space, [t.told() for t in done])
-        order = np.argsort(losses, kind="stable")
-        return [*done[:1], *(done[i] for i in order if i)]
+        """Return the complete trials that are worth judging, the one that looked best first."""
+        done = [t for t in self.study.trials if t.state == COMPLETE]
+        chosen = promising(self.study.space, [t.told() for t in done], self.finalists + 1)
+        return [done[i] for i in chosen]
 
     def _affordable(self, count: int, spent: float, epochs: int) -> int:
         """Return how many repeats fit into what is left, going by the pace of the search; at least 2."""

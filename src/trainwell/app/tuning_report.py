@@ -36,6 +36,8 @@ class Tuning:
         importance: share of the variance due to each parameter.
         flags: what to beware of.
         enough_s: the budget in seconds with which a claim over the default could be made; 0 where it can be made.
+        seed: with which the winner is trained at the end: that of its training in the search, where there was one on
+            the same rows.
         run: the winner trained on the parts as they are; it alone saw the test part.
         interrupted: the number of the signal that ended the search, 0 for none.
     """
@@ -54,6 +56,7 @@ class Tuning:
     search_seconds: float
     best_seen: float
     enough_s: float = 0.0
+    seed: int = 0
     run: Run | None = None
     interrupted: int = 0
     path: Path | None = None

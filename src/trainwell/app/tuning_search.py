@@ -153,7 +153,9 @@ class Search:
                 continue
             self._running[trial.number] = _Running(len(self.folds))
             for i, fold in enumerate(self.folds):
-                yield LaneSpec(recipe, fold.seed, fold.learns, fold.judges, tag=(trial.number, i))
+                yield LaneSpec(
+                    recipe, fold.seed_of(trial.number), fold.learns, fold.judges, tag=(trial.number, i)
+                )
 
     def _promoted(self) -> LaneSpec | None:
         """Return the paused trial that is to go on, if there is one."""

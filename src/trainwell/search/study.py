@@ -89,6 +89,7 @@ class Study:
         self.notes: list[str] = []
         self._orphans: list[int] = []
         self._best: Trial | None = None
+        self._generation: tuple[int, list[Config]] = (-1, [])
         self.exhausted = False
         self._header = {
             "format": FORMAT, "space": space.to_dict(), "searcher": searcher, "seed": seed,
@@ -161,22 +162,25 @@ class Study:
         return number % self.searcher.batch == 0 and any(t.state == RUNNING for t in self.trials)
 
     def _propose(self, count: int) -> list[Trial]:
-        """Make up to `count` trials of the generation in hand."""
+        """Make up to `count` trials of the generation in hand, which is proposed at once: it costs as much as one."""
         number, size = len(self.trials), self.searcher.batch
         start = number // size * size
-        stop = min(start + size, number + count)
-        told = [t.told() for t in self.trials[:start]]
-        fixed = self.first[start:stop]
-        waiting = [Told(start + i, c) for i, c in enumerate(fixed)]
-        wanted = stop - start - len(fixed)
-        drawn = self.searcher.propose([*told, *waiting], start, wanted) if wanted else []
-        configs = [*fixed, *drawn][number - start :]
+        if self._generation[0] != start:
+            self._generation = start, self._proposed(start, size)
+        configs = self._generation[1][number - start : number - start + count]
         if not configs:
             return []
         self._write("asked", {"first": number, "configs": configs, "state": self.searcher.state})
         new = [Trial(number + i, c) for i, c in enumerate(configs)]
         self.trials += new
         return new
+
+    def _proposed(self, start: int, size: int) -> list[Config]:
+        told = [t.told() for t in self.trials[:start]]
+        fixed = self.first[start : start + size]
+        waiting = [Told(start + i, c) for i, c in enumerate(fixed)]
+        wanted = size - len(fixed)
+        return [*fixed, *(self.searcher.propose([*told, *waiting], start, wanted) if wanted else [])]
 
     def tell(self, number: int, value: float, state: str = COMPLETE, **about: Any) -> bool:
         """Keep what became of a trial; return False for an answer that came after another one had counted."""
