@@ -3,13 +3,15 @@
 python benchmarks/watch_overhead.py [--seconds 15] [--pairs 5] [cnn|mlp|digits|script-cnn|script-mlp ...]
 python benchmarks/watch_overhead.py --device cuda [--seconds 8] [--pairs 4] [cnn|mlp|digits ...]
 python benchmarks/watch_overhead.py --calls
+python benchmarks/watch_overhead.py --equal [--device cuda] [cnn|mlp|digits ...]
 
 On a CPU both trainings of a pair run at the same time, as two processes on one core: the scheduler lets them take
 turns every few milliseconds, so that whatever else the machine does slows both alike. Compared is their CPU time, from
 before the watcher is attached until it is closed; of a `script` (`trainwell watch script.py` against
 `python script.py`) that of the whole process, starts included. On another device one process takes turns (ABBA) by
 wall clock, synchronised at both ends. Printed are the mean ratio of the pairs, its 95 % interval (Student's t of the
-logarithms) and the limit. `--calls` counts the Python calls that the watcher adds to a step.
+logarithms) and the limit. `--calls` counts the Python calls that the watcher adds to a step; `--equal` compares the
+weights of a watched and an unwatched training of 1,000 steps bit for bit.
 """
 
 from __future__ import annotations
@@ -81,6 +83,13 @@ def train(
     name: str, file: Path, steps: int, watched: bool, device: str = "cpu", log: list[str] | None = None
 ) -> float:
     """Train for `steps` steps and return the seconds: of CPU time, or on another device by the clock."""
+    return trained(name, file, steps, watched, device, log)[0]
+
+
+def trained(
+    name: str, file: Path, steps: int, watched: bool, device: str = "cpu", log: list[str] | None = None
+) -> tuple[float, nn.Module]:
+    """Return the seconds and the model."""
     model, x, y = setting(name, file, device)
     size = BATCH[name]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -102,7 +111,7 @@ def train(
     if watch is not None and log is not None:
         error = watch.traces.fact("watch_error")
         log.append(f"{watch._schedule.looks} looks" + (f", ERROR {error}" if error else ""))
-    return used
+    return used, model
 
 
 def _now(device: str) -> float:
@@ -222,6 +231,21 @@ def measure(
     )
 
 
+def compare(name: str, file: Path, device: str) -> None:
+    """Print whether weights are equal bit for bit: two unwatched trainings, and a watched one with them."""
+    log: list[str] = []
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    runs = [
+        trained(name, file, 1000, watched, device, log)[1].state_dict() for watched in (False, False, True)
+    ]
+
+    def same(i: int) -> str:
+        equal = all(torch.equal(a, b) for a, b in zip(runs[0].values(), runs[i].values(), strict=True))
+        return "equal" if equal else "DIFFER"
+
+    print(f"{name:10s} {device}: unwatched twice {same(1)}, watched {same(2)}; {' '.join(log)}", flush=True)
+
+
 def count_calls(name: str, file: Path, steps: int) -> None:
     """Print how many Python calls the watcher adds to a step on average, its start and its end included."""
     counts = []
@@ -252,6 +276,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--calls", action="store_true")
+    parser.add_argument("--equal", action="store_true")
     parser.add_argument(
         "--child", nargs=4, metavar=("NAME", "FILE", "STEPS", "WATCHED"), help=argparse.SUPPRESS
     )
@@ -261,7 +286,7 @@ def main() -> None:
         name, file, steps, watched = args.child
         child(name, Path(file), int(steps), watched == "1")
         return
-    known = [n for n in LIMITS if (args.device == "cpu" and not args.calls) or n in BATCH]
+    known = [n for n in LIMITS if (args.device == "cpu" and not (args.calls or args.equal)) or n in BATCH]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "digits.npz"
         save_rows(file)
@@ -269,6 +294,8 @@ def main() -> None:
         for name in args.names or known:
             if args.calls:
                 count_calls(name, file, 4000)
+            elif args.equal:
+                compare(name, file, args.device)
             else:
                 measure(name, file, args.seconds, args.pairs, args.device, environment)
 

@@ -360,8 +360,11 @@ class View:
 
     @cached_property
     def back_gain(self) -> float:
-        """Decades by which the gradient of the activations grows from the last layer to the first, at the start."""
-        return self.back_profile(slice(0, 3))
+        """Decades by which the gradient of the activations grows from the last layer to the first, at the start.
+
+        The first step alone may throw the weights, so that the smaller counts of what the first and three looks show.
+        """
+        return min((self.back_profile(slice(0, n)) for n in (1, 3)), key=abs)
 
     def back_profile(self, looks: slice) -> float:
         """Return log10 of the gradient at the first layer over that at the last, the median of some looks."""

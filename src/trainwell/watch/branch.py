@@ -17,9 +17,9 @@ from torch.optim import Optimizer
 from trainwell.signals.scene import Batch, Scene
 from trainwell.watch.replica import Replica
 
-STEPS, COOL = 24, 12
-"""Steps of a branch at its rate, and of the linear cool-down to zero that all branches share: without it a
-lower rate always looks better over a short horizon (Wu et al. 2018, arXiv:1803.02021)."""
+STEPS, LEAST, COOL = 24, 8, 12
+"""Steps of a branch at its rate, at most and at least, and of the linear cool-down to zero that all branches share:
+without it a lower rate always looks better over a short horizon (Wu et al. 2018, arXiv:1803.02021)."""
 
 PROBE_ROWS = 256
 """Rows of training, and of validation, on which branches are compared row by row."""
@@ -30,8 +30,9 @@ DECAYED = 0.34
 LINEAR, CURVED = 0.98, 0.85
 """Above the first prediction ratio a higher rate is tried, below the second a lower one."""
 
-FEW_ROWS, FEW_STEPS, FEW_RATE = 64, 120, 1e-2
-"""Rows to be learned by heart, and the steps of Adam for it: any network that is large enough does it."""
+FEW_ROWS, FEW_STEPS, FEW_RATE, FEW_TRIAL = 64, 120, 1e-2, 5
+"""Rows to be learned by heart, and the steps of Adam for it: any network that is large enough does it. By the time of the
+first steps it is known how many can be paid; fewer than half say nothing."""
 
 
 LossOf = Callable[[Batch], Tensor]
@@ -167,14 +168,18 @@ class WhatIf:
         return Branch(steps, hot, self._losses(), tuple(found))
 
     def fitting_steps(self, budget_s: float) -> int:
-        """Return the steps of a branch of which the budget lasts for two, by the time of one step; not under eight."""
+        """Return the steps of a branch of which the budget lasts for two, by the time of one step.
+
+        Not under `LEAST`, as long as it may last for one; else none.
+        """
         began = self.clock()
         self.replica.take(self.scene.model)
         with torch.enable_grad():
             _backward(self.loss_of(self.batches[0]))
         passes = 0.9 * budget_s / max(self.clock() - began, 1e-9)
         # the rows are judged about five times, and a branch cools down for half as many steps again
-        return max(8, min(STEPS, int((passes - 5 * PROBE_ROWS / max(1, self.batches[0].forward.rows)) / 4)))
+        fitting = (passes - 5 * PROBE_ROWS / max(1, self.batches[0].forward.rows)) / 4
+        return max(LEAST, min(STEPS, int(fitting))) if passes > 2 * LEAST else 0
 
     def affordable_steps(self) -> int:
         """Return how many more steps the budget lasts, with a reserve of a third."""
@@ -247,6 +252,8 @@ def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> d
     facts: dict[str, Any] = {"what_if": found}
     try:
         num = what_if.fitting_steps(budget_s)
+        if not num:
+            return {}
         as_is = what_if.grow(1.0, num, want_q=True)
         facts["branch_q"] = list(as_is.q)
         found["as_is"] = _gains(start, as_is, as_is, base)
@@ -280,7 +287,7 @@ def _gains(start: tuple[Tensor, Tensor], branch: Branch, as_is: Branch, base: fl
     return gains
 
 
-def few_facts(scene: Scene, budget_s: float = 1.0) -> dict[str, Any]:
+def few_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
     """Return how far a copy gets on a few rows, without dropout, decay and noise: `few_way`, 1 is perfect."""
     batches, rows = [], 0
     for batch in scene.train:
@@ -294,22 +301,25 @@ def few_facts(scene: Scene, budget_s: float = 1.0) -> dict[str, Any]:
         return {}
     replica.take(scene.model)
     optimizer = torch.optim.Adam(learning, FEW_RATE)
-    began, done = time.thread_time(), 0
+    began, steps = time.thread_time(), FEW_STEPS
     with replica.mode(training=False):
-        for i in range(FEW_STEPS):
-            optimizer.param_groups[0]["lr"] = FEW_RATE * min(1.0, 2 * (1 - i / FEW_STEPS))
+        i = 0
+        while i < steps:
+            optimizer.param_groups[0]["lr"] = FEW_RATE * min(1.0, 2 * (1 - i / steps))
             optimizer.zero_grad()
             for batch in batches:
                 with torch.enable_grad():
                     (scene.loss_of(batch) / len(batches)).backward()
             optimizer.step()
-            done = i + 1
-            if time.thread_time() - began > budget_s:
-                break
+            i += 1
+            if i == 1:  # which makes the optimizer's state
+                began = time.thread_time()
+            elif i == FEW_TRIAL:  # the rate must come down within what can be paid
+                steps = min(FEW_STEPS, int(budget_s * (i - 1) / max(time.thread_time() - began, 1e-9)))
+                if steps < FEW_STEPS // 2:
+                    return {}
         with torch.no_grad():
             results = [scene.evaluate(b) for b in batches]
-    if done < FEW_STEPS // 2:
-        return {}
     if all("hit" in r for r in results):
         right, label = (torch.cat([r[k] for r in results]) for k in ("hit", "label"))
         base = float(label.unique(return_counts=True)[1].max()) / len(label)

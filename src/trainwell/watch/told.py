@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainwell.rules.underfitting import LEFT
 from trainwell.rules.view import View
-from trainwell.signals.scene import Batch, Look
+from trainwell.signals.scene import Batch
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
 from trainwell.watch.branch import CURVED, LINEAR
@@ -29,8 +29,15 @@ LOOKS = 0.6
 """Part of that for looks; the rest is for validations that are judged row by row."""
 
 WHOLE = 0.5
-"""Part of the time for looks that may go into whole ones, which repeat forward and backward on the copy and see
-activations; the others take the gradient of the step itself and need one forward more."""
+"""Part of the time for looks that may go into whole ones, which recurrent networks need: they repeat forward and backward
+on the copy. The others hear the step itself, and need one forward more where it can be paid."""
+
+LATER = 1.5
+"""A validation is judged row by row, whatever it costs, once the run is so many times as long as at the last: what it
+shows late must be known."""
+
+SMALL_S = 0.002
+"""A forward of fewer seconds is always paid."""
 
 PARTIAL = 0.25
 """What the others are expected to cost of a whole one, until the first has been timed."""
@@ -53,11 +60,11 @@ class Planned(Schedule):
         super().__init__()
         self.total, self.first, self.next = total, first, first
         self.whole_s = self.looks_s = self.validations_s = 0.0
-        self.whole, self.is_whole = 0, True
+        self.whole, self.is_whole, self.judged = 0, True, 0
         self._allowed_s = 0.0
 
     def wants_whole(self) -> bool:
-        """Whether the look that comes is to see activations too; the first one is, whatever it costs."""
+        """Whether the look that comes is to be a whole one; the first one is, whatever it costs."""
         if self.whole < 1:
             return True
         share = WHOLE * self._allowed(LOOKS, self.next)
@@ -65,7 +72,8 @@ class Planned(Schedule):
 
     def wants_rows(self, step: int) -> bool:
         """Whether the validation that comes is to be judged row by row."""
-        return self.validations_s <= self._allowed(1 - LOOKS, step)
+        paid = self.validations_s <= self._allowed(1 - LOOKS, step)
+        return paid or step >= LATER * self.judged
 
     def done(self, step: int, cost_s: float, elapsed_s: float) -> None:
         """Note the cost of the look at `step` and choose the next."""
@@ -79,6 +87,10 @@ class Planned(Schedule):
         # so many looks, each as far from the next in proportion, reach to the end
         spread = (self.total / max(1, step)) ** (1 / max(1.0, self._left())) - 1
         self.next = step + max(1, step // DENSITY, math.ceil(step * spread))
+
+    def pays(self, cost_s: float) -> bool:
+        """Whether so much more may be spent on a look."""
+        return cost_s <= SMALL_S or self.looks_s + cost_s <= LOOKS * self._allowed_s
 
     def affords(self, step: int, elapsed_s: float) -> bool:
         """Return whether a look at `step` can be paid, by the pace so far; if not, it is asked again later."""
@@ -127,9 +139,7 @@ class ToldWatch(Watch):
             super().__init__(model, optimizer, say=say)
         self._schedule: Planned = Planned(total_steps, first_step)
         self._step = self.scene.step = first_step
-        self._learning = [p for p in model.parameters() if p.requires_grad]
-        self._grads: list[Tensor | None] = []
-        self._grad_hook: Any = None
+        self._agrees = self._repeats = True
         self.traces.facts |= {"loss_name": loss_name, "loss_kind": KINDS.get(loss_name, ""), **facts}
         self._started = time.perf_counter()
 
@@ -170,6 +180,7 @@ class ToldWatch(Watch):
         forward.streams = [g.get_state() for g in self._streams]
         if torch.cuda.is_initialized():
             forward.device_rng = torch.cuda.get_rng_state()
+        self._t_open = time.perf_counter()
         return forward
 
     def saw_forward(
@@ -187,6 +198,9 @@ class ToldWatch(Watch):
                 loss_of(outputs) if reduction == "mean" else self.loss(outputs, target, reduction=reduction)
             )
 
+        self._forward_s += time.perf_counter() - self._t_open
+        if self._own is not None:
+            self._own.follow(loss)
         forward.args, forward.output = tuple(x), outputs
         forward.calls = [LossCall(self.loss_name, minimised, outputs, y, (), {}, loss.detach())]
         self._window.append(forward)
@@ -226,6 +240,7 @@ class ToldWatch(Watch):
             self._ledger.at(self._step)("val_loss", loss)
         self._val_s += time.perf_counter() - start
         self._schedule.validations_s += self._val_s
+        self._schedule.judged = self._step if self._judges_rows else self._schedule.judged
         self._val_s = 0.0
         self._judges_rows = bool(self.loss_name) and (
             self._val_phases < 2 or self._schedule.wants_rows(self._step)
@@ -259,8 +274,9 @@ class ToldWatch(Watch):
         odd = not CURVED <= view.q_median <= LINEAR or view.number("residual_r2", 0.0) > LEFT
         return can_ask and odd and super()._is_suspicious()
 
-    def _budget_s(self, seconds: float) -> float:
-        return max(WHAT_IF_S, WHAT_IF_SHARE * seconds)
+    def _budgets_s(self, seconds: float) -> tuple[float, float]:
+        budget_s = max(WHAT_IF_S, WHAT_IF_SHARE * seconds)
+        return budget_s, budget_s
 
     def _loss_of(self, batch: Batch) -> Tensor:
         model = self.scene.replica.model
@@ -270,27 +286,18 @@ class ToldWatch(Watch):
         return self._minimised(outputs, batch.y) if model.training else self.loss(outputs, batch.y)
 
     def _begin_look(self) -> None:
-        start, self._window, self._grads = time.perf_counter(), [], []
+        start, self._window, self._forward_s = time.perf_counter(), [], 0.0
         self.scene.replica.take(self.model)
         self.scene.train_modes = [m.training for m in self.scene.replica.all_modules]
-        self._schedule.is_whole = self._schedule.wants_whole()
-        if not self._schedule.is_whole:
-            self._grad_hook = torch.autograd.graph.register_multi_grad_hook(self._learning, self._take_grads)
+        own = self._own
+        self._schedule.is_whole = own is None or (own.needs_copy and self._schedule.wants_whole())
+        if own is not None:
+            own.open()
         self._begin_s = time.perf_counter() - start
 
-    def _take_grads(self, grads: Sequence[Tensor | None]) -> None:
-        """Add up what the backward passes of the step give, before anything edits it."""
-        old = self._grads or [None] * len(grads)
-        self._grads = [
-            o if g is None else g.detach().clone() if o is None else o.add_(g)
-            for o, g in zip(old, grads, strict=True)
-        ]
-
     def _end_look(self, now: float) -> None:
-        if self._grad_hook is not None:
-            self._grad_hook.remove()
-            self._grad_hook = None
-        start, window, self._window = now - self._begin_s, self._window, []
+        own_s = self._own.cost_s if self._own is not None else 0.0
+        start, window, self._window = now - self._begin_s - own_s, self._window, []
         self._probing = True
         try:
             with same_streams():
@@ -303,32 +310,15 @@ class ToldWatch(Watch):
             self.traces.facts["no_looks"] = f"{type(error).__name__}: {error}"[:200]
         finally:
             self._probing = False
+            if self._own is not None:
+                self._own.end()
         self._schedule.done(self._step, time.perf_counter() - start, start - self._started)
 
-    def _measure(self, window: list[Forward], stale: Tensor | None) -> None:
-        if self._schedule.is_whole or not self._grads:
-            return super()._measure(window, stale)
-        replica = self.scene.replica
-        for param, grad in zip(self._on_copy, self._grads, strict=True):
-            param.grad = grad
-        old, buffers = [p.detach().clone() for p in replica.params], [b.clone() for b in replica.buffers]
-        recorded = torch.stack([c.value.float() for f in window for c in f.calls]).mean()
-        replica.take_params(self.model)
-        with torch.no_grad():
-            after = torch.stack([replica.run(f, self._heard) for f in window]).mean()
-            moved = torch._foreach_sub([p.detach() for p in replica.params], old)
-            for own, value in zip((*replica.params, *replica.buffers), (*old, *buffers), strict=True):
-                own.copy_(value)
-        look = Look(self.scene, window, recorded, after, recorded, list(moved), stale)
-        for family in self._families:
-            family.look(look, self._ledger.at(self._step))
-        return None
+    def _wants_copy(self) -> bool:
+        return self._schedule.is_whole
 
-    @property
-    def _on_copy(self) -> list[Tensor]:
-        """The parameters of the copy that stand for those that learn."""
-        pairs = zip(self.scene.replica.params, self.model.parameters(), strict=True)
-        return [own for own, other in pairs if other.requires_grad]
+    def _has_room(self, cost_s: float) -> bool:
+        return self._schedule.pays(cost_s)
 
     def _saw_steps(
         self, values: Sequence[float], rates: Sequence[float], start: float, wait_s: float

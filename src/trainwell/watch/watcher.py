@@ -35,6 +35,10 @@ REPEATS = 1e-3
 """The copy repeats the loss of the loop where it differs by less than this share."""
 
 
+WHAT_IF_S, WHAT_IF_SHARE = (0.25, 0.2), 0.01
+"""Seconds that other rates, and few rows, may take after a short run that is not solved; after a longer one a share."""
+
+
 class Watch(Listening):
     """One watched training; use it as a context, or call `close` at the end.
 
@@ -255,19 +259,19 @@ class Watch(Listening):
         if self._closed and self.out is not None:
             self.traces.save(self.out)
 
-    def _budget_s(self, seconds: float) -> float:
-        """Return the seconds that the what-ifs of one kind may take after a run of so many."""
-        return max(1.0, 0.015 * seconds)
+    def _budgets_s(self, seconds: float) -> tuple[float, float]:
+        """Return the seconds that other rates, and few rows, may take after a run of so many."""
+        return max(WHAT_IF_S[0], WHAT_IF_SHARE * seconds), max(WHAT_IF_S[1], WHAT_IF_SHARE * seconds)
 
     def _ask_what_if(self) -> None:
         """Let copies go on from here: at other rates, and where the run is not solved also longer, and on few rows."""
         facts, view = self.traces.facts, View(self.traces)
-        budget_s = self._budget_s(facts["seconds"])
+        rates_s, rows_s = self._budgets_s(facts["seconds"])
         asks: dict[str, Callable[[], dict[str, Any]]] = {
-            "branch_facts": lambda: branch_facts(self.scene, budget_s, longest=0 if view.is_solved else None),
+            "branch_facts": lambda: branch_facts(self.scene, rates_s, longest=0 if view.is_solved else None),
         }
         if not view.is_solved and view.number("residual_r2", 0.0) > LEFT:  # else no rule asks for it
-            asks["few_facts"] = lambda: few_facts(self.scene, budget_s)
+            asks["few_facts"] = lambda: few_facts(self.scene, rows_s)
         with same_streams():
             for name, ask in asks.items():
                 try:
