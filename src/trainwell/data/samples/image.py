@@ -39,6 +39,8 @@ WHOLE, LARGEST = 64, 96
 network can be trained on a CPU in minutes. `--set` of another size is `--size`."""
 BLOCK_PIXELS = 32 << 20
 """Numbers of one block of images that is decoded for a prediction."""
+FORMAT = 2
+"""Of the pixels on the disk; another way of scaling is another format."""
 KEEP_BYTES = 8 << 20
 """Pixels below this size are decoded faster than they are looked up on the disk."""
 
@@ -374,4 +376,4 @@ def _alike(
 
 
 def _key(digests: Sequence[str], transform: ImageTransform) -> str:
-    return hashlib.sha256(repr([*digests, transform.to_dict()]).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr([FORMAT, *digests, transform.to_dict()]).encode()).hexdigest()[:32]
