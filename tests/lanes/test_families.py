@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.lanes.common import CLASSES, alone, assert_equal, check
+from tests.lanes.common import CLASSES, NUMBER, alone, assert_equal, check
 from trainwell.engine.assemble import Source
 from trainwell.engine.lanes import LaneSpec, train_lanes
+from trainwell.engine.lanes.chain import chain_of
 from trainwell.models import FAMILIES, build_model
 from trainwell.values.recipe import ModelSpec, Recipe
-from trainwell.values.task import InputSpec
+from trainwell.values.task import InputSpec, Task
 
 INPUTS = {
     "table": InputSpec(3, 2, (5,)),
@@ -54,6 +55,35 @@ def test_every_family_equals_its_lone_run(family: str) -> None:
     for run, result in zip(runs, train_lanes(runs, data, CLASSES, model=build), strict=True):
         assert_equal(result, alone(run, data, CLASSES, build))
         assert result.engine == "lanes"
+
+
+@pytest.mark.parametrize(
+    "techniques",
+    [("batch_norm", "dropout:rate=0.2"), ("layer_norm", "mixup"), ("label_smoothing", "l2"),
+     ("grad_accumulation:micro_batches=2",)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("task", [CLASSES, NUMBER], ids=["classes", "number"])
+def test_members_equal_their_lone_runs(techniques: tuple[str, ...], task: Task) -> None:
+    if task is NUMBER:
+        techniques = tuple(t for t in techniques if t != "label_smoothing")
+    inputs, outputs = INPUTS["table"], task.num_outputs
+    spec = ModelSpec.of("tabm", **SMALL["tabm"], bins=5, embedding=2)
+    x, y = rows(inputs, 37, 1)
+    x[0][:, 1] = x[0][:, 1].sign()  # a number of two values has fewer bins than the others
+    x_val, y_val = rows(inputs, 16, 2)
+    if task is NUMBER:
+        y, y_val = (t.double().unsqueeze(1) - x_t[0][:, :1] for t, x_t in ((y, x), (y_val, x_val)))
+    data = Source((x, y), (x_val, y_val))
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        model = build_model(spec, inputs, outputs, generator).double()
+        assert chain_of(model) is not None
+        return model
+
+    recipe = Recipe(batch_size=8, epochs=2, lr=0.003, techniques=techniques)
+    runs = [LaneSpec(recipe, seed=s) for s in range(2)]
+    check(runs, data, task, build)
 
 
 @pytest.mark.parametrize("family", ["bag", "gru", "transformer"])

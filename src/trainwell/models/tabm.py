@@ -71,6 +71,11 @@ class TabMNet(nn.Module):
         """Lay the bins of the numbers over a sample of the training rows."""
         self.front.fit_bins(sample[0])
 
+    def chain(self) -> list[nn.Module]:
+        """Return the modules in the order of their calls; the last one's members are averaged."""
+        links = [link for block in self.blocks for link in block.children()]
+        return [self.front, self.scale, *links, self.heads]
+
     def forward(self, floats: Tensor, codes: Tensor | None = None) -> Tensor:
         x = self.scale(self.front(floats, codes)).flatten(0, 1)  # (K * B, F)
         for block in self.blocks:

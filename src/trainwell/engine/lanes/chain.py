@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainwell.engine.lanes import images, links
+from trainwell.engine.lanes import images, links, tables
 from trainwell.engine.lanes.bits import DropoutBits
 from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
 from trainwell.models.front import Front
 from trainwell.models.layers import Dropout
+from trainwell.models.numeric import PiecewiseLinear
 from trainwell.models.pixels import PixelFront
+from trainwell.models.tabm import MemberLinear, MemberScale
 
 ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
@@ -81,10 +83,10 @@ def _is_link(module: nn.Module) -> bool:
         return module.momentum is not None and bool(module.track_running_stats)
     if kind is nn.LayerNorm:
         return isinstance(module.normalized_shape, tuple) and len(module.normalized_shape) == 1
-    if kind is nn.Linear:
+    if kind in (nn.Linear, MemberScale, MemberLinear):
         return not parametrize.is_parametrized(module)
     if kind is Front:
-        return module.numbers is None
+        return module.numbers is None or type(module.numbers) is PiecewiseLinear
     return kind in (nn.GroupNorm, nn.Identity, Dropout, *ELEMENTWISE)
 
 
@@ -139,40 +141,43 @@ class ChainNetwork:
         dtype = next(iter(weights.values())).dtype
         compute = self.compute if dtype == torch.float32 else None  # autocast leaves other dtypes alone
         made, flat = list[Link](), self._flat
-        front: links.Codes | None = None
+        front = list[links.Codes | tables.Bins]()
         fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
         for module in self._chain:
             own = _Own(self._names[id(module)], weights, buffers, grads, compute)
             if isinstance(module, Front):
-                front = self._codes(module, weights, buffers, grads)
+                front = self._front(module, weights, buffers, grads)
             elif isinstance(module, nn.Flatten):
                 made.append(images.Flatten())
                 flat = True
             elif not isinstance(module, nn.Identity):
                 learns = any(not isinstance(link, images.Pixels) for link in made)
-                first = not learns and (front is None or not front.is_trained)
+                first = not learns and not any(part.is_trained for part in front)
                 make = self._link if flat else self._image_link
                 made.append(make(module, own, fresh=fresh, first=first))
                 fresh = isinstance(module, FRESH) or (fresh and type(module) is Dropout)
         return Chain(made, compute, front)
 
-    def _codes(
+    def _front(
         self, front: Front, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
         grads: Mapping[str, Tensor],
-    ) -> links.Codes | None:  # fmt: skip
-        if front.codes is None:
-            return None
-        own = _Own(self._names[id(front.codes)], weights, buffers, grads, None)
-        table = own.weight("weight")
-        assert table is not None
-        return links.Codes(table, own.both()[0], own.buffer("offsets"))
+    ) -> list[links.Codes | tables.Bins]:  # fmt: skip
+        """Return what embeds the numbers and what embeds the codes, where there is such."""
+        found = list[links.Codes | tables.Bins]()
+        if front.numbers is not None:
+            own = _Own(self._names[id(front.numbers)], weights, buffers, grads, None)
+            edges = [own.buffer(name) for name in ("shift", "slope", "low", "high")]
+            found.append(tables.Bins(own.given("weight"), own.given("bias"), own.both(), *edges))
+        if front.codes is not None:
+            own = _Own(self._names[id(front.codes)], weights, buffers, grads, None)
+            found.append(links.Codes(own.given("weight"), own.both()[0], own.buffer("offsets")))
+        return found
 
     def _image_link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
         if isinstance(module, PixelFront):
             return images.Pixels(own.buffer("mean"), own.buffer("scale"))
         if isinstance(module, nn.Conv2d):
-            weight = own.weight("weight")
-            assert weight is not None
+            weight = own.given("weight")
             return images.Convolution(
                 module, weight, own.weight("bias"), own.both(), needs_input=not first,
                 compute=own.compute or weight.dtype,
@@ -190,6 +195,8 @@ class ChainNetwork:
     def _link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
         if isinstance(module, nn.Linear):
             return _linear(own, needs_input=not first)
+        if isinstance(module, MemberScale | MemberLinear):
+            return _of_members(module, own, needs_input=not first)
         if isinstance(module, nn.BatchNorm1d):
             return links.BatchNorm(*_of_batch_norm(module, own))
         if isinstance(module, nn.LayerNorm):
@@ -210,23 +217,27 @@ class Chain:
 
     Args:
         made: its links. compute: dtype of the linear layers; None for that of the weights.
-        front: embeds the codes that stand beside the features; None where there are none.
+        front: embeds numbers among the features, and the codes that stand beside them.
     """
 
     def __init__(
-        self, made: Sequence[Link], compute: torch.dtype | None, front: links.Codes | None = None
-    ) -> None:
-        self._links, self._compute, self._front = list(made), compute, front
+        self, made: Sequence[Link], compute: torch.dtype | None,
+        front: Sequence[links.Codes | tables.Bins] = (),
+    ) -> None:  # fmt: skip
+        self._links, self._compute, self._front = list(made), compute, list(front)
         self._pass: Any = None
 
     def forward(
         self, x: tuple[Tensor, ...], bits: DropoutBits | None, *, training: bool, adds: bool = False
     ) -> Tensor:
-        """Return the outputs (K, C, B) for inputs (K, B, features); they are overwritten by the next pass."""
+        """Return the outputs (K, C, B) for inputs (K, B, features); they are overwritten by the next pass.
+
+        Those of a model with members are (K, members, C, B) while it trains.
+        """
         now = self._pass = Pass(bits, x[0].shape[1], training=training, adds=adds)
         h = x[0] if x[0].ndim > 3 else x[0].mT
-        if self._front is not None:
-            h = self._front.forward(h, x[1], now)
+        for part in self._front:
+            h = part.forward(h, now) if isinstance(part, tables.Bins) else part.forward(h, x[1], now)
         if h.ndim > 3 and not isinstance(self._links[0], images.Pixels):
             h = images.channels_last(h)
         if self._compute is None:
@@ -248,8 +259,9 @@ class Chain:
         for link in reversed(self._links):
             if back is not None:
                 back = link.backward(back, now)
-        if self._front is not None and back is not None:
-            self._front.backward(back, now)
+        for part in reversed(self._front):
+            if back is not None:
+                back = part.backward(back, now)
 
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -274,6 +286,10 @@ class _Own:
     def weight(self, name: str) -> Tensor | None:
         return self._weights.get(self._name + name)
 
+    def given(self, name: str) -> Tensor:
+        """Return a weight that the module always has."""
+        return self._weights[self._name + name]
+
     def buffer(self, name: str) -> Tensor:
         return self._buffers[self._name + name]
 
@@ -283,10 +299,17 @@ class _Own:
 
 
 def _linear(own: _Own, *, needs_input: bool) -> Link:
-    weight = own.weight("weight")
-    assert weight is not None
+    weight = own.given("weight")
     compute = own.compute or weight.dtype
     return links.Linear(weight, own.weight("bias"), own.both(), needs_input=needs_input, compute=compute)
+
+
+def _of_members(module: MemberScale | MemberLinear, own: _Own, *, needs_input: bool) -> Link:
+    weight = own.given("weight")
+    compute = own.compute or weight.dtype
+    if isinstance(module, MemberScale):
+        return tables.MemberScale(weight, own.both()[0], needs_input=needs_input, compute=compute)
+    return tables.MemberHeads(weight, own.given("bias"), own.both(), compute)
 
 
 def _of_batch_norm(module: Any, own: _Own) -> Any:

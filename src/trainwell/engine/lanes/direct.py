@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainwell.engine.lanes.bits import DropoutBits
 from trainwell.engine.lanes.chain import Chain
-from trainwell.engine.lanes.objective import WithGradient
+from trainwell.engine.lanes.objective import WithGradient, of_members
 from trainwell.engine.parts import Batch
 from trainwell.engine.step import Step
 
@@ -30,6 +30,9 @@ class DirectStep(Step):
         super().__init__(*arguments)
         self._chain, self._bits = chain, bits
         bare = not self._batch and not self.sites.at("loss")
+        members = arguments[-1]
+        if with_gradient is not None and members > 1:
+            with_gradient = of_members(with_gradient)
         self._with_gradient = with_gradient if bare else None
 
     def gradients(self, x: tuple[Tensor, ...], y: Tensor) -> Tensor:

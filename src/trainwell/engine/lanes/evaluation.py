@@ -58,7 +58,8 @@ def _batches(stack: Stack, lanes: Sequence[int], *, own_rows: bool) -> Iterator[
     assert data is not None
     tensors = (*data[0], data[1])
     row_bytes = sum(t[:1].numel() * t.element_size() for t in tensors)
-    rows = max(64, EVALUATION_BYTES // max(1, row_bytes * len(lanes)))
+    members = int(getattr(stack.lanes[0].model, "num_members", 1))
+    rows = max(64, EVALUATION_BYTES // max(1, row_bytes * len(lanes) * members))
     if not own_rows:
         for parts in zip(*(t.split(rows) for t in tensors), strict=True):
             *x, y = (p.expand(len(lanes), *p.shape) for p in parts)

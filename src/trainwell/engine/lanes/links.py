@@ -91,7 +91,7 @@ class Linear:
             if self._bias is not None:
                 self._bias.squeeze(-1).copy_(self._master_bias)  # type: ignore[arg-type]
         self._h = h
-        out = self._out.like(self._weight, self._weight.shape[1], now.rows)
+        out = self._out.like(self._weight, self._weight.shape[1], h.shape[-1])
         if self._bias is None:
             return torch.bmm(self._weight, h, out=out)
         return torch.baddbmm(self._bias, self._weight, h, out=out)
@@ -109,7 +109,7 @@ class Linear:
         if not self._needs_input:
             return None
         return torch.bmm(
-            self._transposed, g, out=self._back.like(self._weight, self._weight.shape[2], now.rows)
+            self._transposed, g, out=self._back.like(self._weight, self._weight.shape[2], g.shape[-1])
         )
 
 
@@ -259,7 +259,7 @@ class Dropout:
     def __init__(self, layer: int, *, in_place: bool) -> None:
         self._layer, self._in_place = layer, in_place
         self._mask: Any = None
-        self._masks = Space()
+        self._masks, self._turned = Space(), Space()
 
     def forward(self, h: Tensor, now: Pass) -> Tensor:
         self._mask = None
@@ -273,7 +273,8 @@ class Dropout:
         bits, ones = now.bits[lanes, start : start + count], (1,) * (h.ndim - 1)
         if h.ndim == 3:
             features, rows = h.shape[1:]
-            bits, mask = bits.view(-1, rows, features).mT, self._masks.like(h[lanes], features, rows)
+            turned = self._turned.like(bits, features, rows).copy_(bits.view(-1, rows, features).mT)
+            bits, mask = turned, self._masks.like(h[lanes], features, rows)
         else:  # images
             bits, mask = bits.view(-1, *h.shape[1:]), torch.empty_like(h[lanes])
         self._mask = torch.ge(bits, now.dropout.thresholds[self._layer, lanes].view(-1, *ones), out=mask)
@@ -320,12 +321,15 @@ class Codes:
         out[:, features:].copy_(found)
         return out
 
-    def backward(self, g: Tensor, now: Pass) -> None:
-        assert self._grad is not None
-        if not now.adds:
-            self._grad.zero_()
-        own = g[:, g.shape[1] - self._firsts.shape[1] * self._width :].to(self._grad.dtype)
-        _in_a_row(self._grad).index_add_(0, self._places, own.reshape(-1))
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        """Return the gradient of the features."""
+        features = g.shape[1] - self._firsts.shape[1] * self._width
+        if self._grad is not None:
+            if not now.adds:
+                self._grad.zero_()
+            own = g[:, features:].to(self._grad.dtype)
+            _in_a_row(self._grad).index_add_(0, self._places, own.reshape(-1))
+        return g[:, :features]
 
 
 def _in_a_row(tables: Tensor) -> Tensor:

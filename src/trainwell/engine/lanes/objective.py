@@ -56,6 +56,18 @@ def squared_error_with_gradient(outputs: Tensor, target: Tensor) -> tuple[Tensor
     return error.square().sum((1, 2)).mul_(share), error.mul_(2 * share)
 
 
+def of_members(loss: WithGradient) -> WithGradient:
+    """Average the losses of the members. Shapes: (K, members, C, B), (K, B, ...) -> (K,), (K, members, C, B)."""
+
+    def averaged(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        lanes, members = outputs.shape[:2]
+        wide = target.unsqueeze(1).expand(lanes, members, *target.shape[1:])
+        losses, gradient = loss(outputs.flatten(0, 1), wide.flatten(0, 1))
+        return losses.view(lanes, members).mean(1), gradient.mul_(1 / members).view(outputs.shape)
+
+    return averaged
+
+
 def cross_entropy_of_lanes(outputs: Tensor, target: Tensor) -> Tensor:
     """Return the negative log-likelihood of every row. Shapes: (*lanes, B, C), (*lanes, B) -> (*lanes, B).
 

@@ -32,6 +32,9 @@ from trainwell.values.task import Task
 BLOCK_BYTES = 1 << 20
 """Batches of about this size are gathered at once; more would only wash the cache."""
 
+BITS_BYTES = 16 << 20
+"""Dropout bits of about this size are drawn at once: a call for each lane costs more than a wait for memory."""
+
 
 class Network(Protocol):
     """The forward pass of K networks; see `VmappedNetwork`."""
@@ -218,8 +221,11 @@ class Stack:
         whole = max(first, min(stop, last))
         rows = self._rows[:, first * size : whole * size].unflatten(1, (whole - first, size))
         rows = rows.transpose(0, 1).contiguous()  # (steps, K, B)
+        drawn = first
         for begin, end in self._blocks(first, whole, size):
-            self.draw([size] * (end - begin))
+            if begin == drawn:
+                drawn = min(whole, begin + self._steps_drawn(size, end - begin))
+                self.draw([size] * (drawn - begin))
             x, y = self._gather(rows[begin - first : end - first])
             for i in range(end - begin):
                 self._losses.append(self._take(tuple(t[i] for t in x), y[i], lr[begin - first + i]))
@@ -230,12 +236,18 @@ class Stack:
         """Yield where blocks of steps begin and end."""
         x, y = self.setting.train
         row_bytes = sum(t[:1].numel() * t.element_size() for t in (*x, y))
-        row_bytes += 2 * sum(p.features for p in self.setting.places)
         steps = max(1, BLOCK_BYTES // max(1, row_bytes * size * len(self.lanes)))
         if isinstance(self._take, GraphedStep) and self.bits is not None:
             steps = 1
         for begin in range(first, stop, steps):
             yield begin, min(stop, begin + steps)
+
+    def _steps_drawn(self, size: int, block: int) -> int:
+        """Return for how many steps dropout bits are drawn at once, whole blocks of steps."""
+        if isinstance(self._take, GraphedStep) or self.bits is None:
+            return block
+        step_bytes = 2 * sum(p.features for p in self.setting.places) * size * len(self.lanes)
+        return block * max(1, BITS_BYTES // max(1, step_bytes * block))
 
     def draw(self, batch_sizes: Sequence[int], lanes: Sequence[int] | None = None) -> None:
         """Draw the dropout bits of the next steps."""

@@ -16,7 +16,7 @@ from trainwell.engine.lanes.bits import is_cut, places_of
 from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.choose import Choice, choose, is_large
 from trainwell.engine.lanes.lane import Lane, Structure
-from trainwell.engine.lanes.members import align
+from trainwell.engine.lanes.members import align, choices
 from trainwell.engine.lanes.memory import affordable
 from trainwell.engine.lanes.objective import stack_objective
 from trainwell.engine.lanes.paused import PAUSE, Paused, cut_out, go_on, pause_training
@@ -155,11 +155,16 @@ class _Work:
 
     def _take_fitting(self, lanes: list[Lane], count: int) -> list[Lane]:
         """Take up to `count` waiting lanes that can stand in one stack with these."""
-        taken = list[Lane]()
-        for lane in list(self._waiting):
-            if len(taken) < count and fits([*lanes, *taken], lane):
-                self._waiting.remove(lane)
+        taken, left = list[Lane](), list[Lane]()
+        kinds = {kind_of(lane): lane for lane in lanes}  # one of a kind decides for all of it
+        for lane in self._waiting:
+            kind = kind_of(lane)
+            if len(taken) < count and (kind in kinds or fits(list(kinds.values()), lane)):
+                kinds[kind] = lane
                 taken.append(lane)
+            else:
+                left.append(lane)
+        self._waiting = left
         return taken
 
     def _train_stack(self, group: list[Lane]) -> None:
@@ -289,6 +294,12 @@ class Teller(Watcher):
             training.state.stop_reason = asked
             if asked == PAUSE:
                 self.paused = pause_training(training, self._spec.seed)
+
+
+def kind_of(lane: Lane) -> tuple[Any, ...]:
+    """Return all of a lane that decides with which others it can stand in a stack."""
+    techniques = tuple((type(t), choices(t)) for t in lane.techniques)
+    return lane.structure, techniques, len(lane.dropouts)
 
 
 def fits(lanes: list[Lane], lane: Lane) -> bool:
