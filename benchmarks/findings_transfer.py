@@ -141,7 +141,7 @@ def copied(cured: bool) -> tuple[list[Rows], dict[str, Any]]:
         cells[400:500], told[400:500] = cells[:100] + 0.03, told[:100]
     images = (200 * cells.clip(0, 1.2)).astype(np.uint8).repeat(4, 2).repeat(4, 3)
     rows = {"train": np.arange(400), "val": np.arange(400, 600)}
-    alike = same_looks(look_hashes(images), rows, [str(i) for i in range(900)])[1]
+    alike = same_looks(look_hashes(images), rows, [str(i) for i in range(900)], images)[1]
     x, labels = torch.tensor(2 * cells - 1).float(), torch.tensor(told)
     return [(x[a:b], labels[a:b]) for a, b in ((0, 400), (400, 600), (600, 900))], {
         "alike": {"val": [alike["val"], 200]}

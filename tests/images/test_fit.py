@@ -117,3 +117,11 @@ def test_a_table_that_is_at_fault_says_how(tmp_path: Path) -> None:
 def test_pixels_are_no_unscaled_inputs(tmp_path: Path) -> None:
     run = tw.fit(class_folders(tmp_path / "data", 40), out=False, **{**QUICK, "watch": True, "budget": "1ep"})
     assert "unscaled_inputs" not in {f.ailment for f in run.findings}
+
+
+def test_copies_are_alike_and_other_trousers_are_not() -> None:
+    with np.load(shared_data("fashion_mnist_10k.npz")) as file:
+        x, y = file["x_train"][:1200], file["y_train"][:1200]
+    copies = np.clip(x[:30].astype(int) * 1.2, 0, 255).astype(np.uint8)
+    made = prepared(((x[:900], y[:900]), (np.r_[x[900:], copies], np.r_[y[900:], y[:30]])))
+    assert 25 <= made.facts["alike"]["val"] <= 36

@@ -372,7 +372,7 @@ def _alike(
         hashes = look_hashes(images)
         if images.nbytes >= KEEP_BYTES:
             store.keep("looks", key, np.stack([hashes[0], hashes[1].astype(np.uint64)]), {})
-    return same_looks(hashes, rows, names)
+    return same_looks(hashes, rows, names, images)
 
 
 def _key(digests: Sequence[str], transform: ImageTransform) -> str:

@@ -11,11 +11,17 @@ from trainwell.data.notes import Note, warning
 SAME_LOOK_SHOWN = 3
 NEAR_BITS = 3
 """Two images look the same when at most so many of 64 bits differ. docs/log-transfer.md has the counts on CIFAR-10."""
+LIKENESS, LIKENESS_SIDE = 0.98, 16
+"""Correlation of 16 x 16 means of two images with like hashes, below which they only have a shape in common. Copies that
+were scaled, recompressed and made brighter have .98 and more; two trousers of Fashion-MNIST with like hashes .94 in the
+median (docs/log-transfer.md)."""
 SIDE = 72
 """Larger images are thinned out to about this side before they are hashed."""
 MIN_SPREAD = 12.0
 """Deviation of the block means, of 255, below which a hash says nothing: flat images share one."""
 BAND_BITS = 16
+PAIRS = 256
+"""Images that are compared at a time."""
 
 
 def look_hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -24,12 +30,38 @@ def look_hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Shapes: images (N, C, H, W), H and W at least 9; returns (N,) uint64 and (N,) bool.
     Source: N. Krawetz 2013, "Kind of like that" (dHash), on 9 x 8 means of blocks.
     """
-    step = max(1, min(images.shape[2:]) // SIDE)
-    thin = images[:, :, ::step, ::step]
-    gray = thin.mean(1, dtype=np.float32) if thin.shape[1] > 1 else thin[:, 0].astype(np.float32)
+    gray = _gray(images)
     means = _blocks(_blocks(gray, 1, 8), 2, 9)
     bits = (means[:, :, 1:] > means[:, :, :-1]).reshape(len(images), 64)
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0], means.std((1, 2)) > MIN_SPREAD
+
+
+def _alike(images: np.ndarray, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Say which of the pairs are copies, (N,) bool; a block of images is read at a time."""
+    found = np.zeros(len(some), bool)
+    for start in range(0, len(some), PAIRS):
+        part = slice(start, start + PAIRS)
+        found[part] = likeness(images[some[part]], images[others[part]]) >= LIKENESS
+    return found
+
+
+def likeness(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the correlation of images with others, pair by pair, on means of blocks. Shapes: (N, C, H, W); (N,)."""
+    both = []
+    for images in (some, others):
+        gray = _gray(images)
+        high, wide = (min(LIKENESS_SIDE, n) for n in gray.shape[1:])
+        flat = _blocks(_blocks(gray, 1, high), 2, wide).reshape(len(gray), -1)
+        both.append(flat - flat.mean(1, keepdims=True))
+    norms = np.sqrt(np.square(both[0]).sum(1) * np.square(both[1]).sum(1))
+    return np.asarray((both[0] * both[1]).sum(1) / np.maximum(norms, 1e-9))
+
+
+def _gray(images: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels of thinned-out images, (N, h, w) float32."""
+    step = max(1, min(images.shape[2:]) // SIDE)
+    thin = images[:, :, ::step, ::step]
+    return thin.mean(1, dtype=np.float32) if thin.shape[1] > 1 else thin[:, 0].astype(np.float32)
 
 
 def _blocks(gray: np.ndarray, axis: int, count: int) -> np.ndarray:
@@ -67,13 +99,17 @@ def nearest_looks(known: np.ndarray, asked: np.ndarray, bits: int = NEAR_BITS) -
 
 
 def same_looks(
-    hashes: tuple[np.ndarray, np.ndarray], rows: Mapping[str, np.ndarray], names: Sequence[str]
+    hashes: tuple[np.ndarray, np.ndarray],
+    rows: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    images: np.ndarray,
 ) -> tuple[list[Note], dict[str, int]]:
     """Warn of images that stand in the training part and look the same in another one.
 
     Args:
         hashes: of all images, and whether each says something.
         rows: per part the positions of its images. names: of all images.
+        images: all, (N, C, H, W); those with like hashes are compared.
     Returns: the notes, and per part how many of its images look like one of the training part.
     """
     bits, telling = hashes
@@ -83,6 +119,7 @@ def same_looks(
         asked = rows[part][telling[rows[part]]]
         near = nearest_looks(bits[train], bits[asked])
         both = np.flatnonzero(near >= 0)
+        both = both[_alike(images, asked[both], train[near[both]])]
         counts[part] = len(both)
         if not len(both):
             continue
