@@ -44,7 +44,8 @@ class TabM(Family):
 class TabMNet(nn.Module):
     """The network. While training it returns (K, B, C), one output per member; else (B, C), their average.
 
-    The average is that of the probabilities (as their logarithm) for classes, and of the numbers for one output.
+    One member alone returns (B, C). The average is that of the probabilities (as their logarithm) for classes, and of
+    the numbers for one output.
     """
 
     clamp_outputs = True
@@ -81,6 +82,8 @@ class TabMNet(nn.Module):
         for block in self.blocks:
             x = block(x)
         outputs: Tensor = self.heads(x.unflatten(0, (self.num_members, -1)))
+        if self.num_members == 1:
+            return outputs[0]
         if self.training:
             return outputs
         if outputs.shape[-1] == 1:

@@ -137,13 +137,15 @@ class MemberHeads:
         self._back = Space()
 
     def forward(self, h: Tensor, now: Pass) -> Tensor:
-        """Shapes: (K, F, members * B) -> (K, members, C, B) while training, else (K, C, B)."""
+        """Shapes: (K, F, members * B) -> (K, members, C, B) while training; else, or of one member, (K, C, B)."""
         lanes, members, _, classes = self._weight.shape
         self._h = h.view(lanes, h.shape[1], members, -1).transpose(1, 2)
         self._used, bias = self._weight.to(self._compute), self._bias.mT.to(self._compute)
         out = h.new_empty(lanes, members, classes, self._h.shape[-1])
         for k in range(lanes):  # of all lanes at once the products would copy the activations
             torch.baddbmm(bias[k], self._used[k].mT, self._h[k], out=out[k])
+        if members == 1:
+            return out[:, 0]
         if now.training:
             return out
         if classes == 1:
@@ -153,6 +155,7 @@ class MemberHeads:
 
     def backward(self, g: Tensor, now: Pass) -> Tensor:
         lanes, members, features, classes = self._weight.shape
+        g = g.view(lanes, members, classes, -1)
         back = self._back.like(g, features, members * g.shape[-1])
         wide = back.view(lanes, features, members, -1).transpose(1, 2)  # (K, members, F, B)
         if classes <= FEW:
