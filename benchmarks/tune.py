@@ -1,21 +1,24 @@
 """Speed, honesty and worth of `tune`.
 
-    python benchmarks/tune.py speed|equal|optuna [--studies 200] [--seeds 10] [--seconds 10]
+    python benchmarks/tune.py speed|equal|optuna [--studies 200] [--seeds 10] [--seconds 10] [--cells FILE]
 
 speed:  complete trainings a second of a 20-16-16-4 network, 27 epochs, 750 rows (the data of ../shared/hpo_curves).
 equal:  studies in which all configurations are equal (what is searched only draws other first weights);
         how often "better than the default" is claimed.
 optuna: equal CPU time for `tune` and for Optuna's TPE with Hyperband over a hand-written sequential loop; the test
-        accuracy of what each gives back, on three data sets.
+        accuracy of what each gives back, on three data sets. `--data NAME --first SEED --seeds 1` runs one cell, `--cells
+        FILE` adds what was measured to a file; `cells --cells FILE` prints the table of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +107,7 @@ def equal(options: argparse.Namespace) -> None:
     claims, default = 0, 0
     space = Space((Parameter("model.unused", 0.0, 1.0, default=0.5),))
     base = tw.Recipe(lr=1e-2, epochs=4, batch_size=64, schedule="cosine")
-    for study in range(options.studies):
+    for study in range(options.first, options.first + options.studies):
         (x, y), (vx, vy), _ = hardclf(study)
         keep = 200
         found = tw.tune(
@@ -114,10 +117,11 @@ def equal(options: argparse.Namespace) -> None:
         claims += found.winner.beats_default
         default += found.winner.index == 0
         if (study + 1) % 20 == 0:
-            print(f"{study + 1} studies: {claims} claims, default chosen {default} times", flush=True)
+            done = study + 1 - options.first
+            print(f"{done} studies: {claims} claims, default chosen {default} times", flush=True)
 
 
-def by_tune(split: tuple[Part, Part, Part], seed: int, seconds: float) -> float:
+def by_tune(split: tuple[Part, Part, Part], seed: int, seconds: float) -> dict[str, float]:
     train, val, test = split
     classes = int(train[1].max()) + 1
 
@@ -131,7 +135,8 @@ def by_tune(split: tuple[Part, Part, Part], seed: int, seconds: float) -> float:
         budget=seconds, out=False, seed=seed,
     )  # fmt: skip
     assert found.run is not None
-    return accuracy(found.model, test)
+    full = sum(t.state == "complete" for t in found.trials)
+    return {"tune": accuracy(found.model, test), "tune_trials": len(found.trials), "tune_full": full}
 
 
 @torch.no_grad()
@@ -140,7 +145,7 @@ def accuracy(model: nn.Module, part: Part) -> float:
     return float((model(part[0]).argmax(1) == part[1]).float().mean())
 
 
-def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> float:
+def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> dict[str, float]:
     """TPE with Hyperband, a sequential loop with a fused optimizer, the best network by validation at its best epoch."""
     import copy
 
@@ -189,8 +194,8 @@ def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> floa
         pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3),
     )  # fmt: skip
     study.optimize(objective)
-    kept["trials"] = len(study.trials)
-    return accuracy(kept["model"], test)
+    full = sum(len(t.intermediate_values) == 27 for t in study.trials)
+    return {"optuna": accuracy(kept["model"], test), "optuna_trials": len(study.trials), "optuna_full": full}
 
 
 def quantile(count: int) -> float:
@@ -199,37 +204,61 @@ def quantile(count: int) -> float:
     return float(t.ppf(0.975, max(1, count - 1)))
 
 
+SETS: dict[str, Callable[[int], Any]] = {"hardclf": hardclf, "digits": digits, "cancer": cancer}
+
+
 def against_optuna(options: argparse.Namespace) -> None:
-    sets: dict[str, Callable[[int], Any]] = {"hardclf": hardclf, "digits": digits, "cancer": cancer}
-    for name, make in sets.items():
-        mine, theirs, used = [], [], []
-        for seed in range(options.seeds):
-            split = make(seed)
-            start = time.process_time()
-            mine.append(by_tune(split, seed, options.seconds))
-            used.append(time.process_time() - start)
-            theirs.append(by_optuna(split, seed, used[-1]))
-        d = np.array(mine) - np.array(theirs)
+    cells = list[dict[str, Any]]()
+    for name in options.data:
+        for seed in range(options.first, options.first + options.seeds):
+            split, start = SETS[name](seed), time.process_time()
+            mine = by_tune(split, seed, options.seconds)
+            used = time.process_time() - start
+            cells.append({"data": name, "seed": seed, "cpu_s": used, **mine, **by_optuna(split, seed, used)})
+            if options.cells:
+                with options.cells.open("a") as file:
+                    file.write(json.dumps(cells[-1]) + "\n")
+    show(cells)
+
+
+def show(cells: list[dict[str, Any]]) -> None:
+    """Print the paired differences of what was measured."""
+    for name in dict.fromkeys(c["data"] for c in cells):
+        own = {
+            k: np.array([c[k] for c in cells if c["data"] == name], dtype=float)
+            for k in cells[0]
+            if k != "data"
+        }
+        d = own["tune"] - own["optuna"]
         reach = quantile(len(d)) * d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
+        means = {k: v.mean() for k, v in own.items()}
         print(
-            f"{name:8s} tune {np.mean(mine):.4f}  TPE + Hyperband {np.mean(theirs):.4f}  difference "
-            f"{d.mean():+.4f} +- {reach:.4f}  ({np.mean(used):.1f} CPU-s each, {len(d)} seeds)",
+            f"{name:8s} tune {means['tune']:.4f} ({means['tune_trials']:.0f} trials, {means['tune_full']:.0f} in full)  "
+            f"TPE + Hyperband {means['optuna']:.4f} ({means['optuna_trials']:.0f} trials, {means['optuna_full']:.0f} in "
+            f"full)  difference {d.mean():+.4f} +- {reach:.4f}  ({means['cpu_s']:.1f} CPU-s each, {len(d)} seeds)",
             flush=True,
         )
 
 
+def read_cells(options: argparse.Namespace) -> None:
+    show([json.loads(line) for line in options.cells.read_text().splitlines()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["speed", "equal", "optuna"])
+    parser.add_argument("what", choices=["speed", "equal", "optuna", "cells"])
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--data", nargs="*", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--cells", type=Path)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lanes", type=int, default=64)
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.machine()}, torch {torch.__version__}, one thread")
-    {"speed": speed, "equal": equal, "optuna": against_optuna}[options.what](options)
+    {"speed": speed, "equal": equal, "optuna": against_optuna, "cells": read_cells}[options.what](options)
 
 
 if __name__ == "__main__":
