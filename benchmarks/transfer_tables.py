@@ -216,7 +216,8 @@ def tuned(cell: Cell, options: Options) -> float:
     data, about = source_of(cell, options)
     inputs = backbone_of(model).options()
     start = options.home / f"{cell.table}-start"
-    recipe = fine_recipe(model, start_file(cell, options, model, inputs, start), "best")
+    file = start_file(cell, options, model, inputs, start)
+    recipe = fine_recipe(model.replace(weights=str(file)), "best")
     recipe = recipe.replace(epochs=10 if cell.table == "photographs" else 4)
     if options.smoke:
         recipe, inputs = recipe.replace(epochs=1), {**inputs, **({"size": 32} if "size" in inputs else {})}

@@ -261,7 +261,9 @@ def test_features_of_another_kind_of_device_have_a_key_of_their_own(weights: Pat
     assert Plan(device="xpu").place == torch.device("cpu")
 
 
-def test_a_text_encoder_is_tuned_from_its_probe(tmp_path: Path) -> None:
+@pytest.fixture
+def bert(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
+    """Return the weights of a small encoder, with all beside them, and texts of two kinds of words."""
     tokenizers = pytest.importorskip("tokenizers", reason="texts need it: pip install 'trainwell[text]'")
     words = [f"word{i}" for i in range(40)]
     (tmp_path / "bert").mkdir()
@@ -274,15 +276,34 @@ def test_a_text_encoder_is_tuned_from_its_probe(tmp_path: Path) -> None:
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer.save(str(tmp_path / "bert" / "tokenizer.json"))
     file = tmp_path / "bert" / "model.safetensors"
-    save_file(BertBody(sizes).state_dict(), file)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(BertBody(sizes).state_dict(), file)
     draw = np.random.default_rng(0)
     texts = [" ".join(draw.choice(words[half::2], 6)) for half in (0, 1) for _ in range(60)]
-    frame = pd.DataFrame({"text": texts, "side": [0] * 60 + [1] * 60})
-    run = transfer(
-        frame, "side", text="text", backbone="minilm", weights=file, out=tmp_path / "run", watch=False
-    )
+    return file, pd.DataFrame({"text": texts, "side": [0] * 60 + [1] * 60})
+
+
+def test_a_text_encoder_is_tuned_from_its_probe(tmp_path: Path, bert: tuple[Path, pd.DataFrame]) -> None:
+    file, frame = bert
+    transfer(frame, "side", text="text", backbone="minilm", weights=file, out=tmp_path / "run", watch=False)
     tuned = tw.load(tmp_path / "run-tuned")
     assert tuned.recipe.model.family == "minilm" and len(tuned.predict(frame)) == 120
-    assert run.predictor.transform is not None
+    assert tuned.predictor.transform is not None
     ((tokens,),) = tuned.predictor.transform.batches(frame)
     assert tokens.shape == (120, 16)  # not longer than the texts need
+
+
+@pytest.mark.parametrize("lr", [1.0, 3e-2], ids=["sick", "twin"])
+def test_all_layers_are_trained_by_hand(lr: float, bert: tuple[Path, pd.DataFrame]) -> None:
+    file, frame = bert
+    run = transfer(
+        frame, "side", text="text", backbone="minilm", weights=file, settings_={"model": "minilm", "lr": lr},
+        without=("clip_grad", "layer_decay"), budget="6ep", out=False,
+    )  # fmt: skip
+    assert run.recipe.model.family == "minilm" and run.recipe.lr == lr
+    assert ("pretrained_lr_too_high" in {f.ailment for f in run.findings}) == (lr == 1.0)
+    with pytest.raises(UsageError, match=r"reads the 42 tokens of its own tokenizer.*--backbone minilm"):
+        tw.fit(
+            frame, "side", text="text", settings_={"model": "minilm", "model.weights": str(file)}, out=False
+        )

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
+from trainwell.app.predictor import Predictor
+from trainwell.engine.training import Training
+from trainwell.models.backbones.base import NONE, BackboneNet
 from trainwell.signals.nearest import ROWS, described, way_of_nearest
 from trainwell.values.recipe import Recipe
 
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 FREEZING = ("freeze", "unfreeze")
 """Families of techniques that ask for layers to stand still."""
+START_ROWS = 256
+"""Validation rows on which pre-trained weights are judged before the first step."""
 WEAK = 0.15
 """Features that take less of the way to perfection are held against the inputs themselves."""
 
@@ -29,6 +36,31 @@ def facts_of(prepared: Prepared, recipe: Recipe) -> dict[str, Any]:
     rows = {name: len(y) for name, y in made.targets.items()}
     alike = {name: [int(n), rows[name]] for name, n in (made.facts.get("alike") or {}).items() if n}
     return {"freezes": asked, **{k: v for k, v in made.facts.items() if k != "alike"}, "alike": alike}
+
+
+def start_facts(prepared: Prepared, training: Training) -> dict[str, float]:
+    """Return the validation loss of pre-trained weights before the first step, in units of the best constant's.
+
+    Of a network that is not pre-trained, or where it is known, nothing is returned.
+    """
+    model, made, val = training.model, prepared.samples, prepared.parts.get("val")
+    pretrained = isinstance(model, BackboneNet) and model.family.weights != NONE and not training.state.step
+    if not pretrained or made is None or val is None or "start_of_base" in made.facts:
+        return {}
+    x, y = val
+    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:START_ROWS])
+    outputs = torch.from_numpy(Predictor(model, None).outputs(tuple(t[rows] for t in x)))
+    loss = (F.cross_entropy if made.task.is_classification else F.mse_loss)(outputs, y[rows])
+    return {"start_of_base": float(loss) / base_loss(made)}
+
+
+def base_loss(made: SampleData) -> float:
+    """Return the loss of the best constant answer on the training rows, as the training measures losses."""
+    y = made.targets["train"]
+    if not made.task.is_classification:
+        return max(float(np.var(y)), 1e-12)
+    shares = np.bincount(y) / len(y)
+    return max(float(-(shares * np.log(np.clip(shares, 1e-12, 1))).sum()), 1e-12)
 
 
 def separability(made: SampleData, features: Mapping[str, Any]) -> dict[str, float]:

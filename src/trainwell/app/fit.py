@@ -323,11 +323,13 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
 def _attend(setup: Setup, training: Training) -> None:
     """Let the watcher look into a training that has steps to take."""
     if setup.watch and not training.state.stop_reason:
-        from trainwell.app.data_facts import facts_of
+        from trainwell.app.data_facts import facts_of, start_facts
         from trainwell.app.watching import Attending
 
         training.observer = attending = Attending(training, setup.console.say)
-        attending.watch.traces.facts |= facts_of(setup.prepared, setup.recipe)
+        attending.watch.traces.facts |= {
+            **facts_of(setup.prepared, setup.recipe), **start_facts(setup.prepared, training)
+        }  # fmt: skip
 
 
 def _run(setup: Setup, training: Training, folder: RunFolder | None) -> Run:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from trainwell.app import settings
-from trainwell.app.data_facts import separability
+from trainwell.app.data_facts import base_loss, separability
 from trainwell.app.feature_cache import FeatureTransform, Say, features_of, load_backbone, silent
 from trainwell.app.predictor import Predictor
 from trainwell.data.notes import Note, info
@@ -41,6 +41,8 @@ HOW = ("budget", "seed", "device", "watch", "treat", "checkpoint_every")
 """Options of `fit` that say how, not on what."""
 KEYS = ("backbone", "weights", "allow_pickle")
 FINE_EPOCHS = {"quick": 0, "balanced": 3, "best": 10}
+LEAST_EPOCHS = 2
+"""Of fine-tuning that the user asked for under a preset that leaves it out."""
 FINE_S = {"quick": 0.0, "balanced": 600.0, "best": 7200.0}
 """Fine-tuning is left out when it would take longer than this; what it would take is measured on one step, and said."""
 FINE_LR = 1e-4
@@ -159,6 +161,9 @@ def transfer(
 ) -> Run:
     """Train a head on the cached features of a backbone; then fine-tune from it where that pays.
 
+    With the backbone's own name as the model (`settings_={"model": "minilm"}`, or a recipe of it) all layers are trained
+    at once, by the recipe of fine-tuning and what is set beside it.
+
     The head's weight decay is chosen on the validation part among heads that are trained side by side. Fine-tuning is
     tried under the presets `balanced` and `best` if it fits into their time, and its run is returned if its validation
     losses are smaller, row by row, beyond chance.
@@ -185,6 +190,12 @@ def transfer(
     made, model = read_samples(data, target, given)
     if console is not None:
         console.data(_as_read(made))
+    if _is_by_hand(model, recipe, settings_):
+        inputs = of_samples(made, data, target, _own_options(given, backbone_of(model)))
+        return fitting.fit(
+            inputs, recipe=recipe or fine_recipe(model, preset), settings_=_without_model(settings_), with_=with_,
+            without=without, out=out, baseline=False, console=console, **how,
+        )  # fmt: skip
     prepared = featured(made, model, data, target, given, say, choose_device(how.get("device")))
     with_ = tuple(with_)
     if recipe is None and not any(str(t).startswith("weight_decay") for t in with_):
@@ -202,6 +213,17 @@ def transfer(
         return run
     inputs = of_samples(made, data, target, _own_options(given, backbone_of(model)))
     return _tuned(run, prepared, inputs, model, preset, how, console)
+
+
+def _is_by_hand(model: ModelSpec, recipe: Recipe | None, settings_: Mapping[str, Any] | None) -> bool:
+    """Whether the user asks for the backbone itself to be trained, by a recipe of theirs."""
+    named = str((settings_ or {}).get("model", "")).removeprefix("timm:")
+    known = {model.family, str(dict(model.params).get("architecture", ""))} - {""}
+    return named in known or (recipe is not None and recipe.model.family == model.family)
+
+
+def _without_model(settings_: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {k: v for k, v in (settings_ or {}).items() if k != "model"}
 
 
 def _as_read(made: SampleData) -> Prepared:
@@ -270,7 +292,7 @@ def _tuned(
 
     say = console.say if console is not None else silent
     assert run.path is not None
-    recipe = fine_recipe(model, _joined(run, inputs, model), preset)
+    recipe = fine_recipe(model.replace(weights=str(_joined(run, inputs, model))), preset)
     seconds = _seconds_of(recipe, inputs)
     if seconds > FINE_S[preset]:
         most = FINE_S[preset] / 60
@@ -306,12 +328,12 @@ def _joined(run: Run, inputs: Prepared, model: ModelSpec) -> Path:
     return file.resolve()
 
 
-def fine_recipe(model: ModelSpec, file: Path, preset: str) -> Recipe:
+def fine_recipe(model: ModelSpec, preset: str) -> Recipe:
     """Return the recipe of fine-tuning: low rates, lower near the input, norms as they were trained."""
     techniques = ("layer_decay:factor=0.85", "weight_decay:rate=0.01", "freeze_norms", "clip_grad:max_norm=1")
     return Recipe(
-        model=model.replace(weights=str(file)), optimizer="adam", schedule="one_cycle", lr=FINE_LR, batch_size=32,
-        epochs=FINE_EPOCHS[preset], techniques=tuple(map(Technique.parse, techniques)),
+        model=model, optimizer="adam", schedule="one_cycle", lr=FINE_LR, batch_size=32,
+        epochs=FINE_EPOCHS.get(preset) or LEAST_EPOCHS, techniques=tuple(map(Technique.parse, techniques)),
     )  # fmt: skip
 
 
@@ -345,13 +367,8 @@ def _with_start(inputs: Prepared, loss: float) -> Prepared:
     """Let the doctor know the validation loss that fine-tuning starts from."""
     made, task = inputs.samples, inputs.task
     assert made is not None and task is not None
-    y = made.targets["train"]
-    if task.is_classification:
-        shares = np.bincount(y) / len(y)
-        base = float(-(shares * np.log(np.clip(shares, 1e-12, 1))).sum())
-    else:
-        base = float(np.var(y)) * task.scale**2
-    facts = {**made.facts, "start_of_base": loss / max(base, 1e-12)}
+    unit = 1.0 if task.is_classification else task.scale**2
+    facts = {**made.facts, "start_of_base": loss / (base_loss(made) * unit)}
     return dataclasses.replace(inputs, samples=dataclasses.replace(made, facts=facts))
 
 

@@ -74,6 +74,11 @@ class MiniLM(Backbone):
             raise UsageError(
                 f"--weights {self.weights}: expected an encoder of the type bert, got {config.get('model_type')}."
             )
+        if inputs.vocabulary not in (0, config["vocab_size"]):
+            raise UsageError(
+                f"{self.name} reads the {config['vocab_size']:,} tokens of its own tokenizer, these data have "
+                f"{inputs.vocabulary:,} of another. Give --backbone {self.name} (backbone=) beside the model."
+            )
         return BertNet(config, num_outputs, generator)
 
 
