@@ -155,6 +155,7 @@ def _growth(signal: str, title: str, *, backwards: bool) -> Draw:
 
 _loss = _line("train_loss", "Training loss by step", "loss", _none)
 _dead = _units("unit_activity", "Share of dead units by step", lambda v: v < DEAD)
+_stuck = _units("unit_saturation", "Share of saturated units by step", lambda v: v > SATURATED)
 
 READINGS: Mapping[str, tuple[str, Draw | None]] = {
     "q, median": ("actual / predicted fall of a step, median",
@@ -185,9 +186,9 @@ READINGS: Mapping[str, tuple[str, Draw | None]] = {
         _line("lr", "Learning rate by step", "rate", lambda t, v: _of_peak(t, 0.02))),
     "rate / first rate": ("rate / first rate", _line("lr", "Learning rate by step", "rate", _of_first)),
     "units that died": ("share of the units that died", _dead),
+    "units that got stuck": ("share of the units that got stuck", _stuck),
     "unit_activity": ("share of dead units", _dead),
-    "unit_saturation": ("share of saturated units",
-                        _units("unit_saturation", "Share of saturated units by step", lambda v: v > SATURATED)),
+    "unit_saturation": ("share of saturated units", _stuck),
     "back_gain": ("decades that the gradient gains from the last layer to the first",
                   _growth("back_rms", "How the gradient grows on its way back", backwards=True)),
     "act_gain": ("decades that the activations gain from the first layer to the last",

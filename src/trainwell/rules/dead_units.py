@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from trainwell.rules.layers import DEAD_RATE
+from trainwell.rules.layers import DEAD_SHARE as SHARE
 from trainwell.rules.lr_too_high import FAR, THROW
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import DEAD_RATE, View
-from trainwell.rules.view import DEAD_SHARE as SHARE
+from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
 
@@ -38,7 +39,7 @@ class DeadUnits(Rule):
         start = int(view.get("unit_activity", worst).steps[int(dead.argmax())])
         return Finding(
             # neither from the start nor by a throw: in a run that learns little units may die of that
-            self.ailment, "critical", 0.85 if made else 0.75, "S",
+            self.ailment, "critical" if made or view.is_judged else "warning", 0.85 if made else 0.75, "S",
             f"{100 * shares[worst]:.0f} % of the units of a layer are off for every sample. "
             "They get no gradient and cannot come back, so that the network is smaller than it was built.",
             (Reading("unit_activity", shares[worst], SHARE, layer=worst),), span=(start, view.steps),

@@ -85,7 +85,7 @@ class ExplodingGradient(Rule):
         norms = norms[np.isfinite(norms)]
         if norms.size < FEW_NORMS:
             return {}
-        norms = norms[norms <= 10 * np.median(norms[: max(FEW_NORMS, norms.size // 2)])]
+        norms = norms[norms <= 10 * abs(np.median(norms[: max(FEW_NORMS, norms.size // 2)]))]
         return {f"grad_norm.q{q}": float(np.quantile(norms, q / 100)) for q in (50, 90)}
 
     def _finding(

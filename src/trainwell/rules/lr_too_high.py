@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainwell.rules.layers import DEAD_SHARE
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import DEAD_RATE, DEAD_SHARE, View
+from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
 Q_LOW, Q_NEGATIVE, UPWARD = 0.72, 0.3, 0.2
@@ -35,15 +36,28 @@ all there was to learn; way of a run that learned well."""
 LONG = 0.02
 """Median of |update| / |weight|; 0.001 is usual, 0.005 that of Adam in autoencoders that thin themselves out."""
 
+STRIDE = 0.3
+"""|update| / |weight| of one step; the first step of Adam at a rate of 0.003 takes 0.04."""
+
 KILLED = 0.2
-"""Share of a layer's rectifiers that died in the training."""
+"""Share of a layer's rectifiers that died, or of its squashers that got stuck, in the training."""
 
 
 class LrTooHigh(Rule):
     """Find steps that overshoot, with a loss that goes up as much as down."""
 
     ailment = "lr_too_high"
-    needs = ("unit_activity", "q", "train_loss", "probe_score", "lr", "update_norm", "weight_norm")
+    needs = (
+        "unit_activity",
+        "unit_saturation",
+        "q",
+        "train_loss",
+        "probe_score",
+        "lr",
+        "update_norm",
+        "weight_norm",
+        "target_mean",
+    )
     explains = ("exploding_gradient", "dead_units", "saturated_units", "oscillation", "plateau", "underfitting",
                 "overfitting", "undertrained", "batch_too_small", "vanishing_gradient")  # fmt: skip
     source = (
@@ -106,7 +120,7 @@ class LrTooHigh(Rule):
     def _flung(self, view: View) -> Finding | None:
         """A sane start, then losses far above those of a constant answer: the steps threw the weights away."""
         early, losses, unit = view.first_loss, view.get("train_loss"), view.train_base_loss
-        if view.is_solved or not early <= 3 or abs(view.back_gain) > 2:
+        if view.is_solved or not view.kind or not early <= 3 or abs(view.back_gain) > 2 or view.targets_move:
             return None
         if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW):
             at = int(losses.steps[int(np.nanargmax(losses.values))])
@@ -136,19 +150,27 @@ class LrTooHigh(Rule):
         In a loss that falls without a break units die too: autoencoders and wide layers thin themselves out.
         """
         long = view.way < FAR and view.update_ratio > LONG
+        if not view.is_judged:
+            long = view.update_ratio > LONG or view.longest_stride > STRIDE
         if view.is_sound or not (view.thrown > THROW or long):
             return None
-        shares = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
+        dead = {n: view.dead_share(n) for n in view.traces.layers("unit_activity")}
+        stuck = {n: view.stuck_share(n) for n in view.traces.layers("unit_saturation")}
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]
         # the first look sees few rows, so that it overstates how many were dead from the start
-        killed = {n: b - a for n, (a, b) in shares.items() if n != last and b - a > KILLED and b > DEAD_SHARE}
+        killed = {
+            n: b - a
+            for n, (a, b) in {**dead, **stuck}.items()
+            if n != last and b - a > KILLED and b > DEAD_SHARE
+        }
         worst = max(killed, key=lambda n: killed[n], default=None)
         if worst is None:
             return None
-        trace = view.get("unit_activity", worst)
-        died = (trace.values < DEAD_RATE).mean(1) > DEAD_SHARE
-        at = int(trace.steps[int(died.argmax())]) if died.any() else 0
-        readings = (Reading("units that died", killed[worst], KILLED, layer=worst),)
+        values, steps = view.unit_ends(worst)
+        lost = values.mean(1) > DEAD_SHARE
+        at = int(steps[int(lost.argmax())]) if lost.any() else 0
+        name = "units that died" if worst in dead else "units that got stuck"
+        readings = (Reading(name, killed[worst], KILLED, layer=worst),)
         return self._finding(view, readings, 0.87, (at, view.steps))
 
     def _finding(

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from trainwell.rules.layers import STUCK_ROWS
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-ROWS, SHARE = 0.9, 0.25
+SHARE = 0.25
 
 
 class SaturatedUnits(Rule):
@@ -34,7 +35,7 @@ class SaturatedUnits(Rule):
             if layer == last or values.ndim != 2 or not len(values):
                 continue
             tail = values[-max(3, len(values) // 3) :]
-            shares[layer] = float((tail.mean(0) > ROWS).mean())
+            shares[layer] = float((tail.mean(0) > STUCK_ROWS).mean())
         worst = max(shares, key=lambda k: shares[k], default=None)
         if worst is None or shares[worst] <= SHARE:
             return None

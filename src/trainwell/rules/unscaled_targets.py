@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from trainwell.rules.bad_features import UNSTABLE
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
@@ -12,7 +14,7 @@ class UnscaledTargets(Rule):
     """Find regression targets of huge scale or offset."""
 
     ailment = "unscaled_targets"
-    needs = ("data", "probe_score")
+    needs = ("data", "probe_score", "target_mean")
     explains = (*UNSTABLE, "undertrained", "lr_too_low", "bad_init", "train_val_shift", "loss_mismatch",
                 "batch_too_small", "overfitting", "weight_decay_misuse", "shuffled_labels")  # fmt: skip
     source = "Bishop 1995, Neural Networks for Pattern Recognition, 8.2."
@@ -20,8 +22,8 @@ class UnscaledTargets(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.kind != "regression" or (view.is_solved and not view.has_nonfinite):
             return None
-        rms, sd = view.number("y_rms", 1.0), view.number("y_sd", 1.0)
-        offset = abs(view.number("y_mean", 0.0)) / max(sd, 1e-300)
+        rms, (mean, sd) = view.number("y_rms", 1.0), _spread(view)
+        offset = abs(mean) / max(sd, 1e-300)
         readings = []
         if rms > LARGE:
             readings.append(Reading("y_rms", rms, LARGE))
@@ -38,3 +40,11 @@ class UnscaledTargets(Rule):
             tuple(readings), fix="train on (y - mean) / sd of the training part and undo it in the prediction",
             source=self.source, measured=view.measured,
         )  # fmt: skip
+
+
+def _spread(view: View) -> tuple[float, float]:
+    """Return mean and deviation of the targets, with how far their mean moves: a network may make them itself."""
+    mean, sd = view.number("y_mean", 0.0), view.number("y_sd", 1.0)
+    means = view.get("target_mean").values
+    means = means[np.isfinite(means)]
+    return (mean, sd) if len(means) < 2 else (float(means.mean()), float(np.hypot(sd, means.std())))

@@ -24,9 +24,12 @@ class VanishingGradient(Rule):
     source = "Bengio et al. 1994; Schoenholz et al. 2017, arXiv:1611.01232 (depth scale)."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or not view.way < (WAY if view.back_gain < DECADES else 0.5):
-            return None
         start, later = view.back_gain, view.back_profile(slice(3, None))
+        few = view.way < (WAY if start < DECADES else 0.5) or (
+            not view.is_judged and max(start, later) < DECADES
+        )
+        if view.is_solved or not few:
+            return None
         gain = min(start, later)
         reading = Reading("back_gain", gain, DECADES, "<")
         if not gain < DECADES:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from trainwell.values.signal import Array, Trace, Traces
+from trainwell.rules.layers import LayerView
+from trainwell.values.signal import Array
 
-DEAD_RATE, DEAD_SHARE, DEAD_ROWS = 0.002, 0.45, 500
-"""A unit is dead that is on in under 0.2 % of at least 500 samples; healthy layers have up to 12.5 % of them."""
+MOVES = 3.0
+"""Deviation of the mean target of a batch over the run, in deviations of the first targets; of fixed rows at most 1."""
 
 SOLVED = 0.9
 """Share of the way from the best constant answer to perfection at which a run counts as solved."""
@@ -24,29 +24,11 @@ MANY = 16
 """Numbers of a target from which it counts as a picture, not as one with a few parts."""
 
 
-class View:
+class View(LayerView):
     """The traces of one run with what follows from them.
 
     All of it is free of the unit of the loss: differences are held against the loss of the best constant answer.
     """
-
-    def __init__(self, traces: Traces) -> None:
-        self.traces = traces
-
-    def get(self, signal: str, layer: str | None = None) -> Trace:
-        return self.traces.get(signal, layer)
-
-    def fact(self, name: str, default: Any = None) -> Any:
-        return self.traces.fact(name, default)
-
-    def share(self, signal: str) -> float:
-        """Return the mean of a series over what is finite in it; 0 where nothing is."""
-        values = self.get(signal).values
-        values = values[np.isfinite(values)]
-        return float(values.mean()) if values.size else 0.0
-
-    def number(self, name: str, default: float = math.nan) -> float:
-        return self.traces.number(name, default)
 
     # ------------------------------------------------------------------ the task
 
@@ -106,6 +88,11 @@ class View:
         score = self.train_score
         return (score - self.base_score) / max(1e-9, 1 - self.base_score)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is known how well the run went: losses written by hand do not tell."""
+        return math.isfinite(self.way)
+
     @cached_property
     def is_solved(self) -> bool:
         return bool(self.way >= SOLVED)
@@ -142,6 +129,8 @@ class View:
     @cached_property
     def thrown(self) -> float:
         """Largest rise of the training loss above its lowest level before, in units of the base loss, beyond noise."""
+        if self.targets_move:
+            return 0.0
         values = self.get("train_loss").values
         values = values[np.isfinite(values)] / self.train_base_loss
         width = max(3, values.size // 100)
@@ -152,6 +141,13 @@ class View:
         # the first step alone may throw the weights
         lowest = np.minimum(np.minimum.accumulate(level), values[0] + 2 * noise * math.sqrt(width))
         return float((level - lowest).max()) - 4 * noise
+
+    @cached_property
+    def targets_move(self) -> bool:
+        """Whether the network makes its targets itself, as in Q-learning: losses early and late do not compare."""
+        means = self.get("target_mean").values
+        means = means[np.isfinite(means)]
+        return len(means) > 2 and float(means.std()) > MOVES * self.number("y_sd", math.inf)
 
     # ------------------------------------------------------------------ curves per epoch
 
@@ -332,54 +328,6 @@ class View:
         """Whether the rate ends below a third of its peak."""
         trace = self.get("lr")
         return len(trace) > 1 and trace.values[-1] < 0.34 * trace.values.max()
-
-    def dead_share(self, layer: str) -> tuple[float, float]:
-        """Return the share of a layer's rectifiers that were off for all samples at the start, and at the end."""
-        trace = self.get("unit_activity", layer)
-        # too few units, or too few samples, give no share
-        if trace.values.ndim != 2 or len(trace) < 3 or trace.values.shape[1] < 4:
-            return 0.0, 0.0
-        rows = max(1.0, self.number("look_rows", 1.0))
-        looks = max(3, len(trace) // 3, math.ceil(DEAD_ROWS / rows))
-        few = max(
-            1, min(math.ceil(16 / rows), len(trace) // 3)
-        )  # the first steps may already kill: 16 rows must do
-        start, end = trace.values[:few].mean(0), trace.values[-looks:].mean(0)
-        return float((start < DEAD_RATE).mean()), float((end < DEAD_RATE).mean())
-
-    @cached_property
-    def update_ratio(self) -> float:
-        """Median over matrices and sampled steps of |update| / |weight|."""
-        ratios = []
-        for layer in self.traces.layers("update_norm"):
-            update, weight = self.get("update_norm", layer).values, self.get("weight_norm", layer).values
-            n = min(len(update), len(weight))
-            with np.errstate(all="ignore"):
-                ratios.append(np.median(update[n // 4 : n] / np.maximum(weight[n // 4 : n], 1e-30)))
-        return float(np.median(ratios)) if ratios else math.nan
-
-    @cached_property
-    def back_gain(self) -> float:
-        """Decades by which the gradient of the activations grows from the last layer to the first, at the start.
-
-        The first step alone may throw the weights, so that the smaller counts of what the first and three looks show.
-        """
-        return min((self.back_profile(slice(0, n)) for n in (1, 3)), key=abs)
-
-    def back_profile(self, looks: slice) -> float:
-        """Return log10 of the gradient at the first layer over that at the last, the median of some looks."""
-        layers = [m["name"] for m in self.fact("modules", ()) if self.get("back_rms", m["name"]).values.size]
-        if len(layers) < 3:
-            return 0.0
-        first, last = (self.get("back_rms", layers[i]).values[looks] for i in (0, -1))
-        n = min(len(first), len(last))
-        if not n:
-            return 0.0
-        first, last = first[:n], last[:n]
-        good = np.isfinite(first) & np.isfinite(last) & (last > 0)
-        if not good.any():
-            return 0.0
-        return float(np.median(np.log10(np.maximum(first[good], 1e-38) / last[good])))
 
     @cached_property
     def grad_norms(self) -> Array:

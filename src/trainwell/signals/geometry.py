@@ -31,7 +31,8 @@ class Geometry(Family):
         replica = look.scene.replica
         named = [(n, p, m) for (n, p), m in zip(replica.model.named_parameters(), look.moved, strict=True)]
         learning = [(n, p, m) for n, p, m in named if p.grad is not None]
-        record("look_loss", look.recorded)
+        if any(f.calls for f in look.window):
+            record("look_loss", look.recorded)
         if not learning:
             return
         grads = [p.grad for _, p, _ in learning]

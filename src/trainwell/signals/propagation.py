@@ -88,4 +88,5 @@ class Propagation(Family):
 
 def _rms(x: Tensor) -> Tensor:
     x = thinned(x)
-    return torch.linalg.vector_norm(x, dtype=torch.float32) / max(1, x.numel()) ** 0.5
+    narrow = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else None
+    return torch.linalg.vector_norm(x, dtype=narrow) / max(1, x.numel()) ** 0.5

@@ -50,6 +50,7 @@ class Listening:
     _looking, _stale_armed, _capturing = False, False, True
     _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
     _kept_rows = _kept_values = 0
+    _heard_step = -1
     _t_step = _t_forward = 0.0
     _t_look = _t_open = _forward_s = 0.0
     """CPU time at which the step that is looked at began, and its forward, and what its forwards took."""
@@ -79,6 +80,10 @@ class Listening:
         self._started, self._started_cpu = time.perf_counter(), time.process_time()
         self.scene = Scene(model, optimizer, None, self.traces, guarded=self._guarded)
         self._guarded(self._attach, loss)
+
+    def note_loss(self, loss: Tensor) -> None:
+        """Note a training loss that none of torch's functions computed."""
+        self._ledger.loss(self._step, loss.detach())
 
     # ------------------------------------------------------------------ what Watch measures
 
@@ -219,7 +224,7 @@ class Listening:
     def _on_train_loss(self, call: LossCall, forward: Forward | None) -> None:
         if self._val:
             self._end_validation()
-        value = call.value
+        value, self._heard_step = call.value, self._step
         self._ledger.loss(self._step, value if value.dim() == 0 else value.detach().mean())
         if "loss_name" not in self.traces.facts:
             self._first_loss(call)

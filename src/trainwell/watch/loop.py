@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.runfolder import RunFolder
 from trainwell.watch.attach.outcome import TRACES, Watched, lines_of, write_outcome
+from trainwell.watch.patches import first
 from trainwell.watch.watcher import Say, Watch, _to_stderr
 
 
@@ -23,17 +24,34 @@ class LoopWatch(Watch):
         quiet: say nothing of the findings at the end.
     """
 
+    _noting: Any = None
+
     def __init__(
         self, model: nn.Module, optimizer: Optimizer, folder: Path | None, quiet: bool, **options: Any
     ) -> None:
         self.folder, self.quiet = folder, quiet
         super().__init__(model, optimizer, **options)
+        self._backward = Tensor.backward
+        self._noting = Tensor.backward = first(self._note_backward, Tensor.backward)  # type: ignore[method-assign]
         self.traces.facts.setdefault("model_name", type(model).__name__)
 
     @property
     def diagnosis(self) -> str:
         """The findings so far as text: `print(w.diagnosis)`."""
         return "\n".join(lines_of(self._watched()))
+
+    def _note_backward(self, loss: Tensor) -> None:
+        """Note a loss written by hand, which no function of torch computed."""
+        is_unheard = self._alive and not self._closed and not self._probing and self._heard_step != self._step
+        if is_unheard and isinstance(loss, Tensor) and loss.dim() == 0:
+            self._guarded(self.note_loss, loss)
+
+    def _unhook(self) -> None:
+        super()._unhook()
+        if (
+            self._noting is not None and Tensor.backward is self._noting
+        ):  # else who patched it after us keeps ours
+            Tensor.backward = self._backward  # type: ignore[method-assign]
 
     def close(self) -> list[Finding]:
         was_open = not self._closed

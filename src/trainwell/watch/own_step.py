@@ -102,6 +102,13 @@ class OwnStep:
             torch._foreach_div_(there, scale)
         return list(self._grads), scale
 
+    def unheard_grads(self) -> list[Tensor | None] | None:
+        """Return the gradients as they came, of a loss that was not heard; `None` where they are no numbers."""
+        there = [g for g in self._grads if g is not None]
+        if not there or not bool(torch.stack(torch._foreach_norm(there)).isfinite().all()):
+            return None  # a scaler left the step out
+        return list(self._grads)
+
     def put_on_copy(self, grads: Sequence[Tensor | None]) -> None:
         """Let the copy have these gradients."""
         for param in self._replica.params:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainwell.values.finding import Finding
 from trainwell.watch.watcher import Watch
@@ -17,10 +17,6 @@ class UnseenWatch(Watch):
     Hooks on a module would go along into `copy.deepcopy(model)` and `torch.save(model)`, so the hooks of the forward
     are torch's global ones, which look for the module by identity.
     """
-
-    def note_loss(self, loss: Tensor) -> None:
-        """Note a training loss that none of torch's functions computed."""
-        self._ledger.loss(self._step, loss.detach())
 
     def see_forward(self, args: Any) -> None:
         """Note a forward whose hooks were asked before this watch was made."""

@@ -89,7 +89,8 @@ class Watch(Listening):
         self._schedule.done(self._step, time.perf_counter() - now, now - self._started)
 
     def _measured(self) -> None:
-        window, self._window = [f for f in self._window if f.calls], []
+        seen, self._window = self._window, []
+        window = [f for f in seen if f.calls] or seen  # a loss written by hand is not heard
         stale, self._stale, self._stale_armed = self._stale, None, False
         if window and self.scene.replica is not None:
             self._probing = True
@@ -103,20 +104,41 @@ class Watch(Listening):
                 self._probing = False
 
     def _measure(self, window: list[Forward], stale: Tensor | None) -> None:
-        grads = self._own.mean_grads(window) if self._own is not None else None
-        if grads is None or self._wants_copy():
-            look = self._look_on_copy(window, stale)
-            if grads is not None:
-                self._compare(grads[0], look)
-        else:
-            look = self._look_at_own(window, stale, *grads)
-        facts, call = self.traces.facts, window[0].calls[0]
+        look = self._look_at(window, stale) if window[0].calls else self._look_unheard(window)
+        if look is None:
+            return
+        facts = self.traces.facts
         facts["accumulation"] = max(len(window), int(facts.get("accumulation", 1)))
-        if call.target.dim() and window[0].rows:
+        call = next(iter(window[0].calls), None)
+        if call is not None and call.target.dim() and window[0].rows:
             facts["targets_per_sample"] = max(1, call.target.shape[0] // window[0].rows)
         record = self._ledger.at(self._step)
         for family in self._families:
             family.look(look, record)
+
+    def _look_at(self, window: list[Forward], stale: Tensor | None) -> Look:
+        own = self._own.mean_grads(window) if self._own is not None else None
+        if own is not None and not self._wants_copy():
+            return self._look_at_own(window, stale, *own)
+        try:
+            look = self._look_on_copy(window, stale)
+        except (LookupError, RuntimeError, TypeError):
+            if own is None:
+                raise
+            self._agrees, self._repeats = (
+                True,
+                False,
+            )  # what the loss is given does not follow from the output
+            return self._look_at_own(window, stale, *own)
+        if own is not None:
+            self._compare(own[0], look)
+        return look
+
+    def _look_unheard(self, window: list[Forward]) -> Look | None:
+        """Look at a step whose loss is written by hand: at its activations and gradients alone."""
+        grads = self._own.unheard_grads() if self._own is not None else None
+        self._repeats = False
+        return None if grads is None else self._look_at_own(window, None, grads, 1.0)
 
     def _wants_copy(self) -> bool:
         """Whether the copy is to repeat this step: to learn whether the loop's own shows the same, and now and then."""
@@ -163,22 +185,23 @@ class Watch(Listening):
     def _look_on_copy(self, window: list[Forward], stale: Tensor | None) -> Look:
         """Repeat the step on the copy."""
         replica = self.scene.replica
-        buffers = [b.clone() for b in replica.buffers]
+        old, buffers = [p.detach().clone() for p in replica.params], [b.clone() for b in replica.buffers]
         for param in replica.params:
             param.grad = None
-        with torch.enable_grad():
+        try:
             before = torch.zeros(())
-            for forward in window:
-                loss = replica.run(forward, self._heard) / len(window)
-                loss.backward()
-                before = before.to(loss.device) + loss.detach()
-        old = [p.detach().clone() for p in replica.params]
-        self._restore(buffers)
-        replica.take_params(self.model)
-        after = self._loss_on_copy(window)
-        moved = torch._foreach_sub([p.detach() for p in replica.params], old)
-        self._restore(buffers)
-        self._put_back(old)
+            with torch.enable_grad():
+                for forward in window:
+                    loss = replica.run(forward, self._heard) / len(window)
+                    loss.backward()
+                    before = before.to(loss.device) + loss.detach()
+            self._restore(buffers)
+            replica.take_params(self.model)
+            after = self._loss_on_copy(window)
+            moved = torch._foreach_sub([p.detach() for p in replica.params], old)
+        finally:
+            self._restore(buffers)
+            self._put_back(old)
         return Look(self.scene, window, before, after, _recorded(window), list(moved), stale)
 
     @torch.no_grad()
@@ -281,5 +304,6 @@ class Watch(Listening):
 
 
 def _recorded(window: list[Forward]) -> Tensor:
-    """Return the mean loss that the loop itself computed."""
-    return torch.stack([c.value.detach().float().mean() for f in window for c in f.calls]).sum() / len(window)
+    """Return the mean loss that the loop itself computed; nan of a loss that was not heard."""
+    values = [c.value.detach().float().mean() for f in window for c in f.calls]
+    return torch.stack(values).sum() / len(window) if values else torch.tensor(torch.nan)
