@@ -31,6 +31,7 @@ def main() -> None:
         "--root", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "faultbench"
     )
     parser.add_argument("--own", action="store_true", help="our own cases in place of faultbench's")
+    parser.add_argument("--blind", action="store_true", help="cases written before the doctor saw them")
     parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
     parser.add_argument(
         "--wild", choices=("A", "B", "C", "all"), help="slips on real data, a third of them each"
@@ -46,7 +47,7 @@ def main() -> None:
     core.one_thread()
     cases = (
         _ours(args)
-        if args.own or args.mutations or args.wild
+        if args.own or args.blind or args.mutations or args.wild
         else core.load_cases(args.names or runner.names_of(args.split))
     )
     if args.prove:
@@ -66,6 +67,11 @@ def main() -> None:
 
 
 def _ours(args: argparse.Namespace) -> list[Any]:
+    if args.blind:
+        from benchmarks import blind_data, blind_faults, blind_healthy, blind_wiring
+
+        assert blind_data.case and blind_healthy.case and blind_wiring.case
+        return [case for case in blind_faults.BLIND if not args.names or case.name in args.names]
     from benchmarks import mutations, own_faults, own_healthy, wild
 
     assert own_healthy.healthy
@@ -82,6 +88,7 @@ def _prove(cases: list[Any], seeds: int) -> None:
 
     for case in cases:
         if not case.labels:
+            _show(case, seeds)
             continue
         key, _, least = case.better
         gains = []
@@ -93,6 +100,27 @@ def _prove(cases: list[Any], seeds: int) -> None:
             f"{case.name:24s} {key:20s} {mean:9.3f} (> {least}){'' if mean > least else ' NOT PROVED'}",
             flush=True,
         )
+
+
+def _show(case: Any, seeds: int) -> None:
+    """Print how a healthy case ends, and which standard remedies would better it."""
+    from faultbench import verify
+
+    plain = [verify.measure(case.build(seed)) for seed in range(seeds)]
+    worth = {}
+    for name, change in verify.PANEL.items():
+        changed = [case.build(seed) for seed in range(seeds)]
+        for job in changed:
+            change(job)
+        gains = [
+            verify.measure(j)["test_score"] - m["test_score"] for j, m in zip(changed, plain, strict=True)
+        ]
+        worth[name] = sum(gains) / len(gains)
+    last = {
+        k: round(sum(m[k] for m in plain) / len(plain), 3) for k in ("train_score", "val_score", "val_loss")
+    }
+    better = {k: round(v, 3) for k, v in worth.items() if v > 0.02}
+    print(f"{case.name:24s} healthy {last} {'remedies help ' + str(better) if better else ''}", flush=True)
 
 
 def _findings(case: Any, seed: int, twin: bool, args: argparse.Namespace, core: Any) -> tuple[list[Any], Any]:
