@@ -55,6 +55,7 @@ IMAGES = {
     "norms": (
         nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.GroupNorm(2, 4), nn.GELU(), nn.AdaptiveAvgPool2d(1),
     ),
+    "apart": (nn.Conv2d(1, 4, (3, 2), (2, 1), (2, 1), (1, 2), bias=False), nn.ReLU(), nn.Conv2d(4, 6, 2), nn.ReLU()),
     "no affine": (
         nn.Conv2d(1, 4, 2), nn.GroupNorm(2, 4, affine=False), nn.BatchNorm2d(4, affine=False), nn.MaxPool2d(2, 1),
     ),

@@ -178,10 +178,12 @@ class ChainNetwork:
             return images.Pixels(own.buffer("mean"), own.buffer("scale"))
         if isinstance(module, nn.Conv2d):
             weight = own.given("weight")
+            bias, compute = own.weight("bias"), own.compute or weight.dtype
+            if first and images.is_small(module):
+                return images.FirstConvolution(module, weight, bias, own.both(), compute=compute)
             return images.Convolution(
-                module, weight, own.weight("bias"), own.both(), needs_input=not first,
-                compute=own.compute or weight.dtype,
-            )  # fmt: skip
+                module, weight, bias, own.both(), needs_input=not first, compute=compute
+            )
         if isinstance(module, nn.MaxPool2d):
             return images.MaxPool(module)
         if isinstance(module, nn.AdaptiveAvgPool2d):
