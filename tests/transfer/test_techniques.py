@@ -165,3 +165,20 @@ def test_norms_are_adapted_as_torch_does_it(frozen: bool) -> None:
 def test_adapted_norms_stay() -> None:
     changed = moved(training("adapt_norms", "freeze:share=1"))
     assert changed == {"head.weight", "head.bias"}
+
+
+def test_adapted_norms_are_measured_on_all_rows_up_to_a_limit() -> None:
+    from trainwell.engine.parts import Build
+
+    asked: list[int] = []
+
+    def more(count: int) -> tuple[torch.Tensor, ...]:
+        asked.append(count)
+        return (torch.full((min(count, 2000), 2, 4, 4), 3.0),)
+
+    for side in (4, 1024):
+        net = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+        sample = (torch.zeros(8, 2, side, side),)
+        REGISTRY["adapt_norms"]().model(net, Build(torch.Generator(), sample, torch.Generator(), more))
+        assert net[0].running_mean.tolist() == pytest.approx([3, 3])
+    assert asked == [16384, 128]

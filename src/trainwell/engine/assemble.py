@@ -135,7 +135,7 @@ def prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams) 
         initialize(rows, streams.generator("initialize"))
     dropout = streams.generator("dropout")
     adopt_dropout(model, dropout)
-    return sites.build_model(model, lambda name: Build(streams.generator(name), sample, dropout))
+    return sites.build_model(model, lambda name: Build(streams.generator(name), sample, dropout, feed.sample))
 
 
 def _check_covers(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:

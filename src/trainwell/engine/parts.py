@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -41,10 +42,12 @@ class Build:
 
     Args:
         generator: the stream of the technique's own random numbers.
-        sample: a batch of training inputs (tuple of tensors, up to 512 rows) for data-driven initialization.
+        sample: a batch of training inputs (tuple of tensors, up to 1,024 rows) for data-driven initialization.
         dropout: the stream that dropout modules draw their masks from.
+        more: gives so many training inputs, where there are as many; None where only the sample is known.
     """
 
     generator: torch.Generator
     sample: tuple[Tensor, ...]
     dropout: torch.Generator
+    more: Callable[[int], tuple[Tensor, ...]] | None = None
