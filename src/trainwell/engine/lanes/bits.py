@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from trainwell.models.gru import GRUNet
 from trainwell.models.layers import LEVELS, Dropout
+from trainwell.models.transformer import TransformerNet
 
 BITS_PER_WORD = 4
 """Masks that one 64-bit word gives; a layer takes whole words, so that its lone run takes the same."""
@@ -21,13 +23,17 @@ class Place:
     Args:
         layer: index of the layer among the dropout layers of the model.
         features: activations per row of the batch.
+        per_token: of these for each token, where a batch of texts is cut to its longest; 0 where it is not.
     """
 
     layer: int
     features: int
+    per_token: int = 0
 
-    def words(self, rows: int) -> int:
-        return -(-rows * self.features // BITS_PER_WORD)
+    def words(self, rows: int, longest: int | None = None) -> int:
+        """Return the 64-bit words that the masks of these rows take, of texts with so many tokens at most."""
+        features = self.per_token * longest if longest and self.per_token else self.features
+        return -(-rows * features // BITS_PER_WORD)
 
 
 def dropout_layers(model: nn.Module) -> list[Dropout]:
@@ -67,6 +73,22 @@ def is_cut(model: nn.Module, tokens: Tensor) -> bool:
     return places_of(model, (full,)) != places_of(model, (short,))
 
 
+def cut_places(model: nn.Module, tokens: Tensor) -> list[Place] | None:
+    """Return the calls of dropout layers with what each token takes; None where that cannot be told of this model."""
+    if not isinstance(model, GRUNet | TransformerNet):
+        return None
+    full = torch.ones_like(tokens[:2])
+    short = full.clone()
+    short[:, 1:] = 0
+    made = list[Place]()
+    for one, all_ in zip(places_of(model, (short,)), places_of(model, (full,)), strict=True):
+        per_token = 0 if one == all_ else one.features
+        if per_token and per_token * tokens.shape[1] != all_.features:
+            return None
+        made.append(dataclasses.replace(all_, per_token=per_token))
+    return made
+
+
 class DropoutBits:
     """Random bits for the dropout layers of K lanes.
 
@@ -95,36 +117,58 @@ class DropoutBits:
         self.spans = [_span([bool(r) for r in layer]) for layer in zip(*self.rates, strict=True)]
         self._drawing = [k for k, own in enumerate(self.rates) if any(own)]
         self._words = torch.zeros(len(rates), 0, dtype=torch.int64, device=device)
+        self._passes = list[tuple[int, int]]()
         self._at = 0
 
-    def draw(self, rows: Sequence[int], lanes: Sequence[int] | None = None) -> None:
+    def draw(
+        self, rows: Sequence[int], lanes: Sequence[int] | None = None,
+        longest: Sequence[Sequence[int]] | None = None,
+    ) -> None:  # fmt: skip
         """Draw what the next forward passes need.
 
         Args:
             rows: the rows of each pass, in order.
             lanes: the lanes that draw; the bits of the others mean nothing. All by default.
+            longest: for each pass the tokens of the longest text of every lane, where texts are cut to it. A lane draws
+                for its own; in the passes all lanes have those of the longest of all.
         """
-        spans, total = list[tuple[int, int, int]](), 0
-        for count in rows:
+        spans, total = list[_Span](), 0
+        self._passes, self._at = [], 0
+        for i, count in enumerate(rows):
+            own, begin = None if longest is None else longest[i], total
             for place in self.places:
-                words = place.words(count)
-                spans.append((place.layer, total, words))
+                words = place.words(count, None if own is None else max(own))
+                spans.append(_Span(place, total, words, count, own if place.per_token else None))
                 total += words
+            self._passes.append((begin, total))
         if self._words.shape[1] < total:
             self._words = self._words.new_zeros(len(self.rates), total)
-        self._at = 0
         for lane in self._drawing:
             if lanes is None or lane in lanes:
                 self._draw_lane(lane, spans, total)
 
-    def _draw_lane(self, lane: int, spans: Sequence[tuple[int, int, int]], total: int) -> None:
+    def _draw_lane(self, lane: int, spans: Sequence[_Span], total: int) -> None:
         rates, row, generator = self.rates[lane], self._words[lane], self.generators[lane]
-        if all(rates) and row.is_cpu:  # a GPU draws other numbers at once than one after the other
+        whole = all(rates) and all(span.longest is None for span in spans)
+        if whole and row.is_cpu:  # a GPU draws other numbers at once than one after the other
             row[:total].random_(-(2**63), None, generator=generator)
             return
-        for layer, start, words in spans:
-            if rates[layer]:
-                row[start : start + words].random_(-(2**63), None, generator=generator)
+        for span in spans:
+            if not rates[span.place.layer]:
+                continue
+            piece, tokens = row[span.start : span.start + span.words], span.longest
+            if tokens is None or tokens[lane] == max(tokens):
+                piece.random_(-(2**63), None, generator=generator)
+                continue
+            drawn = piece.new_empty(span.place.words(span.rows, tokens[lane]))
+            drawn.random_(-(2**63), None, generator=generator)
+            own, all_ = (
+                words.view(torch.int16)[: span.rows * length * span.place.per_token].view(
+                    span.rows, length, -1
+                )
+                for words, length in ((drawn, tokens[lane]), (piece, max(tokens)))
+            )
+            all_[:, : tokens[lane]] = own
 
     def rewind(self) -> None:
         """Let the next pass take the bits that were drawn first, once more."""
@@ -135,12 +179,26 @@ class DropoutBits:
         """Where the bits lie in memory; it changes when more are drawn at once than ever before."""
         return self._words.data_ptr()
 
-    def take(self, rows: int) -> Tensor:
+    def take(self) -> Tensor:
         """Return the bits of the next forward pass, (K, 4 * words) int16."""
-        words = sum(place.words(rows) for place in self.places)
-        start = self._at
-        self._at += words
-        return self._words[:, start : start + words].view(torch.int16)
+        begin, end = self._passes[self._at]
+        self._at += 1
+        return self._words[:, begin:end].view(torch.int16)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Span:
+    """Where the words of one call of a layer lie.
+
+    Args:
+        longest: the tokens of the longest text of every lane; None where all draw alike.
+    """
+
+    place: Place
+    start: int
+    words: int
+    rows: int
+    longest: Sequence[int] | None
 
 
 def _span(marks: Sequence[bool]) -> slice:

@@ -28,7 +28,7 @@ class Pass:
     def __init__(self, bits: DropoutBits | None, rows: int, *, training: bool, adds: bool = False) -> None:
         self.training, self.adds, self.rows = training, adds, rows
         self.dropout = bits if training else None
-        self.bits = bits.take(rows) if training and bits is not None else None
+        self.bits = bits.take() if training and bits is not None else None
         self.taken = 0
 
 

@@ -59,6 +59,7 @@ class Setting:
         on_epoch: told of every row of every lane; what it returns ends the lane, as the reason.
         network: the forward pass.
         places: the calls of dropout layers in a forward pass.
+        lengths: tokens of every row of the training part, where batches of texts are cut to their longest.
     """
 
     train: XY
@@ -68,6 +69,7 @@ class Setting:
     network: Network
     places: Sequence[Place]
     on_epoch: Callable[[Lane, Row], str | None] = lambda lane, row: None
+    lengths: Tensor | None = None
 
 
 def side_by_side(lanes: Sequence[Lane]) -> list[Lane]:
@@ -225,7 +227,7 @@ class Stack:
         for begin, end in self._blocks(first, whole, size):
             if begin == drawn:
                 drawn = min(whole, begin + self._steps_drawn(size, end - begin))
-                self.draw([size] * (drawn - begin))
+                self.draw([size] * (drawn - begin), rows=rows[begin - first : drawn - first])
             x, y = self._gather(rows[begin - first : end - first])
             for i in range(end - begin):
                 self._losses.append(self._take(tuple(t[i] for t in x), y[i], lr[begin - first + i]))
@@ -249,15 +251,21 @@ class Stack:
         step_bytes = 2 * sum(p.features for p in self.setting.places) * size * len(self.lanes)
         return block * max(1, BITS_BYTES // max(1, step_bytes * block))
 
-    def draw(self, batch_sizes: Sequence[int], lanes: Sequence[int] | None = None) -> None:
-        """Draw the dropout bits of the next steps."""
+    def draw(
+        self, batch_sizes: Sequence[int], lanes: Sequence[int] | None = None, rows: Tensor | None = None
+    ) -> None:
+        """Draw the dropout bits of the next steps, on these rows of the training part, (steps, K, B)."""
         if self.bits is None:
             return
-        rows = list[int]()
-        for size in batch_sizes:
+        counts, longest, lengths = list[int](), list[list[int]](), self.setting.lengths
+        cut = None if rows is None or lengths is None else lengths[rows]
+        for i, size in enumerate(batch_sizes):
             part = -(-size // self.lanes[0].plan.micro_batches)
-            rows += [min(part, size - start) for start in range(0, size, part)]
-        self.bits.draw(rows, lanes)
+            for start in range(0, size, part):
+                counts.append(min(part, size - start))
+                if cut is not None:
+                    longest.append(cut[i, :, start : start + part].amax(-1).tolist())
+        self.bits.draw(counts, lanes, longest or None)
 
     def _gather(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return these rows of the training part. Shapes: (steps, K, B) -> (steps, K, B, ...)."""
@@ -270,8 +278,9 @@ class Stack:
         """Take the last step of an epoch, whose batches may be of several sizes: folds differ by a row."""
         sizes = [lane.feed.last_batch_size for lane in self.lanes]
         if len(set(sizes)) == 1:
-            self.draw([sizes[0]])
-            x, y = self._gather(self._rows[:, start : start + sizes[0]].unsqueeze(0))
+            last = self._rows[:, start : start + sizes[0]].unsqueeze(0)
+            self.draw([sizes[0]], rows=last)
+            x, y = self._gather(last)
             self._losses.append(self._take(tuple(t[0] for t in x), y[0], lr))
             return
         total = torch.zeros(len(sizes), dtype=self.params.flat.dtype, device=self.device)
@@ -291,10 +300,10 @@ class Stack:
         names = [m.name for m in self.step.sites.at("batch")]
         streams = [self.lanes[k].streams.generator(name) for k in others for name in names]
         drawn = [g.get_state() for g in streams]
-        self.draw([size], meant)
         rows = [lane.rows[start : start + size] for lane in self.lanes]
         rows = [r if len(r) == size else lane.rows[:size] for r, lane in zip(rows, self.lanes, strict=True)]
         index = torch.cat(rows).to(self.device)
+        self.draw([size], meant, index.view(1, -1, size))
         (x, y), shape = self.setting.train, (len(rows), size)
         batch = tuple(t.index_select(0, index).view(*shape, *t.shape[1:]) for t in x)
         loss = self.step(batch, y.index_select(0, index).view(*shape, *y.shape[1:]), lr)

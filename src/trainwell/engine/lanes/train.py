@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.feed import XY
-from trainwell.engine.lanes.bits import is_cut, places_of
+from trainwell.engine.lanes.bits import cut_places, is_cut, places_of
 from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.choose import Choice, choose, is_large
 from trainwell.engine.lanes.lane import Lane, Structure
@@ -223,9 +223,12 @@ class _Work:
     def _setting(self, lanes: list[Lane]) -> Setting | str:
         """Return what the lanes share, or why they cannot be a stack."""
         like = next((lane for lane in lanes if lane.dropouts), lanes[0])
-        if like.dropouts and len(self._train[0]) == 1 and is_cut(like.model, self._train[0][0]):
-            return "dropout draws as many masks as the longest text of a batch has words, each network for itself"
-        sample = like.feed.sample(2)
+        tokens, lengths, places = self._train[0][0], None, places_of(like.model, like.feed.sample(2))
+        if like.dropouts and len(self._train[0]) == 1 and is_cut(like.model, tokens):
+            found = cut_places(like.model, tokens)
+            if found is None:
+                return "dropout draws as many masks as the longest text of a batch has words, each network for itself"
+            places, lengths = found, (tokens != 0).sum(1).clamp_(min=1)
         network: Network = (
             VmappedNetwork(like.model)
             if like.chain is None
@@ -233,7 +236,7 @@ class _Work:
         )
         setting = Setting(
             self._train, self._val, self._task, stack_objective(self._task, self._loss), network,
-            places_of(like.model, sample), lambda lane, row: self._on_epoch(lane.spec, row),
+            places, lambda lane, row: self._on_epoch(lane.spec, row), lengths,
         )  # fmt: skip
         self._tried = Stack(lanes, setting)
         return why_not_stack(self._tried) or setting

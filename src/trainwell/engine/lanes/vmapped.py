@@ -16,6 +16,7 @@ from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits, dropout_laye
 from trainwell.engine.lanes.recurrent import LaneGRU, is_replaceable
 from trainwell.models.gru import GRUNet
 from trainwell.models.layers import Dropout
+from trainwell.models.transformer import TransformerNet
 
 
 class VmappedNetwork:
@@ -29,7 +30,7 @@ class VmappedNetwork:
         self._masks = _Masks()
         generators = {id(m.generator): m.generator for m in dropout_layers(model)}
         self._template = _with_lane_layers(copy.deepcopy(model, generators), self._masks)
-        self._trims = isinstance(model, GRUNet)
+        self._trims = isinstance(model, GRUNet | TransformerNet)
 
     def __call__(
         self,
@@ -57,7 +58,7 @@ class VmappedNetwork:
                 self._masks.bits = None
                 call = torch.func.vmap(self._alone)
                 return call(tensors, x)
-            drawn = bits.take(x[0].shape[1])
+            drawn = bits.take()
             masked = torch.func.vmap(self._with_masks, in_dims=(0, 0, 0, 1, 1))
             return masked(tensors, x, drawn, bits.thresholds, bits.scales)
 
