@@ -93,7 +93,7 @@ class Plan:
         whole_s = self.end - start
         judged_s = whole_s * CONFIRM_SHARE
         if epochs:
-            one_s = (time.monotonic() - start) / epochs * self.work.base.epochs
+            one_s = (time.monotonic() - start) / epochs * math.ceil(self.work.base.epochs)
             least_s = LEAST_SLACK * one_s * 2 * min(self.repeats, least_repeats(1))
             judged_s = max(judged_s, min(least_s, whole_s * MOST_SHARE))
             judged_s = min(judged_s, SLACK * one_s * self.repeats * (1 + self.finalists))
@@ -110,9 +110,10 @@ class Plan:
             )
         top = [default, *(t for t in done if t is not default)][: 1 + self.finalists]
         count = self._affordable(len(top), spent, search.epochs)
-        while count < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
+        while count / SLACK < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
             top.pop()
             count = self._affordable(len(top), spent, search.epochs)
+        count = max(2, min(self.repeats, int(count)))
         recipes = [recipe_of(self.work.base, t.config) for t in top]
         splits, share = self._splits(count)
         self.console.say(
@@ -151,14 +152,14 @@ class Plan:
         chosen = promising(self.study.space, [t.told() for t in done], self.finalists + 1)
         return [done[i] for i in chosen]
 
-    def _affordable(self, count: int, spent: float, epochs: int) -> int:
-        """Return how many repeats fit into what is left, going by the pace of the search; at least 2."""
+    def _affordable(self, count: int, spent: float, epochs: int) -> float:
+        """Return how many repeats fit into what is left, going by the pace of the search."""
         left = self.end - time.monotonic()
         if self.work.stopped():
             left = min(left, 0.1 * spent)
         pace = spent / max(1, epochs)
-        one = pace * self.work.base.epochs
-        return max(2, min(self.repeats, int(left / max(one * count, 1e-9))))
+        one = pace * math.ceil(self.work.base.epochs)  # a part of an epoch counts as one
+        return left / max(one * count, 1e-9)
 
     def _splits(self, count: int) -> tuple[list[Any], float]:
         """Return fresh splits of training and validation part, and validation over training rows.
