@@ -10,8 +10,11 @@ import torch
 from trainwell.signals import witness
 from trainwell.signals.data import inputs_of
 from trainwell.signals.family import Family, Record
-from trainwell.signals.scene import Batch, Scene
+from trainwell.signals.scene import FORWARD, Batch, Scene
 from trainwell.values.signal import Signal
+
+FEW = 60
+"""Fewer rows say nothing."""
 
 
 class Residual(Family):
@@ -38,7 +41,7 @@ class Residual(Family):
             return
         residual = _residuals(results, str(facts.get("loss_kind")))
         x, tokens = inputs_of(batches)
-        if residual is None or len(x) < 60 or len(x) != len(residual) or not np.isfinite(residual).all():
+        if residual is None or len(x) < FEW or len(x) != len(residual) or not np.isfinite(residual).all():
             return
         some = np.random.default_rng(0).permutation(len(x))[: witness.MAX_ROWS]
         facts |= witness.residual_facts(x[some].astype(np.float64), residual[some], tokens)
@@ -49,8 +52,11 @@ class Residual(Family):
         if scene.replica is None or scene.evaluate is None:
             return [], []
         batches, rows = [], 0
+        most = scene.judging_s / (FORWARD * scene.row_s) if scene.row_s else witness.MAX_ROWS
+        if most < FEW:
+            return [], []
         for batch in scene.train:
-            if batch.forward.repeatable and rows < witness.MAX_ROWS:
+            if batch.forward.repeatable and rows < min(most, witness.MAX_ROWS):
                 batches.append(batch)
                 rows += batch.forward.rows
         scene.replica.take(scene.model)

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from trainwell.values.signal import Traces
 
 
+JUDGING_SHARE, JUDGING_S = 0.003, (0.01, 0.25)
+"""One evaluation of some rows may take this share of the CPU time so far, at least and at most so many seconds: 256 rows
+can take as long as many steps."""
+
+FORWARD = 1 / 3
+"""Part of a training step that a forward alone takes."""
+
 ENOUGH = 262_144
 """Numbers of an activation from which its statistics are taken: those of a large network would cost as much as it."""
 
@@ -57,6 +64,7 @@ class Scene:
         train, val: the first batches of training and of the first validation.
         step: optimizer steps done.
         started: CPU time when the watch began.
+        row_s: seconds of a training step per row, the least that was seen; 0 where it is not known.
     """
 
     model: nn.Module
@@ -73,12 +81,23 @@ class Scene:
     guarded: Callable[..., Any] = _call
     """Calls a function with its arguments so that no error in it reaches the loop."""
     started: float = dataclasses.field(default_factory=time.process_time)
+    row_s: float = 0.0
     is_sound: bool = False
     """At the end: whether the run is solved in training and validation, so that costly questions can be left out."""
 
     @property
     def facts(self) -> dict[str, Any]:
         return self.traces.facts
+
+    @property
+    def judging_s(self) -> float:
+        """CPU-seconds that one evaluation of some rows may take by now."""
+        return min(JUDGING_S[1], max(JUDGING_S[0], JUDGING_SHARE * (time.process_time() - self.started)))
+
+    def took(self, seconds: float, rows: int) -> None:
+        """Note what a training step of so many rows took."""
+        if rows > 0 and seconds > 0:
+            self.row_s = min(self.row_s or seconds, seconds / rows)
 
 
 @dataclasses.dataclass

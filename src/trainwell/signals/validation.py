@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainwell.signals.family import Family, Record
-from trainwell.signals.scene import Scene, Validation
+from trainwell.signals.scene import FORWARD, Scene, Validation
 from trainwell.values.signal import Signal
 
 PROBE_ROWS = 256
@@ -18,9 +18,8 @@ PROBE_ROWS = 256
 FINAL_ROWS = 512
 """Training rows that are evaluated at the end."""
 
-SHARE, FREE_S, ENOUGH_S = 0.003, 0.01, 0.25
-"""After this share of the CPU time so far no further batch is judged, but not before the first number of seconds and at
-the latest after the second: 256 rows can take as long as many steps."""
+SHARE, FREE_S = 0.003, 0.01
+"""Share of the CPU time so far, and seconds, that the evaluations beside validations may take together."""
 
 
 class Evaluation(Family):
@@ -66,7 +65,9 @@ class Evaluation(Family):
             scene.facts["train_recalls"] = _recalls(results)
             scene.facts["val_recalls"] = _recalls(scene.last_val)
             scene.facts.update(_sure_errors(scene.last_val))
-        if scene.replica is not None and any("norm" in m for m in scene.facts.get("layers", ())):
+        normalised = any("norm" in m for m in scene.facts.get("layers", ()))
+        one_s = FORWARD * scene.row_s * (scene.train[0].forward.rows if scene.train else 0)
+        if scene.replica is not None and normalised and one_s <= scene.judging_s:
             trained = _evaluated(scene, FINAL_ROWS, training=True)
             if trained:
                 record("train_mode_loss", torch.cat([r["each"] for r in trained]).mean())
@@ -88,7 +89,7 @@ def _evaluated(scene: Scene, rows: int, training: bool) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     with torch.no_grad(), scene.replica.mode(training):
         done, start = 0, time.thread_time()
-        enough_s = min(ENOUGH_S, max(FREE_S, SHARE * (time.process_time() - scene.started)))
+        enough_s = scene.judging_s
         for batch in scene.train:
             is_late = done > 0 and time.thread_time() - start > enough_s
             if done >= rows or is_late or scene.evaluate is None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainwell.signals.scene import Batch, Scene
+from trainwell.signals.scene import FORWARD, Batch, Scene
 from trainwell.watch.replica import Replica
 
 STEPS, LEAST, COOL = 24, 8, 12
@@ -244,7 +244,13 @@ def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> d
     Args: longest: steps that `longer` may take; as many as the training took, where nothing is said.
     """
     what_if = WhatIf(scene, budget_s)
-    if not what_if.is_possible:
+    # what is judged, and the shortest branch: nothing is begun that cannot be paid
+    least_s = (
+        (FORWARD * 5 * PROBE_ROWS + 1.5 * LEAST * scene.train[0].forward.rows) * scene.row_s
+        if scene.train
+        else 0.0
+    )
+    if not what_if.is_possible or least_s > budget_s:
         return {}
     base = float(scene.facts.get("base_loss") or 1.0)
     start = what_if.start()
@@ -297,6 +303,8 @@ def few_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
         rows += batch.forward.rows
     replica = scene.replica
     learning = [p for p in replica.params if p.requires_grad]
+    if FEW_STEPS / 2 * rows * scene.row_s > budget_s:
+        return {}
     if rows < 16 or not learning or scene.evaluate is None or scene.loss_of is None:
         return {}
     replica.take(scene.model)

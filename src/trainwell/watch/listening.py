@@ -33,6 +33,9 @@ MAX_ROWS = 2048
 MAX_VALUES = 16_000_000
 """Numbers that the kept rows may hold."""
 
+TIMED = 20
+"""Steps whose times are taken in any case; after that one follows every look."""
+
 MAX_VAL_ROWS = 4096
 """Validation samples whose losses are kept one by one."""
 
@@ -49,12 +52,12 @@ class Listening:
     _step, _closed, _alive, _probing = 0, False, True, False
     _looking, _stale_armed, _capturing = False, False, True
     _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
-    _kept_rows = _kept_values = 0
+    _kept_rows = _kept_values = _timed = 0
     _heard_step = -1
     _t_step = _t_forward = 0.0
     _t_look = _t_open = _forward_s = 0.0
     """CPU time at which the step that is looked at began, and its forward, and what its forwards took."""
-    _step_s = 0.0
+    _step_s = _t_clock = 0.0
     _own: OwnStep | None = None
     _open: Forward | None = None
     _stale: Tensor | None = None
@@ -78,6 +81,8 @@ class Listening:
         self._val: list[dict[str, Any]] = []
         self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
         self._started, self._started_cpu = time.perf_counter(), time.process_time()
+        # the work of this thread: what else the machine does must not decide what can be asked
+        self._clock = time.thread_time if self.traces.facts["device"] == "cpu" else time.perf_counter
         self.scene = Scene(model, optimizer, None, self.traces, guarded=self._guarded)
         self._guarded(self._attach, loss)
 
@@ -203,7 +208,7 @@ class Listening:
         assert self._open is not None
         replica = self.scene.replica
         if not self._window:
-            self._t_look, self._forward_s = time.process_time(), 0.0
+            self._t_look, self._forward_s, self._t_clock = time.process_time(), 0.0, self._clock()
             if replica is not None:
                 replica.take(self.model)
                 self.scene.train_modes = [m.training for m in replica.all_modules]
@@ -329,7 +334,7 @@ class Listening:
             self._ledger.at(self._step)("lr", float(lr))
         self._open = None
         self._looking = self._step >= self._schedule.next
-        if self._looking or looked or self._capturing or self._validation_may_come():
+        if self._looking or looked or self._capturing or self._timed < TIMED or self._validation_may_come():
             self._arm()
         elif armed:
             self._disarm()
@@ -342,6 +347,7 @@ class Listening:
         if looking:
             start, own = time.process_time(), self._own
             self._step_s = start - self._t_look
+            self.scene.took(self._clock() - self._t_clock, sum(f.rows for f in self._window))
             self._measured()
             cost_s = time.process_time() - start
             if own is not None:
@@ -349,7 +355,7 @@ class Listening:
                 own.end()
             self._schedule.done(self._step, cost_s, start - self._started_cpu)
         elif self._t_forward and self._t_step:
-            record = self._ledger.at(self._step)
+            record, self._timed = self._ledger.at(self._step), self._timed + 1
             record("wait_s", self._t_forward - self._t_step)
             record("step_s", time.perf_counter() - self._t_forward)
 

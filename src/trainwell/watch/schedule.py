@@ -7,7 +7,7 @@ import math
 DENSITY = 8
 """A look every `step / 8` steps: 39 in the first 400 steps, 18 more in the next 4,000."""
 
-FREE_S = 0.05
+FREE_S = 0.045
 """CPU-seconds of looks that every run may cost, so that short ones are looked at as well: the first 40 looks of a
 network whose look takes a millisecond, so that what is found in a small run does not vary with the machine's load."""
 

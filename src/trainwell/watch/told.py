@@ -294,10 +294,12 @@ class ToldWatch(Watch):
         if own is not None:
             own.open()
         self._begin_s = time.perf_counter() - start
+        self._t_clock = self._clock()
 
     def _end_look(self, now: float) -> None:
         own_s = self._own.cost_s if self._own is not None else 0.0
         start, window, self._window = now - self._begin_s - own_s, self._window, []
+        self.scene.took(self._clock() - self._t_clock, sum(f.rows for f in window))
         self._probing = True
         try:
             with same_streams():
