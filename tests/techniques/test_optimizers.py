@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -198,3 +199,10 @@ def test_engine_applies_the_decay_of_an_optimizer() -> None:
         reference.step()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(run.step.params.named()[name], parameter.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_of_lanes_reads_no_number_of_an_accelerator() -> None:
+    """A step that waits for the device cannot be captured in a CUDA graph; a meta tensor has no number to read."""
+    state = {name: torch.zeros(3, 5, device="meta") for name in ("mean", "mean_square", "_direction")}
+    flat: Any = SimpleNamespace(flat=torch.zeros(3, 5, device="meta"))
+    assert not Adam().move_by(flat, flat, state, 2, torch.full((3, 1), 1e-3, device="meta"))

@@ -132,8 +132,8 @@ class _Pot:
         """Put the average of the runs into the network, and return its mean validation loss."""
         self.model.load_state_dict(average([self._weights[i] for i in taken]))
         if self._drifts and len(taken) > 1:
-            x, _ = self._prepared.parts["train"]
-            adapt_norm_statistics(self.model, tuple(t[:NORM_ROWS] for t in x))
+            (x, _), device = self._prepared.parts["train"], next(self.model.parameters()).device
+            adapt_norm_statistics(self.model, tuple(t[:NORM_ROWS].to(device) for t in x))
         return float(losses_of(self._best, self._prepared).mean())
 
     def run(self) -> Run:

@@ -49,9 +49,11 @@ def by_spans(
     doses: Any, weights: Tensor, grads: Flat, state: dict[str, Tensor], step: Any, lr: Tensor
 ) -> bool:
     """Do the same with a rate (K, 1) of every lane, where the lanes of one rate lie side by side."""
+    if not grads.flat.is_cpu:  # reading the rates would wait for the device, which no CUDA graph can hold
+        return False
     rates = lr.flatten().tolist()
     starts = [0, *(k for k in range(1, len(rates)) if rates[k] != rates[k - 1]), len(rates)]
-    if len(starts) > MOST_SPANS + 1 or not grads.flat.is_cpu:
+    if len(starts) > MOST_SPANS + 1:
         return False
     done = True
     for start, stop in itertools.pairwise(starts):
