@@ -92,7 +92,7 @@ def test_probe_keeps_features_and_fine_tuning_leaves_the_frozen_part(
     net = tuned.model
     assert isinstance(net, BackboneNet)
     before = dict(load_body(name, path).state_dict())
-    same = [k for k, v in net.body.state_dict().items() if torch.equal(v, before[k])]
+    same = [k for k, v in net.body.state_dict().items() if torch.equal(v.cpu(), before[k])]
     assert any("weight" in k for k in same) and len(same) < len(before)
 
 

@@ -32,7 +32,7 @@ PROBE_S = 0.5
 """Seconds that the search for the fastest batch may take."""
 BATCHES, ACCELERATED_BATCHES = (4, 8, 16, 32, 64), (16, 64, 256)
 WORTH_S = 5e-4
-"""Seconds a row that bfloat16 must save; an accelerator is fast enough in float32."""
+"""Seconds a row that bfloat16 must save. It is not tried on an accelerator, which is fast enough in float32."""
 FOLD_TOLERANCE, DRIFT_TOLERANCE = 1e-3, 0.08
 """Largest relative change of the features by folded batch norms, and by bfloat16. docs/decisions/0010 has the figures."""
 CHECK_ROWS, FOLD_ROWS = 8, 4
@@ -105,7 +105,7 @@ class Extractor:
             exact = self.net.features(*few)
             folded = self._changed(fold_batch_norms, few, exact)
             fused = self._changed(fuse_activations, few, exact) if self.device.type == "cpu" else 0
-            drift = self._try_bfloat16(rows)
+            drift = self._try_bfloat16(rows) if self.device.type == "cpu" else 0.0
             self.batch = self._fastest(rows)
         self.plan = Plan(self.batch, self.dtype is not None, folded > 0, fused > 0, self.device.type)
         words = [f"{folded} batch norms folded"] * bool(folded)

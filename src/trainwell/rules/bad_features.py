@@ -52,7 +52,7 @@ class BadFeatures(Rule):
                 return Finding(
                     self.ailment, "critical" if grade == "D" or harmed else "warning", 0.95 if grade == "D" else 0.9,
                     grade,
-                    f"{100 * share:.2g} % of the inputs seen are {what}. "
+                    f"{_percent(share)} % of the inputs seen are {what}. "
                     "The network takes them for real measurements, and they outweigh the rest.",
                     (Reading(fact, share, limit),), fix=fix, source=self.source, measured=view.measured,
                 )  # fmt: skip
@@ -77,3 +77,7 @@ class BadFeatures(Rule):
             fix="assert torch.isfinite(x).all() for inputs and targets; impute what is missing", source=self.source,
             measured=view.measured,
         )  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"

@@ -17,7 +17,7 @@ class InseparableFeatures(Rule):
     ailment = "inseparable_features"
     needs = ("val_score",)
     explains = ("underfitting", "undertrained", "overfitting", "plateau", "shuffled_labels", "label_noise",
-                "lr_too_low", "batch_too_large")  # fmt: skip
+                "lr_too_low", "batch_too_large", "bad_features")  # fmt: skip
     source = (
         "Alain and Bengio 2016, arXiv:1610.01644 (linear probes); Kornblith et al. 2019, arXiv:1805.08974."
     )

@@ -137,7 +137,7 @@ def resolve(name: str, weights: str | None = None, *, allow_pickle: bool = False
     if plain in names:
         return ModelSpec.of("timm", architecture=plain, **given)
     ours = ", ".join(n for n in BACKBONES if n != "timm")
-    near = did_you_mean(plain, [*BACKBONES, *names])
+    near = did_you_mean(plain, BACKBONES) or did_you_mean(plain, names)
     said = f"--backbone {name}: expected one of {ours}, or the name of a timm model.{near}"
     if names or near:
         raise UsageError(said)

@@ -63,6 +63,7 @@ def adapt_norm_statistics(model: nn.Module, rows: tuple[torch.Tensor, ...], size
     if not norms or not rows or len(rows[0]) < 2:
         return 0
     modes = {m: m.training for m in model.modules()}
+    there = next(model.parameters(), rows[0]).device
     momenta = [n.momentum for n in norms]
     for module in modes:
         module.training = False  # not by eval(), which a frozen part overrides
@@ -71,7 +72,7 @@ def adapt_norm_statistics(model: nn.Module, rows: tuple[torch.Tensor, ...], size
         norm.momentum, norm.training = None, True  # None is the plain mean over the batches
     count = len(rows[0])
     for start in range(0, max(1, count // size) * size, size):
-        model(*(t[start : start + size] for t in rows))
+        model(*(t[start : start + size].to(there) for t in rows))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():
