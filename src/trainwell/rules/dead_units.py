@@ -39,7 +39,7 @@ class DeadUnits(Rule):
         start = int(view.get("unit_activity", worst).steps[int(dead.argmax())])
         return Finding(
             # neither from the start nor by a throw: in a run that learns little units may die of that
-            self.ailment, "critical" if made or view.is_judged else "warning", 0.85 if made else 0.75, "S",
+            self.ailment, "critical" if made or view.is_judged else "information", 0.85 if made else 0.75, "S",
             f"{100 * shares[worst]:.0f} % of the units of a layer are off for every sample. "
             "They get no gradient and cannot come back, so that the network is smaller than it was built.",
             (Reading("unit_activity", shares[worst], SHARE, layer=worst),), span=(start, view.steps),

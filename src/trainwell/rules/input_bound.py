@@ -9,6 +9,9 @@ from trainwell.values.finding import Finding, Reading
 WAIT = 0.5
 """Share of waiting. torch's own loader takes a third of a small network's step, which is the network's smallness."""
 
+MANY, FEW = 10, 6
+"""Steps of which half must wait so long, and steps of which all must: by chance all six would once in 64 runs."""
+
 
 class InputBound(Rule):
     """Find loops that wait for their data."""
@@ -21,9 +24,12 @@ class InputBound(Rule):
     def diagnose(self, view: View) -> Finding | None:
         wait, step = view.get("wait_s").values, view.get("step_s").values
         n = min(len(wait), len(step))
-        if n < 10:
+        if n < FEW:
             return None
-        share = float(np.median(wait[:n] / np.maximum(wait[:n] + step[:n], 1e-12)))
+        shares = wait[:n] / np.maximum(wait[:n] + step[:n], 1e-12)
+        if n < MANY and not (shares > WAIT).all():
+            return None
+        share = float(np.median(shares))
         if not share > WAIT or float(np.median(wait)) < 5e-4:
             return None
         return Finding(

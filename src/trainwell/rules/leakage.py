@@ -21,7 +21,7 @@ class Leakage(Rule):
         copied, rows = view.number("copied_share", 0.0), view.number("copied_rows", 0.0)
         distinct = view.number("distinct_rows", 0.0) / max(1.0, view.number("seen_rows", 1.0))
         near, within = view.number("near_share", 0.0), view.number("near_share_within", 1.0)
-        codes = not view.fact("tokens") and view.number("most_distinct", 1.0) < CODES
+        codes = view.number("most_distinct", 1.0) < CODES
         chance = codes and view.number("copied_of_seen", copied) < 0.02 + 3 * (1 - distinct)
         if copied > 0.02 and not chance and rows >= 3 and distinct > 0.3:
             return self._finding("D", 0.95, Reading("copied_share", copied, 0.02),

@@ -10,6 +10,9 @@ TINY, SPENT, MORE = 0.45, 0.3, 0.03
 """Shares of the steps under a fiftieth of the peak rate, and under a tenth of it (cosine: 0.2, a straight line: 0.1),
 and what some 24 steps at the peak must gain on validation rows after the second."""
 
+STEADY = 0.9
+"""First rate over the last, the highest, of a rate that rises faster and faster."""
+
 
 class LrSchedule(Rule):
     """Find schedules that decay too early, warm up without end, or end on a high rate."""
@@ -51,9 +54,17 @@ class LrSchedule(Rule):
     def _rises_for_ever(self, view: View) -> Finding | None:
         trace, peak = view.get("lr"), float(view.get("lr").values.max())
         base = float(view.fact("hyper", {}).get("initial_lr", peak))
-        small = peak < 0.3 * base or trace.values[0] < 0.3 * peak
-        if len(trace) >= 4 and _rises(view) and small and trace.steps[-1] > 0.6 * view.steps:
-            return self._finding(view, Reading("peak rate / base rate", peak / base, 0.3, "<"), 0,
+        first = float(trace.values[0])
+        if len(trace) < 4 or not _rises(view) or not trace.steps[-1] > 0.6 * view.steps:
+            return None
+        # a warm-up may be all that there is of a one-cycle schedule over too many steps: then the end is the fastest rise
+        late = trace.values[-1] - trace.values[len(trace) // 2] > (trace.values[-1] - first) / 2
+        small = peak < 0.3 * base or first < 0.3 * peak or (first < STEADY * peak and late)
+        if small:
+            told = Reading("peak rate / base rate", peak / base, 0.3, "<")
+            if not told.holds:
+                told = Reading("first rate / peak rate", first / peak, STEADY, "<")
+            return self._finding(view, told, 0,
                 "The warm-up never ends within this training. ", "warm up over 1 to 10 % of the steps")  # fmt: skip
         return None
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from trainwell.rules.layers import DEAD_SHARE
 from trainwell.rules.rule import Rule
+from trainwell.rules.vanishing_gradient import DECADES
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
@@ -35,6 +36,13 @@ all there was to learn; way of a run that learned well."""
 
 LONG = 0.02
 """Median of |update| / |weight|; 0.001 is usual, 0.005 that of Adam in autoencoders that thin themselves out."""
+
+RENEWED, SLOW = 0.05, 0.3
+"""Median of |update| / |weight| at which twenty steps renew the weights, more than any healthy run here shows (0.049),
+and late against mean progress below which such steps have come to their end."""
+
+SWINGS = 0.3
+"""How far the validation loss rises and falls again, in units of the base loss; healthy unsolved runs: at most 0.16."""
 
 STRIDE = 0.3
 """|update| / |weight| of one step; the first step of Adam at a rate of 0.003 takes 0.04."""
@@ -100,6 +108,10 @@ class LrTooHigh(Rule):
             harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
             if stands and not harm.holds:
                 harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
+            if not harm.holds:
+                harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
+            if not harm.holds and view.way < FAR and view.late_rate < SLOW:
+                harm = Reading("update_ratio", view.update_ratio, RENEWED)
             overshoots = overshoots and harm.holds
         if not overshoots:
             return None
@@ -120,7 +132,9 @@ class LrTooHigh(Rule):
     def _flung(self, view: View) -> Finding | None:
         """A sane start, then losses far above those of a constant answer: the steps threw the weights away."""
         early, losses, unit = view.first_loss, view.get("train_loss"), view.train_base_loss
-        if view.is_solved or not view.kind or not early <= 3 or abs(view.back_gain) > 2 or view.targets_move:
+        # weights through which gradients shrink do not throw a loss up, unless nothing passes them at all
+        sane = DECADES < view.back_gain <= 2
+        if view.is_solved or not view.kind or not early <= 3 or not sane or view.targets_move:
             return None
         if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW):
             at = int(losses.steps[int(np.nanargmax(losses.values))])

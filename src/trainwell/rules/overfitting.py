@@ -16,6 +16,9 @@ GAP, Z_GAP = 0.3, 1.64
 """Where validation lies this far above training, a rise at the 5 % level is enough: that the network learns by heart
 is no longer in question, only whether it costs."""
 
+RHO_GAP = 0.05
+"""There a smaller rise counts as well: Prechelt's stop at a generalisation loss of 5 %."""
+
 
 class Overfitting(Rule):
     """Find a validation loss that rises while the training loss falls, and the epoch at which that began."""
@@ -38,17 +41,17 @@ class Overfitting(Rule):
         falling = falling and self._gap_widens(view, int(epochs[begin]))
         val, probe = view.get("val_loss").last, view.get("probe_loss").last
         by_heart = val - probe > GAP * view.base_loss
-        if not (rise > (Z_GAP if by_heart else Z) * error and rho > RHO and falling) or begin >= 0.8 * len(
-            epochs
-        ):
+        z_limit, rho_limit = (Z_GAP, RHO_GAP) if by_heart else (Z, RHO)
+        is_rise = rise > z_limit * error and rho > rho_limit
+        if not is_rise or not falling or begin >= 0.8 * len(epochs):
             return None
         epoch = int(np.searchsorted(view.epoch_ends, epochs[begin])) + 1
         return Finding(
             self.ailment, "critical", 0.9, "S",
             f"Since epoch {epoch} the network gets better on the rows it trains on and worse on those it has not seen. "
             "It learns rows by heart.",
-            (Reading("rise of the validation loss / base loss", rho, RHO),
-             Reading("z", rise / max(error, 1e-12), Z_GAP if by_heart else Z)),
+            (Reading("rise of the validation loss / base loss", rho, rho_limit),
+             Reading("z", rise / max(error, 1e-12), z_limit)),
             span=(int(epochs[begin]), view.steps),
             fix=f"keep the weights of epoch {epoch}; to get further: weight decay, dropout, augmentation or more data",
             source=self.source, measured={**view.measured, "epoch": float(epoch), "rise": rho},

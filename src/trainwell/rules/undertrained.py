@@ -14,6 +14,9 @@ MORE, MORE_SEQUENCE, Z = 0.05, 0.03, 3.0
 The loss of sequences has a floor far above zero, so that less counts there."""
 
 
+SHORT = 0.25
+"""Share of the run under which a continuation is too short to measure what doubling gains."""
+
 FEW_STEPS = 100
 """A loss that falls over fewer steps is the beginning of every training; then only a continuation can tell."""
 
@@ -55,9 +58,17 @@ class Undertrained(Rule):
         gain = view.doubling_gain
         if math.isfinite(gain):
             more = MORE_SEQUENCE if view.is_sequence else MORE
-            shown = gain > more and view.what_if(view.continuation, "val_hot_z") > Z
-            return Reading("gain of doubling / base loss", gain, more) if shown else None
+            surely = view.what_if(view.continuation, "val_hot_z") > Z
+            if gain > more and surely:
+                return Reading("gain of doubling / base loss", gain, more)
+            # that short it cannot tell how much, only that the fall which the curve shows goes on, also on new rows
+            short = view.what_if(view.continuation, "steps") < SHORT * view.steps
+            goes_on = surely and view.what_if(view.continuation, "train_hot_z") > Z
+            if not short or not goes_on:
+                return None
+        elif view.steps < FEW_STEPS:
+            return None
         late = LATE_SEQUENCE if view.is_sequence else LATE
-        if view.steps >= FEW_STEPS and view.late_rate > late and view.falling_z > 2:
+        if view.late_rate > late and view.falling_z > 2:
             return Reading("fall at the end / mean fall", view.late_rate, late)
         return None

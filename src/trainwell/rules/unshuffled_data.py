@@ -12,7 +12,7 @@ class UnshuffledData(Rule):
     """Find training rows that come sorted by their target."""
 
     ailment = "unshuffled_data"
-    needs = ("data", "val_score")
+    needs = ("data", "val_score", "target_mean")
     explains = ("lr_too_high", "oscillation", "exploding_gradient", "undertrained", "overfitting", "batch_too_small",
                 "train_val_shift", "underfitting", "plateau", "class_imbalance", "dead_units", "batchnorm_misuse",
                 "lr_too_low", "lr_schedule")  # fmt: skip
@@ -22,7 +22,7 @@ class UnshuffledData(Rule):
         between = view.number("between_batches", 0.0)
         if self._begins_with_one_class(view):
             between = 1.0
-        if between <= BETWEEN:
+        if between <= BETWEEN or view.targets_move:
             return None
         base = view.base_score
         if view.val_score >= base + 0.9 * (1 - base):

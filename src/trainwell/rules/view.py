@@ -256,6 +256,18 @@ class View(LayerView):
         return float(self._rises[curve.size // 4 :].sum()) if curve.size > 2 else 0.0
 
     @cached_property
+    def val_swings(self) -> float:
+        """How far the validation loss rose and fell again after the first quarter, in units of the base loss.
+
+        The smaller of the sums of all rises and of all falls: progress only falls, learning by heart only rises.
+        """
+        values = self.get("val_loss").values
+        moves = np.diff(values[len(values) // 4 :]) / self.base_loss
+        if moves.size < 2 or not np.isfinite(moves).all():
+            return 0.0
+        return float(min(moves[moves > 0].sum(), -moves[moves < 0].sum()))
+
+    @cached_property
     def falling_z(self) -> float:
         """How surely the training loss still falls over the last half of the steps: the t of its slope."""
         values = self.get("train_loss").values
