@@ -17,6 +17,10 @@ from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits
 _native = torch.ops.aten
 
 
+LARGE = 1 << 15
+"""Numbers of a weight from which on a call for each lane costs less than a copy of its gradient (docs/log-lanes.md)."""
+
+
 class Pass:
     """What the links of one forward pass share, beside the activations.
 
@@ -79,9 +83,12 @@ class Linear:
         self._transposed = self._weight.mT
         self._grad, self._bias_grad = grads
         self._scratch: Tensor | None = None
+        self._by_lane = False
         if self._grad is not None:
             in_one_piece = self._grad.is_contiguous() and not self._low  # else `bmm` would go lane by lane
-            self._scratch = self._grad if in_one_piece else self._weight.new_empty(weight.shape)
+            self._by_lane = not in_one_piece and not self._low and weight[0].numel() >= LARGE
+            scratch = None if self._by_lane else self._weight.new_empty(weight.shape)
+            self._scratch = self._grad if in_one_piece else scratch
         self._needs_input = needs_input
         self._out, self._back = Space(), Space()
 
@@ -97,7 +104,9 @@ class Linear:
         return torch.baddbmm(self._bias, self._weight, h, out=out)
 
     def backward(self, g: Tensor, now: Pass) -> Tensor | None:
-        if self._scratch is not None:
+        if self._by_lane:
+            _products(self._grad, g, self._h.mT, now)
+        elif self._scratch is not None:
             if now.adds and self._scratch is self._grad:
                 self._scratch.baddbmm_(g, self._h.mT)
             else:
@@ -111,6 +120,15 @@ class Linear:
         return torch.bmm(
             self._transposed, g, out=self._back.like(self._weight, self._weight.shape[2], g.shape[-1])
         )
+
+
+def _products(grad: Any, left: Tensor, right: Tensor, now: Pass) -> None:
+    """Write products where gradients lie, lane by lane."""
+    for k in range(len(left)):
+        if now.adds:
+            grad[k].addmm_(left[k], right[k])
+        else:
+            torch.mm(left[k], right[k], out=grad[k])
 
 
 def put(grad: Tensor | None, value: Tensor, now: Pass) -> None:
