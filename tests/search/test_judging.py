@@ -147,3 +147,12 @@ def test_trials_of_other_processes_count_at_the_rungs_once_the_pilots_have_ended
     for curve in better:
         halving.learn(curve, in_full=True)
     assert not halving.goes_on(3, [v - 1 for v in middle])
+
+
+def test_many_that_are_as_good_as_the_best_are_judged_all_the_same() -> None:
+    space = Space((Parameter("lr", 1e-4, 1.0, log=True),))
+    told = [Told(i, {"lr": 10 ** (i / 10 - 4)}, 0.0 if i > 8 else 1.0 - i / 10) for i in range(40)]
+    assert np.isfinite(expected(space, told)).all()
+    assert len(promising(space, told, 4)) == 4
+    far = [*told, *(Told(40 + i, {"lr": 1e-3 * (i + 2)}, 0.0) for i in range(400))]
+    assert np.isfinite(expected(space, far)).all()

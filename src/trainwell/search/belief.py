@@ -62,6 +62,8 @@ def _believed(space: Space, told: Sequence[Told]) -> tuple[Floats, npt.NDArray[n
     codec = Codec(space)
     features = codec.features(codec.codes([told[i].config for i in top]))
     y, centre, scale = standardised(values[top])
+    if scale == 0:
+        return values, np.zeros(0, dtype=np.int64), np.zeros((0, 0))
     extra = np.array([told[i].spread for i in top]) ** 2 / scale**2
     hypers = fit(features, y, codec.owners, Hypers.start(len(space)), MOST_CALLS, extra)
     mean = Process(features, y, codec.owners, hypers, extra).seen_mean

@@ -250,9 +250,9 @@ def standardised(values: Sequence[float] | Floats) -> tuple[Floats, float, float
     """
     y = np.array(values, dtype=np.float64)
     good = np.isfinite(y)
-    best, middle = y[good].min(), np.median(y[good])
-    cut = middle + 2 * (middle - best)
-    y = np.where(good, np.minimum(y, cut), np.nan)
+    best = y[good].min()
+    reach = np.median(y[good]) - best or y[good].mean() - best  # half of them may be as good as the best
+    y = np.where(good, np.minimum(y, best + 3 * reach), np.nan)
     y = np.where(good, y, np.nanmax(y))
     centre, spread = float(y.mean()), float(y.std())
     result: Floats = (y - centre) / spread if spread > 0 else np.zeros_like(y)
