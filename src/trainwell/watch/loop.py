@@ -91,7 +91,8 @@ def watch(
     Costs about 0.3 s whatever the length of the run, and 1 to 3 % more (benchmarks/watch_overhead.py).
 
     Args:
-        loss: the loss function or module of the loop; torch's own are seen without it.
+        loss: the loss function or module of the loop, for its name in the record. What torch's functions compute is heard
+            without it; of a loss that uses none of them only the value, activations and gradients are known.
         task: `classification`, `binary`, `regression` or `lm`, where it cannot be told from the loss.
         train_data: the loader or data set of the loop; only its length is read.
         folder: of the run to write, which `trainwell diagnose` reads.
@@ -109,6 +110,7 @@ def watch(
             "Call tw.watch(model, optimizer)."
         )
     made = None if folder is None else RunFolder.create(Path(folder), "").path
-    return LoopWatch(
-        model, optimizer, made, quiet, loss=loss, task=task, train_data=train_data, say=say
-    )  # fmt: skip
+    seen = LoopWatch(model, optimizer, made, quiet, loss=loss, task=task, train_data=train_data, say=say)
+    if loss is not None:
+        seen.traces.facts["loss_of_loop"] = getattr(loss, "__name__", type(loss).__name__)
+    return seen
