@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.conftest import shared_data
 from tests.images.samples import class_folders, picture
 from tests.images.test_decode import prepared
 from trainwell.app.cli import run_command
+from trainwell.data.samples import store
 from trainwell.values.errors import DataError, RecipeError, UsageError
 
 QUICK = {
@@ -125,3 +127,19 @@ def test_copies_are_alike_and_other_trousers_are_not() -> None:
     copies = np.clip(x[:30].astype(int) * 1.2, 0, 255).astype(np.uint8)
     made = prepared(((x[:900], y[:900]), (np.r_[x[900:], copies], np.r_[y[900:], y[:30]])))
     assert 25 <= made.facts["alike"]["val"] <= 36
+
+
+def test_pixels_that_memory_does_not_hold_lie_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path / "data", 40)
+    held = tw.fit(root, out=False, **QUICK)
+    monkeypatch.setattr(store, "available_bytes", lambda: 100_000)
+    made = prepared(root)
+    assert isinstance(made.parts["train"][0][0], np.memmap)
+    assert [r["val_loss"] for r in tw.fit(root, out=False, **QUICK).history] == [
+        r["val_loss"] for r in held.history
+    ]
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DataError, match=r"the pixels take .* MiB; memory has .*--size"):
+        prepared(root)

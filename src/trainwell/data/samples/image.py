@@ -320,7 +320,7 @@ def _decoded(
             bad[int(good[position])] = reason
         gone = [p for p, _ in about["bad"]]
         return images, np.delete(good, gone)
-    images = np.empty((len(good), *shape), np.uint8)
+    images = store.blank((len(good), *shape))
     failed: list[tuple[int, str]] = []
     count = 0
     for position, i in enumerate(good.tolist()):

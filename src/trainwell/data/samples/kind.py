@@ -11,6 +11,7 @@ import numpy as np
 
 from trainwell.data.notes import Note
 from trainwell.data.read import SUFFIXES as TABLES
+from trainwell.data.samples import store
 from trainwell.data.samples.tree import Tree, is_tree
 from trainwell.values.errors import DataError, RecipeError, UsageError, did_you_mean
 from trainwell.values.recipe import Recipe
@@ -22,6 +23,7 @@ KINDS: dict[str, type[Kind]] = {}
 TRANSFORMS: dict[str, type[Transform]] = {}
 """Every transform by the name of its kind, to read it back; filled by `register_transform`."""
 
+GATHERED_ROWS = 512
 MIXED = 0.05
 """Files of a second kind beyond this share of those of the first are no strays."""
 
@@ -66,7 +68,7 @@ class LazyParts(Mapping[str, tuple[Arrays, np.ndarray]]):
 
     def __getitem__(self, name: str) -> tuple[Arrays, np.ndarray]:
         if name not in self._made:
-            self._made[name] = ((self._images[self._rows[name]],), self.targets[name])
+            self._made[name] = ((_gathered(self._images, self._rows[name]),), self.targets[name])
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -74,6 +76,15 @@ class LazyParts(Mapping[str, tuple[Arrays, np.ndarray]]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def _gathered(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some of the images, on the disk where they would take too much memory; read block by block."""
+    made = store.blank((len(rows), *images.shape[1:]))
+    for start in range(0, len(rows), GATHERED_ROWS):
+        part = slice(start, start + GATHERED_ROWS)
+        made[part] = images[rows[part]]
+    return made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,8 +20,8 @@ SIDE = 72
 MIN_SPREAD = 12.0
 """Deviation of the block means, of 255, below which a hash says nothing: flat images share one."""
 BAND_BITS = 16
-PAIRS = 256
-"""Images that are compared at a time."""
+PAIRS, HASHED_ROWS = 256, 1024
+"""Images that are compared, and hashed, at a time."""
 
 
 def look_hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +30,10 @@ def look_hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Shapes: images (N, C, H, W), H and W at least 9; returns (N,) uint64 and (N,) bool.
     Source: N. Krawetz 2013, "Kind of like that" (dHash), on 9 x 8 means of blocks.
     """
+    if len(images) > HASHED_ROWS:
+        blocks = [look_hashes(images[i : i + HASHED_ROWS]) for i in range(0, len(images), HASHED_ROWS)]
+        bits_, telling = zip(*blocks, strict=True)
+        return np.concatenate(bits_), np.concatenate(telling)
     gray = _gray(images)
     means = _blocks(_blocks(gray, 1, 8), 2, 9)
     bits = (means[:, :, 1:] > means[:, :, :-1]).reshape(len(images), 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from trainwell.values.atomic import atomic_write_text, temporary_beside
+from trainwell.values.errors import DataError
 from trainwell.values.journal import dumps, loads
 
 FREE_SHARE = 0.1
 """At most this share of the free disk is taken by one array."""
+MEMORY_SHARE, BLANK_SHARE = 0.25, 0.5
+"""Of the available memory, above which pixels go to the disk, and of the free disk, which they may take there."""
 
 
 def folder() -> Path:
@@ -35,6 +39,44 @@ def find(kind: str, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     if not isinstance(about, dict) or list(array.shape) != about.get("shape"):
         return None
     return array, about
+
+
+def available_bytes() -> int:
+    """Return the memory that can be had without swapping; a large number where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 1 << 40
+
+
+def blank(shape: tuple[int, ...]) -> np.ndarray:
+    """Return bytes to be filled, uint8: in memory, or in a file where they would take too much of it.
+
+    The file has no name, so that it is gone when the process has ended, whatever ended it.
+
+    Raises:
+        DataError: neither memory nor disk has the room.
+    """
+    size, have = int(np.prod(shape)), available_bytes()
+    if size <= MEMORY_SHARE * have:
+        return np.empty(shape, np.uint8)
+    place = folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place).free
+        if size <= BLANK_SHARE * free:
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.truncate(size)
+                return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise DataError(
+            f"{size >> 20:,} MiB of pixels cannot be written to {place}: {error.strerror}."
+        ) from None
+    raise DataError(
+        f"the pixels take {size >> 20:,} MiB; memory has {have >> 20:,} MiB and the disk of {place} {free >> 20:,} MiB. "
+        "Take a smaller --size, or let $TRAINWELL_CACHE name a folder on a larger disk."
+    )
 
 
 def keep(kind: str, key: str, array: np.ndarray, about: Mapping[str, Any]) -> bool:
