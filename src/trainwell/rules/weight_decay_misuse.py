@@ -15,18 +15,24 @@ PULL, PULL_DECOUPLED = 0.3, 0.5
 show 0.00 to 0.02 and 0.00 to 0.06, too strong a decay 0.4 to 8 and 3 to 4 (own_faults, wdm_*)."""
 
 
+HELD = 0.15
+"""Loss on training rows, in units of the base loss, of a run with a score near 1: it is held up, for answers that are
+right can only become surer. Without a decay that rules healthy runs show this too, with one none does."""
+
+
 class WeightDecayMisuse(Rule):
     """Find weight decay that pulls the weights to zero faster than they can learn."""
 
     ailment = "weight_decay_misuse"
-    needs = ("params", "lr", "probe_score", "weight_norm")
+    needs = ("params", "lr", "probe_score", "probe_loss", "weight_norm", "update_norm", "grad_norm")
     explains = ("underfitting", "undertrained", "plateau", "lr_too_low", "vanishing_gradient", "dead_units",
                 "saturated_units", "batch_too_large", "oscillation", "lr_too_high")  # fmt: skip
     source = "Loshchilov and Hutter 2019, arXiv:1711.05101; Wang and Aitchison 2024, arXiv:2405.13698 (time constant)."
 
     def diagnose(self, view: View) -> Finding | None:
         decay = float(view.fact("hyper", {}).get("weight_decay", 0.0))
-        if decay <= 0 or view.is_solved:
+        held = view.get("probe_loss").last > HELD * view.base_loss and not view.fact("label_smoothing")
+        if decay <= 0 or (view.is_solved and not held):
             return None
         weights = [
             p
@@ -38,9 +44,9 @@ class WeightDecayMisuse(Rule):
         rate = float(np.median(rates)) if rates.size else 0.0
         constant = 1 / (rate * decay) if rate > 0 else np.inf
         readings = []
-        if shrunk < SHRUNK:
+        if shrunk < SHRUNK and not view.is_solved:
             readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
-        if view.fact("decoupled_decay") and constant < CONSTANT:
+        if view.fact("decoupled_decay") and constant < CONSTANT and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay, rate)
         # weights that have grown much were not held back by their decay
