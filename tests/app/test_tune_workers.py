@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.reduction import ForkingPickler
@@ -17,6 +18,7 @@ import trainwell as tw
 from tests.app.test_tune import BASE, digits, perceptron
 from trainwell.app import tuning
 from trainwell.app.tuning_group import train_group
+from trainwell.launch.on_ray import OnRay
 from trainwell.launch.processes import Processes
 from trainwell.search import halving
 from trainwell.search.halving import PILOTS
@@ -125,3 +127,24 @@ def test_what_cannot_be_sent_is_told() -> None:
         tuned(model=lambda recipe: perceptron(recipe), workers=2)
     with pytest.raises(UsageError, match="expected here, ray"):
         tuned(on="moon")
+
+
+def test_ray_without_authentication_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", sys)
+    with pytest.raises(UsageError, match="before `import ray`"):
+        OnRay(train_group, None)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(UsageError, match="token authentication only"):
+        OnRay(train_group, None)
+
+
+def test_a_group_is_trained_by_ray_as_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # Ray reads it once, as it is imported
+    pytest.importorskip("ray", reason="Ray is an extra")
+    given = {"trials": 8, "budget": "600s"}
+    here, there = tuned_here(monkeypatch, **given), tuned(on="ray", workers=2, **given)
+    assert [(t.config, t.value, t.state) for t in here.trials] == [
+        (t.config, t.value, t.state) for t in there.trials
+    ]
+    np.testing.assert_array_equal(here.losses, there.losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,11 @@ class OnRay:
     def __init__(
         self, function: Function, shared: Any, address: str | None = None, workers: int | None = None
     ) -> None:
+        if "RAY_AUTH_MODE" not in os.environ and "ray" in sys.modules:
+            raise UsageError(
+                "Ray was imported before token authentication was switched on, and reads that once: set "
+                "RAY_AUTH_MODE=token in the environment before `import ray`."
+            )
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "disabled":
             raise UsageError(
