@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainwell.trials.estimate import Array, moments, two_sided
+from trainwell.trials.estimate import Array, least_score, moments, score_of
 from trainwell.trials.spending import SPENDING, bounds, upper_tail
 from trainwell.values.errors import UsageError, did_you_mean
 
@@ -90,7 +90,7 @@ class Design:
         """
         level = self.levels(self.looks, final=True, shares=changes)[-1]
         mean, spread, skew = _normal_moments(self.seeds)
-        found = two_sided(mean + effect, spread, skew, self.seeds) <= level
+        found = least_score(mean + effect, spread, skew, self.seeds) >= score_of(level, self.seeds)
         return float((found & (mean + effect > 0)).mean())
 
     def detectable(self, power: float = 0.8, changes: int = 1) -> float:

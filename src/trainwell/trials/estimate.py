@@ -85,10 +85,8 @@ def interval(differences: Sequence[float] | Array, level: float = 0.05) -> tuple
     d = _array(differences)
     n = len(d)
     if _varies(d):
-        from scipy.special import stdtrit
-
         mean, spread, skew = (float(v) for v in moments(d))
-        reach = -float(stdtrit(n - 1, level / 2)) / math.sqrt(n)
+        reach = score_of(level, n)
         low, high = (_unskewed(y, skew, n) for y in (-reach, reach))
         return mean - spread * max(reach, high), mean - spread * min(-reach, low)
     walsh, scale = _walsh(d)
@@ -118,10 +116,21 @@ def two_sided(mean: Any, spread: Any, skew: Any, n: int) -> Any:
     in sign."""
     from scipy.special import stdtr
 
+    return 2 * stdtr(n - 1, -least_score(mean, spread, skew, n) * math.sqrt(n))
+
+
+def least_score(mean: Any, spread: Any, skew: Any, n: int) -> Any:
+    """Return the smaller size of mean / spread with and without its skewness; 0 where they differ in sign."""
     plain = np.asarray(mean / spread)
     bare = _skewed(plain, skew, n)
-    least = np.where(plain * bare > 0, np.minimum(np.abs(plain), np.abs(bare)), 0.0)
-    return 2 * stdtr(n - 1, -least * math.sqrt(n))
+    return np.where(plain * bare > 0, np.minimum(np.abs(plain), np.abs(bare)), 0.0)
+
+
+def score_of(level: float, n: int) -> float:
+    """Return the `least_score` from which on `two_sided` lies at this level or below."""
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(n - 1, level / 2)) / math.sqrt(n)
 
 
 def _skewed(score: Any, skew: Any, n: int) -> Any:
