@@ -139,3 +139,20 @@ def test_compiled_and_scripted_models_are_left_alone() -> None:
     assert not may_listen(nn.Sequential(torch.jit.script(nn.Linear(2, 2))))
     net.head.compile()
     assert not may_listen(net)
+
+
+def test_every_loss_is_noted_once() -> None:
+    (net, optimizer), (x, y) = loops.start(), loops.rows()
+    losses: list[float] = []
+    with watch(net, optimizer, quiet=True) as seen:
+        for part in torch.arange(len(x)).repeat(40).split(64):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x[part]), y[part])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            if len(losses) % 40 == 0:
+                with torch.no_grad():
+                    F.cross_entropy(net(x), y)
+    assert not seen._root_handles and len(seen.traces.get("val_loss")) == 4
+    assert seen.traces.get("train_loss").values.tolist() == losses

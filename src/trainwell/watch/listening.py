@@ -50,7 +50,7 @@ class Listening:
     """Follow one training and keep what its measurements need; what is measured at a step is told by `Watch`."""
 
     _step, _closed, _alive, _probing = 0, False, True, False
-    _looking, _stale_armed, _capturing = False, False, True
+    _looking, _stale_armed, _capturing, _ordinary = False, False, True, False
     _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
     _kept_rows = _kept_values = _timed = 0
     _heard_step = -1
@@ -119,7 +119,7 @@ class Listening:
         if self.scene.replica is not None and may_listen(self.model):
             self._own = OwnStep(self.model, self.scene.replica, self._guarded)
         self.scene.evaluate, self.scene.loss_of = self._evaluate, self._loss_of
-        losses.listen(self._on_loss_guarded)
+        losses.listen(self._on_loss_guarded, self._on_ordinary_loss)
         self._handles.append(self.optimizer.register_step_post_hook(self._on_step_guarded))
         self._arm()
         self._looking = self.scene.replica is not None  # the first step shows the start weights
@@ -156,6 +156,14 @@ class Listening:
     def _on_step_guarded(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._alive and not self._probing:
             self._guarded(self._on_step)
+
+    def _on_ordinary_loss(self, value: Tensor) -> bool:
+        """Take the loss of a step of which nothing else is wanted: most of them."""
+        if not self._ordinary or self._probing or not value.requires_grad or value.dim():
+            return False
+        self._heard_step = self._step
+        self._ledger.loss(self._step, value)
+        return True
 
     def _on_loss_guarded(self, call: LossCall) -> None:
         if self._probing:
@@ -272,6 +280,7 @@ class Listening:
 
     def _on_val_loss(self, call: LossCall, forward: Forward | None) -> None:
         if not self._val:
+            self._ordinary = False
             self._val_rows = 0
             self._val_training = self.model.training and any(m.training for m in self._sensitive)
             if not self._root_handles and self._val_capturing:
@@ -338,6 +347,7 @@ class Listening:
             self._arm()
         elif armed:
             self._disarm()
+        self._ordinary = not self._root_handles and not self._val and "loss_name" in self.traces.facts
         self._ledger.flush_if_full()
         if self._root_handles:
             self._t_forward, self._t_step = 0.0, time.perf_counter()

@@ -88,7 +88,7 @@ def watch(
     w.findings, w.traces
     ```
 
-    Costs about 0.3 s whatever the length of the run, and 1 to 3 % more (benchmarks/watch_overhead.py).
+    Costs 2 to 5 % of a run of some seconds on a CPU, of tiny networks 10 % (benchmarks/watch_overhead.py).
 
     Args:
         loss: the loss function or module of the loop, for its name in the record. What torch's functions compute is heard

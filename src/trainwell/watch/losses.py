@@ -57,7 +57,8 @@ class LossCall:
 
 
 Listener = Callable[[LossCall], None]
-_LISTENERS: list[Listener] = []
+Quick = Callable[[Tensor], bool]
+_LISTENERS: dict[Listener, Quick] = {}
 _ORIGINALS: dict[str, Callable[..., Tensor]] = {}
 
 
@@ -65,16 +66,19 @@ def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(original)
     def seen(*args: Any, **kwargs: Any) -> Tensor:
         value = original(*args, **kwargs)
-        if not torch.compiler.is_compiling() and _LISTENERS:
-            _tell(name, original, args, kwargs, value)
+        if not torch.compiler.is_compiling():
+            others = [listener for listener, quick in _LISTENERS.items() if not quick(value)]
+            if others:
+                _tell(others, name, original, args, kwargs, value)
         return value
 
     return seen
 
 
 def _tell(
-    name: str, original: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], value: Tensor
-) -> None:
+    listeners: list[Listener], name: str, original: Callable[..., Tensor], args: tuple[Any, ...],
+    kwargs: dict[str, Any], value: Tensor,
+) -> None:  # fmt: skip
     rest = dict(kwargs)
     pair = list(args[:2])
     for key in ("input", "target")[len(pair) :]:
@@ -82,23 +86,30 @@ def _tell(
             pair.append(rest.pop(key))
     if len(pair) == 2:
         call = LossCall(name, original, pair[0], pair[1], args[2:], rest, value)
-        for listener in tuple(_LISTENERS):
+        for listener in listeners:
             listener(call)
 
 
-def listen(listener: Listener) -> None:
-    """Let a listener hear of every loss from now on."""
+def _never(value: Tensor) -> bool:
+    return False
+
+
+def listen(listener: Listener, quick: Quick = _never) -> None:
+    """Let a listener hear of every loss from now on.
+
+    Args: quick: takes the value alone, and returns whether that was all the listener needs.
+    """
     if not _LISTENERS:
         for name in KINDS:
             _ORIGINALS[name] = getattr(F, name)
             setattr(F, name, _wrap(name, _ORIGINALS[name]))
-    _LISTENERS.append(listener)
+    _LISTENERS[listener] = quick
 
 
 def unlisten(listener: Listener) -> None:
     """Stop it; with the last listener torch gets its own functions back."""
     if listener in _LISTENERS:
-        _LISTENERS.remove(listener)
+        del _LISTENERS[listener]
         if not _LISTENERS:
             for name, original in _ORIGINALS.items():
                 setattr(F, name, original)
