@@ -101,12 +101,12 @@ def imb_waves_gru(seed: int, fixed: bool) -> Any:
 
 @case(["leakage"], ("optimism", -1, 0.05), ["overfitting", "converged_early", "label_noise"])
 def lkg_copies_before_split(seed: int, fixed: bool) -> Any:
-    d = data.hardclass(seed, n=250, d=20, inf=6, flip=0.15)
+    d = data.hardclass(seed, n=250, d=30, inf=6, flip=0.0)
     if not fixed:
         take = torch.randperm(250, generator=torch.Generator().manual_seed(seed))[:150]
         d.xv, d.yv = torch.cat([d.xv[:100], d.x[take]]), torch.cat([d.yv[:100], d.y[take]])
-    m = nets.mlp([20, 128, 2])
-    return job(m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=30, seed=seed)
+    m = nets.mlp([30, 64, 2])
+    return job(m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=10, seed=seed)
 
 
 @case(["leakage"], ("optimism", -1, 0.1), ["converged_early", "unscaled_inputs", "train_val_shift"])

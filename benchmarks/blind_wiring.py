@@ -138,7 +138,7 @@ def zgr_gru_sgd(seed: int, fixed: bool) -> Any:
     d = steps_last(data.waves(seed, n=400, T=24, k=4, noise=0.5))
     m = nets.SeqNet("gru", 1, 32, 4)
     loop = None if fixed else make_loop(zero_grad=False)
-    return job(m, SGD(m.parameters(), 0.1, momentum=0.9), CE(), d, batch=32, epochs=15, seed=seed, loop=loop)
+    return job(m, SGD(m.parameters(), 0.2, momentum=0.9), CE(), d, batch=32, epochs=30, seed=seed, loop=loop)
 
 
 @case(["missing_zero_grad"], ("test_loss", -1, 0.02), [*ROUGH, "lr_too_high", "dead_units", "overfitting"])
@@ -171,7 +171,7 @@ def uns_one_column(seed: int, fixed: bool) -> Any:
         for a in ("x", "xv", "xt"):
             getattr(d, a)[:, 7] = getattr(d, a)[:, 7] * 3000 + 20000
     m = nets.mlp([10, 48, 1], "tanh")
-    return job(m, AdamW(m.parameters(), 3e-3), MSE(), d, batch=32, epochs=20, seed=seed)
+    return job(m, AdamW(m.parameters(), 1e-2), MSE(), d, batch=32, epochs=40, seed=seed)
 
 
 @case(
