@@ -112,6 +112,8 @@ def test_a_table_that_is_at_fault_says_how(tmp_path: Path) -> None:
         prepared(root, max_bad="10%")
     with pytest.raises(UsageError, match=r"--group.*'camra'.*Did you mean 'camera'"):
         prepared(root, "label", group="camra")
+    with pytest.raises(UsageError, match="is one image or sound; expected many"):
+        tw.fit(root / files[0], out=False)
     with pytest.raises(DataError, match=r"gone\.png: is named, but there is no such file"):
         prepared(root, "label")
 

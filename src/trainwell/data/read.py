@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 HEAD_BYTES = 1 << 20
+LONE = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".wav", ".flac", ".ogg")
+"""One such file is an item, and no data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,11 @@ def _read_path(path: Path) -> Table:
     suffix = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     if path.is_dir() or suffix not in SUFFIXES:
         what = f"is no table that can be read ('{suffix}')"
+        if suffix in LONE:
+            raise UsageError(
+                f"{path} is one image or sound; expected many: a folder with a folder per class, or a table whose column "
+                "names such files."
+            )
         if path.is_dir():
             what = "is a folder that holds no image, no sound and no table of them"
         raise UsageError(f"{path} {what}; expected a file that ends in {', '.join(SUFFIXES)}.")
