@@ -62,7 +62,12 @@ def base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float |
             counts = torch.tensor(list(facts["class_counts"].values()), dtype=torch.float64)
             share = counts / counts.sum()
             return float(-(share * share.clamp(min=1e-12).log()).sum())
-        if facts["loss_kind"] == "regression" and targets.is_floating_point():
+        # the loss of counts is negative where it is good: a share of the way to zero means nothing there
+        if (
+            facts["loss_kind"] == "regression"
+            and targets.is_floating_point()
+            and call.name != "poisson_nll_loss"
+        ):
             mean = targets.double().mean(0, keepdim=True).expand_as(targets).to(targets.dtype)
             return float(call.again(mean, targets, reduction="mean"))
     return None
