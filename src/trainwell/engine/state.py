@@ -53,11 +53,16 @@ class State:
 
     def rates(self, recipe: Recipe, sites: Sites, count: int) -> npt.NDArray[np.float64]:
         """Return the learning rates of the next steps."""
-        progress = (self.step + np.arange(max(0, count))) / self.total_steps
-        return sites.rate_factors(progress) * float(recipe.lr or 0.0)
+        return self.rate_factors(sites, count) * float(recipe.lr or 0.0)
+
+    def rate_factors(self, sites: Sites, count: int) -> npt.NDArray[np.float64]:
+        """Return the learning rates of the next steps as shares of the peak rate."""
+        return sites.rate_factors((self.step + np.arange(max(0, count))) / self.total_steps)
 
     def early_reason(self, recipe: Recipe, task: Task | None, sites: Sites) -> str:
         """Return why a technique wants to stop now; empty if none does."""
+        if not sites.at("stop"):
+            return ""
         values = [monitored(row, recipe, task) for row in self.history]
         return sites.stop_reason(values, [row["train_loss"] for row in self.history]) or ""
 

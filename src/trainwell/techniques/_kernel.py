@@ -51,10 +51,11 @@ def by_spans(
     """Do the same with a rate (K, 1) of every lane, where the lanes of one rate lie side by side."""
     if not grads.flat.is_cpu:  # reading the rates would wait for the device, which no CUDA graph can hold
         return False
-    rates = lr.flatten().tolist()
-    starts = [0, *(k for k in range(1, len(rates)) if rates[k] != rates[k - 1]), len(rates)]
-    if len(starts) > MOST_SPANS + 1:
+    row = lr.flatten()
+    if int((row[1:] != row[:-1]).sum()) >= MOST_SPANS:
         return False
+    rates = row.tolist()
+    starts = [0, *(k for k in range(1, len(rates)) if rates[k] != rates[k - 1]), len(rates)]
     done = True
     for start, stop in itertools.pairwise(starts):
         own: Any = SimpleNamespace(flat=grads.flat[start:stop])

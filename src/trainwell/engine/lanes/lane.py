@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -106,6 +109,18 @@ class Lane:
             self.spec, self.model.eval(), state.history, state.best_epoch, state.best_value, state.stop_reason,
             state.step, engine, paused,
         )  # fmt: skip
+
+
+def rates_of(lanes: Sequence[Lane], count: int) -> npt.NDArray[np.float64]:
+    """Return the learning rates of the next steps, (steps, K); what lanes share of their schedules is made once."""
+    known: dict[Any, npt.NDArray[np.float64]] = {}
+    rates = np.empty((count, len(lanes)))
+    for k, lane in enumerate(lanes):
+        key = lane.state.step, lane.state.total_steps, lane.sites.schedule, *lane.sites.at("schedule")
+        if key not in known:
+            known[key] = lane.state.rate_factors(lane.sites, count)
+        rates[:, k] = known[key] * float(lane.recipe.lr or 0.0)
+    return rates
 
 
 def module_lines(model: nn.Module, *, momenta: bool) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -19,7 +18,7 @@ from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.direct import DirectStep
 from trainwell.engine.lanes.evaluation import evaluate
 from trainwell.engine.lanes.graphed import GraphedStep, can_be_captured
-from trainwell.engine.lanes.lane import Lane
+from trainwell.engine.lanes.lane import Lane, rates_of
 from trainwell.engine.lanes.members import align, stack_sites
 from trainwell.engine.lanes.moving import Move
 from trainwell.engine.lanes.objective import LaneObjective
@@ -215,7 +214,7 @@ class Stack:
     def _take_steps(self, first: int, stop: int) -> None:
         last = self.lanes[0].feed.steps_per_epoch - 1
         flat = self.params.flat
-        rates = np.stack([lane.state.rates(lane.recipe, lane.sites, stop - first) for lane in self.lanes], 1)
+        rates = rates_of(self.lanes, stop - first)
         lr: Any = rates[:, 0].tolist()
         if flat.device.type != "cpu" or (rates != rates[:, :1]).any():
             lr = torch.from_numpy(rates).to(flat.device, flat.dtype).unsqueeze(-1)
