@@ -14,11 +14,16 @@ WAY = 0.8
 """Way from which a run has learned well although little came back at its start."""
 
 
+MISSED, PLAIN = 0.2, 0.9
+"""Way of a recurrent net that has learned hardly anything, and explained variation of labels of which a simple learner
+finds nearly all: there less than half of the way is hardly anything as well."""
+
+
 class VanishingGradient(Rule):
     """Find gradients that do not reach the first layers, or the first time steps."""
 
     ailment = "vanishing_gradient"
-    needs = ("back_rms", "back_time", "act_rms", "probe_score", "update_norm", "weight_norm")
+    needs = ("data", "back_rms", "back_time", "act_rms", "probe_score", "update_norm", "weight_norm")
     explains = ("underfitting", "undertrained", "plateau", "lr_too_low", "saturated_units", "batch_too_large", "bad_init",
                 "weight_decay_misuse", "oscillation", "dead_units")  # fmt: skip
     source = "Bengio et al. 1994; Schoenholz et al. 2017, arXiv:1611.01232 (depth scale)."
@@ -37,7 +42,8 @@ class VanishingGradient(Rule):
                 t for t in (self._over_time(view, n) for n in view.traces.layers("back_time")) if t < DECADES
             ]
             # gated and plain recurrent nets lose early steps by design; it is a fault where nothing is learned
-            if not times or not view.way < 0.2:
+            missed = view.way < MISSED or (view.way < 0.5 and view.number("learnable", 0.0) > PLAIN)
+            if not times or not missed:
                 return None
             reading = Reading("back_time", min(times), DECADES, "<")
         # what fades only later is often what another fault has left; a layer that is all off passes nothing on
@@ -45,6 +51,8 @@ class VanishingGradient(Rule):
         if reading.trace == "back_time":
             start = gain = min(self._over_time(view, n, 3) for n in view.traces.layers("back_time"))
         confidence = 0.7 if start >= DECADES else 0.8 if dead > 0.9 else 0.9
+        if reading.trace == "back_time" and not view.way < MISSED:
+            confidence = 0.7  # it learns something: what else is found comes first
         return Finding(
             self.ailment, "critical", confidence, "S",
             f"On its way back the learning signal shrinks {10 ** -max(reading.value, -30):.0e} times. "
