@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -292,6 +294,23 @@ def test_a_text_encoder_is_tuned_from_its_probe(tmp_path: Path, bert: tuple[Path
     assert tuned.predictor.transform is not None
     ((tokens,),) = tuned.predictor.transform.batches(frame)
     assert tokens.shape == (120, 16)  # not longer than the texts need
+
+
+def test_a_run_is_read_where_the_weights_it_began_with_are_gone(
+    tmp_path: Path, bert: tuple[Path, pd.DataFrame]
+) -> None:
+    file, frame = bert
+    options: dict[str, Any] = {
+        "text": "text",
+        "settings_": {"model": "minilm"},
+        "budget": "1ep",
+        "watch": False,
+    }
+    run = transfer(frame, "side", backbone="minilm", weights=file, out=tmp_path / "run", **options)
+    expected = run.predict(frame)
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")
+    shutil.rmtree(file.parent)
+    assert (tw.load(tmp_path / "elsewhere").predict(frame) == expected).all()
 
 
 @pytest.mark.parametrize("lr", [1.0, 3e-2], ids=["sick", "twin"])

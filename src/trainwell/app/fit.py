@@ -27,6 +27,7 @@ from trainwell.engine.recorder import Recorder, load_weights
 from trainwell.engine.streams import Streams, derive, seeded
 from trainwell.engine.training import Row, Training, Watcher
 from trainwell.models import build_model
+from trainwell.models.backbones import keep_companions
 from trainwell.values.errors import (
     DataError,
     Interrupted,
@@ -310,6 +311,7 @@ def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: 
             recorder = Recorder(folder, console.say, console.epoch, setup.checkpoint_every_s)
             training.watcher = recorder
             with folder.lock():
+                keep_companions(setup.recipe.model, folder.path)
                 if go_on:
                     _restore(setup, training, recorder)
                 elif setup.start_from is not None:

@@ -20,6 +20,7 @@ from trainwell.engine.feed import from_numpy
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Training
 from trainwell.models import build_model
+from trainwell.models.backbones import found_again
 from trainwell.values.errors import RunError, TrainingError, UsageError
 from trainwell.values.journal import epochs
 from trainwell.values.recipe import Recipe
@@ -173,7 +174,8 @@ def rebuild(
     if model is None:
         if recipe.model.family == "module" or data["spec"] is None or task is None:
             raise RunError(f"{folder.path}: the run trained a module of yours; give it again with model=.")
-        model = build_model(recipe.model, InputSpec.from_dict(data["spec"]), task.num_outputs, generator)
+        own = found_again(recipe.model, folder.path)
+        model = build_model(own, InputSpec.from_dict(data["spec"]), task.num_outputs, generator)
     return restore_structure(model, recipe)
 
 

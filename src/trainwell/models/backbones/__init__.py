@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from trainwell.models.backbones.base import BACKBONES, Backbone, resolve
+from trainwell.models.backbones.base import BACKBONES, Backbone, found_again, keep_companions, resolve
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["BACKBONES", "Backbone", "resolve"]
+__all__ = ["BACKBONES", "Backbone", "found_again", "keep_companions", "resolve"]

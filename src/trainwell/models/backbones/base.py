@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,9 @@ from trainwell.values.recipe import ModelSpec
 
 BACKBONES: dict[str, type[Backbone]] = {}
 """Every backbone by name; filled when the classes are made."""
+
+BESIDE = "backbone"
+"""Folder of a run with what belongs beside the weights of its backbone: it is read where the weights are gone."""
 
 NONE = "none"
 """As `weights`: the first numbers are drawn, nothing is loaded. It has to be asked for."""
@@ -117,6 +121,30 @@ class BackboneNet(nn.Module):
 def new_head(features: int, num_outputs: int, generator: torch.Generator) -> nn.Linear:
     """Return the last layer."""
     return linear(features, num_outputs, generator)
+
+
+def keep_companions(spec: ModelSpec, run: Path) -> None:
+    """Copy what lies beside the weights of a user's file into the folder of a run."""
+    if _own_file(spec):
+        family: Backbone = BACKBONES[spec.family](**dict(spec.params))
+        for beside in family.companions():
+            (run / BESIDE).mkdir(exist_ok=True)
+            shutil.copyfile(beside, run / BESIDE / beside.name)
+
+
+def found_again(spec: ModelSpec, run: Path) -> ModelSpec:
+    """Return the model of a run, with its backbone as the run kept it where the weights that it began with are gone."""
+    file = _own_file(spec)
+    if file is None or file.exists() or not (run / BESIDE).is_dir():
+        return spec
+    return spec.replace(weights=str(run / BESIDE / file.name))
+
+
+def _own_file(spec: ModelSpec) -> Path | None:
+    """Return the file of the weights where a user gave one."""
+    weights = str(spec.get("weights", "package"))
+    is_file = spec.family in BACKBONES and weights not in ("package", NONE)
+    return Path(weights).expanduser() if is_file else None
 
 
 def resolve(name: str, weights: str | None = None, *, allow_pickle: bool = False) -> ModelSpec:
