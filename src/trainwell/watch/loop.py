@@ -42,15 +42,18 @@ class LoopWatch(Watch):
 
     def _note_backward(self, loss: Tensor) -> None:
         """Note a loss written by hand, which no function of torch computed."""
-        is_unheard = self._alive and not self._closed and not self._probing and self._heard_step != self._step
-        if is_unheard and isinstance(loss, Tensor) and loss.dim() == 0:
+        if self._closed or self._heard_step == self._step:
+            self._stop_noting()  # what is minimised is heard
+        elif self._alive and not self._probing and isinstance(loss, Tensor) and loss.dim() == 0:
             self._guarded(self.note_loss, loss)
 
     def _unhook(self) -> None:
         super()._unhook()
-        if (
-            self._noting is not None and Tensor.backward is self._noting
-        ):  # else who patched it after us keeps ours
+        self._stop_noting()
+
+    def _stop_noting(self) -> None:
+        """Give torch its own function back; who patched it after us keeps ours, which is then an empty shell."""
+        if self._noting is not None and Tensor.backward is self._noting:
             Tensor.backward = self._backward  # type: ignore[method-assign]
 
     def close(self) -> list[Finding]:
