@@ -4,6 +4,14 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
+FIXES = {
+    "": "draw both parts from the same population (shuffle before splitting), and apply the same preparation to both",
+    "group": "the groups differ, as the split by group was to show: train on more of them, scale the inputs within each, "
+    "or augment what tells them apart",
+    "time": "later rows differ, as the split by time was to show: train on recent ones, or on inputs that stay",
+}
+"""What to change, by what the parts were split by on purpose."""
+
 
 class TrainValShift(Rule):
     """Find a validation part that comes from elsewhere than the training part, where it costs."""
@@ -36,8 +44,7 @@ class TrainValShift(Rule):
             self.ailment, "critical" if self._costs(view) else "warning", 0.85, "S",
             "Validation and training rows come from different populations. "
             "What is learned on the one need not hold on the other, however well the training goes.",
-            tuple(readings), fix="draw both parts from the same population (shuffle before splitting), "
-            "and apply the same preparation to both", source=self.source, measured=view.measured,
+            tuple(readings), fix=FIXES[str(view.fact("held_out") or "")], source=self.source, measured=view.measured,
         )  # fmt: skip
 
     @staticmethod
