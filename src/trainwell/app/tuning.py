@@ -130,6 +130,11 @@ def tune(
         )  # fmt: skip
         found = _carried_out(plan, interrupts, pool)
         found.path = folder.path if folder else None
+        if made.work.base.epochs != base.epochs:
+            found.flags = [
+                f"all of this, the default too, was trained for {made.work.base.epochs:g} epochs in place of "
+                f"{base.epochs:g}; give more budget to learn what is best in the long run", *found.flags,
+            ]  # fmt: skip
         found.run = _final(found, data, target, build, loss, device, folder, data_options)
     if folder is not None:
         folder.write_json("tuning", found.to_dict())
