@@ -76,9 +76,7 @@ def assemble(
     feed = make_feed(source.train, recipe, device, streams)
     model = prepare_model(model, sites, feed, streams)
     params, grads = flatten(sites.edit_groups(parameter_groups(model)))
-    if (
-        device.type == "cuda"
-    ):  # cuDNN copies the weights of a recurrent layer into its own layout at every call
+    if device.type == "cuda":  # cuDNN copies recurrent weights into its own layout at every call
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
     if optimizer is not None:
         _check_covers(optimizer, model)

@@ -68,27 +68,27 @@ class LayerView:
         return np.asarray(dead.values < DEAD_RATE if len(dead) else stuck.values > STUCK_ROWS), trace.steps
 
     @cached_property
-    def update_ratio(self) -> float:
-        """Median over matrices and sampled steps of |update| / |weight|."""
-        ratios = []
-        for layer in self.traces.layers("update_norm"):
-            update, weight = self.get("update_norm", layer).values, self.get("weight_norm", layer).values
-            n = min(len(update), len(weight))
-            with np.errstate(all="ignore"):
-                ratios.append(np.median(update[n // 4 : n] / np.maximum(weight[n // 4 : n], 1e-30)))
-        return float(np.median(ratios)) if ratios else math.nan
-
-    @cached_property
-    def longest_stride(self) -> float:
-        """Longest of the sampled steps: the median over matrices of |update| / |weight before it|."""
+    def _strides(self) -> list[Array]:
+        """|update| / |weight before it| of the sampled steps, for each matrix."""
         ratios = []
         for layer in self.traces.layers("update_norm"):
             update, weight = self.get("update_norm", layer).values, self.get("weight_norm", layer).values
             n = min(len(update), len(weight))
             with np.errstate(all="ignore"):
                 ratios.append(update[:n] / np.maximum(weight[:n], 1e-30))
-        n = min(map(len, ratios), default=0)
-        return float(np.nanmax(np.median([r[:n] for r in ratios], axis=0))) if n else math.nan
+        return ratios
+
+    @cached_property
+    def update_ratio(self) -> float:
+        """Median over matrices and sampled steps of |update| / |weight|."""
+        ratios = [np.median(r[len(r) // 4 :]) for r in self._strides]
+        return float(np.median(ratios)) if ratios else math.nan
+
+    @cached_property
+    def longest_stride(self) -> float:
+        """Longest of the sampled steps: the median over matrices of |update| / |weight before it|."""
+        n = min(map(len, self._strides), default=0)
+        return float(np.nanmax(np.median([r[:n] for r in self._strides], axis=0))) if n else math.nan
 
     @cached_property
     def back_gain(self) -> float:

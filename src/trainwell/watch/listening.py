@@ -162,7 +162,7 @@ class Listening:
         if not self._ordinary or self._probing or not value.requires_grad or value.dim():
             return False
         self._heard_step = self._step
-        self._ledger.loss(self._step, value)
+        self._guarded(self._ledger.loss, self._step, value)
         return True
 
     def _on_loss_guarded(self, call: LossCall) -> None:
