@@ -29,6 +29,10 @@ THROWN = (
     "The first steps were so long that they threw the weights away: the loss rose far above that of a constant answer. "
     "What came after may look calm, but starts from weights that have nothing left of a good start."
 )
+LOST = (
+    "Steps were so long that they threw units out of the range in which they respond. "
+    "Such a unit gives the same for nearly every sample, gets almost no gradient, and hardly comes back."
+)
 
 THROW, THROWN_FAR, FAR = 0.3, 1.0, 0.5
 """Rise of the loss, in units of the base loss and beyond the noise of batches, that kills units, and that is as much as
@@ -185,7 +189,7 @@ class LrTooHigh(Rule):
         at = int(steps[int(lost.argmax())]) if lost.any() else 0
         name = "units that died" if worst in dead else "units that got stuck"
         readings = (Reading(name, killed[worst], KILLED, layer=worst),)
-        return self._finding(view, readings, 0.87, (at, view.steps))
+        return self._finding(view, readings, 0.87, (at, view.steps), meaning=LOST)
 
     def _finding(
         self,
