@@ -33,6 +33,9 @@ from trainwell.app.cli import run_command
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.values.journal import read_journal
 
+ON_CPU = ("--device", "cpu")
+"""A forked process cannot use a GPU."""
+
 
 class Command:
     """A `trainwell` command in a process that can be killed: forked, or fresh."""
@@ -130,11 +133,11 @@ def fit_words(root: Path, folder: Path, every: str) -> list[str]:
         "--out",
         str(folder),
     ]
-    return [*words, "--no-baseline", "--checkpoint-every", every]
+    return [*words, "--no-baseline", "--checkpoint-every", every, *ON_CPU]
 
 
 def resume_words(folder: Path, every: str) -> list[str]:
-    return ["resume", str(folder), "--no-baseline", "--checkpoint-every", every]
+    return ["resume", str(folder), "--no-baseline", "--checkpoint-every", every, *ON_CPU]
 
 
 def undisturbed(root: Path, name: str, every: str, *, fresh: bool) -> float:

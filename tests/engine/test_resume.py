@@ -44,7 +44,8 @@ def test_a_difference_is_noticed(tmp_path: Path) -> None:
     with resume.sigint_after(90):
         resume.fit_module(tmp_path, tmp_path / "other")
     differs = resume.differences(*(resume.digests(tmp_path / name) for name in ("one", "other")))
-    assert {"last step", "last streams torch", "journal", "results epochs"} <= set(differs)
+    assert {"last step", "journal", "results epochs"} <= set(differs)
+    assert any(name.startswith("last streams") for name in differs)
 
 
 @pytest.mark.parametrize("first_step", range(1, 7))
