@@ -26,11 +26,14 @@ from trainwell.data.samples.parts import (
 )
 from trainwell.data.samples.spectra import (
     SUFFIXES,
+    Header,
+    header_of,
     is_audio,
     log_mel,
     read_sound,
     require_soundfile,
     resampled,
+    waves,
 )
 from trainwell.data.samples.tree import BadItem, Tree, is_tree
 from trainwell.values.errors import DataError
@@ -41,8 +44,9 @@ CLIP = ("offset", "length")
 """Columns of a table that name clips of the one long file beside it."""
 COVERED = 0.95
 """Share of the sounds that must fit into the length, up to MOST_S; longer ones are cut around their middle."""
-MOST_S = 10.0
-BLOCK = 256
+MOST_S, MOST_RATE = 10.0, 16000
+BLOCK_FRAMES = 1 << 14
+"""Frames of the sounds that are turned into spectra at a time: their windows take 26 MB at 16 kHz."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,18 +68,25 @@ class SoundTransform:
     def spec(self) -> InputSpec:
         return InputSpec(kind="audio", shape=(1, self.bands, self.frames))
 
-    def spectrum(self, sound: tuple[np.ndarray, int]) -> np.ndarray:
-        """Return the spectrum of samples at a rate, (1, bands, frames) float32."""
-        return log_mel(resampled(*sound, self.rate), self.rate, self.bands, self.frames)[None]
+    def spectra(self, sounds: Sequence[tuple[np.ndarray, int]]) -> np.ndarray:
+        """Return the spectra of samples at their rates, (N, 1, bands, frames) float32."""
+        rows = waves([resampled(*s, self.rate) for s in sounds], self.rate, self.frames)
+        return log_mel(*rows, self.rate, self.bands).numpy()[:, None]
+
+    @property
+    def block(self) -> int:
+        """Sounds that are turned into spectra at a time."""
+        return max(1, BLOCK_FRAMES // self.frames)
 
     def batches(self, source: Any) -> Iterator[Arrays]:
         items = find_items(source, None)
-        for start in range(0, len(items), BLOCK):
-            yield (np.stack([self._one(items, i) for i in range(start, min(start + BLOCK, len(items)))]),)
+        for start in range(0, len(items), self.block):
+            rows = range(start, min(start + self.block, len(items)))
+            yield (self.spectra([self._read(items, i) for i in rows]),)
 
-    def _one(self, items: Items, i: int) -> np.ndarray:
+    def _read(self, items: Items, i: int) -> tuple[np.ndarray, int]:
         try:
-            return self.spectrum(read_sound(items.read(i)))
+            return read_sound(items.read(i))
         except BadItem as error:
             raise DataError(
                 f"{items.where}, {items.names[i]} {error}. Every row needs a prediction."
@@ -84,8 +95,10 @@ class SoundTransform:
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         items = find_items(source, self.target or None)
         targets = encode_labels(task, items, np.arange(len(items)))
-        rows = np.stack([self._one(items, i) for i in range(len(items))])
-        yield (rows,), targets
+        at = 0
+        for (rows,) in self.batches(source):
+            yield (rows,), targets[at : at + len(rows)]
+            at += len(rows)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "audio", **dataclasses.asdict(self)}
@@ -129,18 +142,19 @@ class Sounds(Kind):
             if options.get(name) is not None:
                 found[name] = find_items(options[name], target)
         items, parts = joined(found)
-        sounds, kept, digests, bad = _read_all(items)
+        headers, digests, bad = _look_at_all(items)
+        bad_notes(_named(items, bad), len(items), options.get("max_bad"), "sounds")
+        transform, said = _transform(list(headers.values()), items.target)
+        spectra, kept = _spectra(items, sorted(headers), transform, bad)
         notes = [
             kind_note(cls.name, f"{len(kept)} sounds from {items.where}"),
-            *bad_notes(bad, len(items), options.get("max_bad"), "sounds"),
+            *bad_notes(_named(items, bad), len(items), options.get("max_bad"), "sounds"),
         ]
-        transform, said = _transform(sounds, items.target)
         split = split_items(items, parts, kept, options)
-        spectra = np.stack([transform.spectrum(s) for s in sounds])
         made: dict[str, tuple[Arrays, np.ndarray]] = {
             n: ((spectra[rows],), split.targets[n]) for n, rows in split.rows.items()
         }
-        print_ = fingerprint_of(digests, split, transform.to_dict())
+        print_ = fingerprint_of([digests[i] for i in kept.tolist()], split, transform.to_dict())
         notes = [*notes, *said, *split.notes]
         titles = titles_of(items.names, split, kept)
         return SampleData(
@@ -184,40 +198,60 @@ def _long_file(source: Any) -> Path | None:
     return next((p for s in stems for e in SUFFIXES if (p := path.with_name(s + e)).is_file()), None)
 
 
-def _read_all(items: Items) -> tuple[list[tuple[np.ndarray, int]], np.ndarray, list[str], list[Bad]]:
-    sounds, kept, digests, bad = [], [], [], []
+def _look_at_all(items: Items) -> tuple[dict[int, Header], dict[int, str], dict[int, str]]:
+    """Return the headers and the hashes of the contents of what can be used, and why the others cannot."""
+    headers, digests, bad = {}, {}, {}
     for i in range(len(items)):
         try:
-            sound = read_sound(items.read(i))
+            data: Any = items.read(i)
+            headers[i] = header_of(data)
         except BadItem as error:
-            bad.append(Bad(items.names[i], str(error)))
+            bad[i] = str(error)
             continue
-        sounds.append(sound)
-        kept.append(i)
-        digests.append(
-            hashlib.blake2b(sound[0].tobytes() + bytes(str(sound[1]), "ascii"), digest_size=16).hexdigest()
-        )
-    if not sounds:
-        bad_notes(bad, len(items), 1.0, "sounds")
-    return sounds, np.array(kept, np.int64), digests, bad
+        content = data[0].tobytes() + bytes(str(data[1]), "ascii") if isinstance(data, tuple) else data
+        digests[i] = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return headers, digests, bad
 
 
-def _transform(sounds: Sequence[tuple[np.ndarray, int]], target: str) -> tuple[SoundTransform, list[Note]]:
-    """Choose rate and length: the commonest rate, and a length that most sounds fit into."""
-    rates = collections.Counter(rate for _, rate in sounds)
-    rate = min(rates.most_common(1)[0][0], 16000)
-    seconds = np.sort([len(s) / r for s, r in sounds])
+def _named(items: Items, bad: Mapping[int, str]) -> list[Bad]:
+    return [Bad(items.names[i], bad[i]) for i in sorted(bad)]
+
+
+def _spectra(
+    items: Items, rows: Sequence[int], transform: SoundTransform, bad: dict[int, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra of the sounds that can be decoded and their positions; add the others to `bad`.
+
+    A block of sounds is held at a time, whatever they take together.
+    """
+    made = np.empty((len(rows), *transform.spec.shape), np.float32)
+    kept: list[int] = []
+    held: list[tuple[np.ndarray, int]] = []
+    for position, i in enumerate(rows):
+        try:
+            held.append(read_sound(items.read(i)))
+            kept.append(i)
+        except BadItem as error:
+            bad[i] = str(error)
+        if held and (len(held) == transform.block or position + 1 == len(rows)):
+            made[len(kept) - len(held) : len(kept)] = transform.spectra(held)
+            held = []
+    return made[: len(kept)], np.array(kept, np.int64)
+
+
+def _transform(headers: Sequence[Header], target: str) -> tuple[SoundTransform, list[Note]]:
+    """Choose rate and length: the commonest rate up to 16 kHz, and a length that most sounds fit into."""
+    rates = collections.Counter(h.rate for h in headers)
+    rate = min(rates.most_common(1)[0][0], MOST_RATE)
+    seconds = np.sort([h.seconds for h in headers])
     most = float(min(MOST_S, seconds[min(len(seconds) - 1, int(COVERED * len(seconds)))]))
     frames = max(8, round(most / 0.01) // 8 * 8 + 8)
-    notes = [
-        info(
-            "length",
-            f"{seconds[0]:.2f} to {seconds[-1]:.2f} s; taken as {frames / 100:.2f} s, shorter ones filled up",
-        ),
-        info(
-            "rate",
-            f"{rate} samples a second"
-            + (f"; other rates are resampled: {dict(rates)}" if len(rates) > 1 else ""),
-        ),
-    ]
+    cut = int((seconds > frames * 0.01).sum())
+    length = f"{seconds[0]:.2f} to {seconds[-1]:.2f} s; taken as {frames / 100:.2f} s, shorter ones filled up"
+    notes = [info("length", length + f", {cut} longer ones cut around their middle" * bool(cut))]
+    others = ", ".join(f"{n} sounds of {r}" for r, n in rates.most_common() if r != rate)
+    notes.append(info("rate", f"{rate} samples a second" + f"; resampled are {others}" * bool(others)))
+    several = sum(h.channels > 1 for h in headers)
+    if several:
+        notes.append(info("channels", f"{several} sounds of several channels: their mean is taken"))
     return SoundTransform(rate, 40, frames, target), notes
