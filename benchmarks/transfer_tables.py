@@ -207,7 +207,8 @@ def head_file(cell: Cell, options: Options) -> Path:
 
 def tuned(cell: Cell, options: Options) -> float:
     """Fine-tune all layers from the probe by the recipe of `trainwell fit --backbone`, preset `best` for photographs."""
-    from trainwell.app.transfer import backbone_of, fine_recipe
+    from trainwell.app.fine_tuning import fine_recipe
+    from trainwell.app.transfer import backbone_of
     from trainwell.models.backbones import resolve
 
     if not head_file(cell, options).exists():

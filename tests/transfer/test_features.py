@@ -21,7 +21,8 @@ from tests.images.samples import class_folders
 from trainwell.app import settings
 from trainwell.app.cli import run_command
 from trainwell.app.feature_cache import Extractor, Plan, features_of, load_backbone, silent
-from trainwell.app.transfer import transfer, verdict
+from trainwell.app.fine_tuning import verdict
+from trainwell.app.transfer import transfer
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
 from trainwell.models.backbones.base import BackboneNet
@@ -288,7 +289,7 @@ def bert(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
 
 def test_a_text_encoder_is_tuned_from_its_probe(tmp_path: Path, bert: tuple[Path, pd.DataFrame]) -> None:
     file, frame = bert
-    transfer(frame, "side", text="text", backbone="minilm", weights=file, out=tmp_path / "run", watch=False)
+    tw.fit(frame, "side", text="text", backbone="minilm", weights=file, out=tmp_path / "run", watch=False)
     tuned = tw.load(tmp_path / "run-tuned")
     assert tuned.recipe.model.family == "minilm" and len(tuned.predict(frame)) == 120
     assert tuned.predictor.transform is not None
@@ -306,7 +307,7 @@ def test_a_run_is_read_where_the_weights_it_began_with_are_gone(
         "budget": "1ep",
         "watch": False,
     }
-    run = transfer(frame, "side", backbone="minilm", weights=file, out=tmp_path / "run", **options)
+    run = tw.fit(frame, "side", backbone="minilm", weights=file, out=tmp_path / "run", **options)
     expected = run.predict(frame)
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     shutil.rmtree(file.parent)
@@ -316,12 +317,21 @@ def test_a_run_is_read_where_the_weights_it_began_with_are_gone(
 @pytest.mark.parametrize("lr", [1.0, 3e-2], ids=["sick", "twin"])
 def test_all_layers_are_trained_by_hand(lr: float, bert: tuple[Path, pd.DataFrame]) -> None:
     file, frame = bert
-    run = transfer(
+    run = tw.fit(
         frame, "side", text="text", backbone="minilm", weights=file, settings_={"model": "minilm", "lr": lr},
         without=("clip_grad", "layer_decay"), budget="6ep", out=False,
     )  # fmt: skip
     assert run.recipe.model.family == "minilm" and run.recipe.lr == lr
     assert ("pretrained_lr_too_high" in {f.ailment for f in run.findings}) == (lr == 1.0)
+    with pytest.raises(UsageError, match="backbone= and loss= exclude each other"):
+        tw.fit(
+            frame,
+            "side",
+            text="text",
+            backbone="minilm",
+            weights=file,
+            loss=torch.nn.functional.cross_entropy,
+        )
     with pytest.raises(UsageError, match=r"reads the 42 tokens of its own tokenizer.*--backbone minilm"):
         tw.fit(
             frame, "side", text="text", settings_={"model": "minilm", "model.weights": str(file)}, out=False

@@ -17,7 +17,7 @@ from trainwell.app.live import checked_number, prescribe
 from trainwell.app.outcome import finish
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
-from trainwell.app.sources import Prepared, prepare
+from trainwell.app.sources import Prepared, prepare, same_data
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.engine.environment import environment
@@ -29,7 +29,6 @@ from trainwell.engine.training import Row, Training, Watcher
 from trainwell.models import build_model
 from trainwell.models.backbones import keep_companions
 from trainwell.values.errors import (
-    DataError,
     Interrupted,
     NonFiniteError,
     RunError,
@@ -96,8 +95,8 @@ def fit(
             seconds, or rarer where saving would take more than 2 % of the time.
         log: `"tensorboard"`, `"mlflow"`: where losses and scores are written beside the folder of the run.
         console: where to tell what happens; None is a table in a notebook, and silence elsewhere.
-        data_options: `backbone`: a pre-trained network whose features are trained on (the command also fine-tunes);
-            `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
+        data_options: `backbone`, with `weights` and `allow_pickle`: a pre-trained network, as `trainwell.transfer`
+            takes it; `val`, `test`, `task`, `metric`, `split_seed`, `val_fraction`, `test_fraction`, `group`, `time`,
             `drop`, `categorical`, `numeric`, `na`, `on_duplicates`; see `trainwell.data.prepare_table`.
 
     Raises:
@@ -105,6 +104,15 @@ def fit(
         NonFiniteError: a loss or weight became non-finite; `error.run` holds the best finite weights.
     """
     console = (console or Console.of_caller()).logging(log)
+    if data_options.get("backbone") is not None:
+        from trainwell.app.transfer import transfer
+
+        _refuse_beside_a_backbone(model=model, loss=loss, optimizer=optimizer, start_from=start_from)
+        return transfer(
+            data, target, recipe=recipe, preset=preset, settings_=settings_, with_=with_, without=without, out=out,
+            console=console, budget=budget, seed=seed, device=device, watch=watch, treat=treat,
+            checkpoint_every=checkpoint_every, **data_options,
+        )  # fmt: skip
     chosen_device = choose_device(device)
     if isinstance(optimizer, torch.optim.Optimizer) and model is None:
         raise UsageError("optimizer= needs model=: it holds the parameters of a module of yours.")
@@ -199,6 +207,14 @@ class Setup:
         return step_flops(numbers, self.recipe.batch_size) * (inputs.places if inputs is not None else 1)
 
 
+def _refuse_beside_a_backbone(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"backbone= and {name}= exclude each other: a backbone brings a network of its own."
+            )
+
+
 def recipe_for(
     prepared: Prepared,
     recipe: Recipe | None,
@@ -264,33 +280,6 @@ def _new_folder(setup: Setup, out: str | Path | bool | None) -> RunFolder | None
             (folder.path / f"{name}.json").unlink(missing_ok=True)
         raise UsageError(f"the folder {folder.path} cannot be written: {error.strerror}.") from error
     return folder
-
-
-def same_data(
-    folder: RunFolder,
-    known: Mapping[str, Any],
-    data: Any,
-    loss: Any,
-    given: Mapping[str, Any],
-    *,
-    own_model: bool,
-    device: torch.device | None = None,
-) -> Prepared:
-    """Prepare the data of a run again and make sure that they are the same."""
-    source = known["source"]
-    again = [f"{name}=..." for name in source["again"] if name not in given]
-    if again or (data is None and "data" not in source):
-        words = ", ".join(["path", *["data"] * ("data" not in source), *again])
-        raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume({words}).")
-    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
-    data, target = source["data"] if data is None else data, source.get("target")
-    prepared = prepare(data, target, own_model=own_model, loss=loss, options={**kept, **given}, device=device)
-    if prepared.fingerprint != known["fingerprint"]:
-        raise DataError(
-            f"{source.get('data', 'the data')}: not the data that the run was trained on (fingerprint "
-            f"{prepared.fingerprint}, expected {known['fingerprint']}). Start a new run with `trainwell fit`."
-        )
-    return prepared
 
 
 def _train(setup: Setup, open_folder: Callable[[], RunFolder | None], *, go_on: bool) -> Run:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.app.export import export_run, load
-from trainwell.app.fit import fit, same_data
+from trainwell.app.fine_tuning import losses_of
+from trainwell.app.fit import fit
 from trainwell.app.outcome import in_unit
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.app.scoring import interval, scores
-from trainwell.app.sources import Prepared, prepare
-from trainwell.app.transfer import losses_of
+from trainwell.app.sources import Prepared, prepare, same_data
 from trainwell.app.tuning_report import Tuning
 from trainwell.app.tuning_space import recipe_of
 from trainwell.engine.streams import derive, seeded

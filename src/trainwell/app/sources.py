@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainwell.values.errors import UsageError
+from trainwell.values.errors import DataError, RunError, UsageError
 from trainwell.values.journal import to_plain
+from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
@@ -125,6 +126,33 @@ def prepare(
     if is_table(data) and not (own_model and not isinstance(data, str | Path) and target is None):
         return _prepare_table(data, target, options)
     return _prepare_tensors(data, loss, options)
+
+
+def same_data(
+    folder: RunFolder,
+    known: Mapping[str, Any],
+    data: Any,
+    loss: Any,
+    given: Mapping[str, Any],
+    *,
+    own_model: bool,
+    device: torch.device | None = None,
+) -> Prepared:
+    """Prepare the data of a run again and make sure that they are the same."""
+    source = known["source"]
+    again = [f"{name}=..." for name in source["again"] if name not in given]
+    if again or (data is None and "data" not in source):
+        words = ", ".join(["path", *["data"] * ("data" not in source), *again])
+        raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume({words}).")
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
+    data, target = source["data"] if data is None else data, source.get("target")
+    prepared = prepare(data, target, own_model=own_model, loss=loss, options={**kept, **given}, device=device)
+    if prepared.fingerprint != known["fingerprint"]:
+        raise DataError(
+            f"{source.get('data', 'the data')}: not the data that the run was trained on (fingerprint "
+            f"{prepared.fingerprint}, expected {known['fingerprint']}). Start a new run with `trainwell fit`."
+        )
+    return prepared
 
 
 def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:

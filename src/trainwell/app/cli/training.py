@@ -100,7 +100,7 @@ def fit(**options: Any) -> int:
     """
     console = _console(options["quiet"]).logging(options["log"])
     recipe, added = _check_before_torch(options)
-    train = _trainer(options["backbone"])
+    from trainwell.app.fit import fit as train
 
     fractions = {k: options[k] for k in ("val_fraction", "test_fraction") if options[k] is not None}
     run = train(
@@ -108,7 +108,7 @@ def fit(**options: Any) -> int:
         settings_=settings_of(options["set"]), with_=added, without=options["without"], budget=options["budget"],
         seed=options["seed"], device=options["device"], out=options["out"],
         watch=options["watch"], treat=options["treat"], checkpoint_every=options["checkpoint_every"], console=console,
-        **_backbone(options, baseline=options["baseline"]), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
+        baseline=options["baseline"], **_backbone(options), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
     )  # fmt: skip
     return _report(run, options["as_json"])
 
@@ -187,19 +187,8 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     return recipe_of(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
 
 
-def _trainer(backbone: str | None) -> Any:
-    """Return what trains: with a backbone the transfer, else the plain fit."""
-    if backbone is None:
-        from trainwell.app.fit import fit
-
-        return fit
-    from trainwell.app.transfer import transfer
-
-    return transfer
-
-
-def _backbone(options: dict[str, Any], *, baseline: bool) -> dict[str, Any]:
-    """Return the options of a backbone; without one, whether boosting is fitted beside.
+def _backbone(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a backbone, if one is named.
 
     Raises:
         UsageError: weights without a backbone.
@@ -207,7 +196,7 @@ def _backbone(options: dict[str, Any], *, baseline: bool) -> dict[str, Any]:
     names = ("backbone", "weights", "allow_pickle")
     if options["backbone"] is None and (options["weights"] or options["allow_pickle"]):
         raise UsageError("--weights and --allow-pickle are for a --backbone; name one.")
-    return {"baseline": baseline} if options["backbone"] is None else {name: options[name] for name in names}
+    return {} if options["backbone"] is None else {name: options[name] for name in names}
 
 
 def _read(file: str) -> Any:
