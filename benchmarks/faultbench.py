@@ -32,6 +32,7 @@ def main() -> None:
     )
     parser.add_argument("--own", action="store_true", help="our own cases in place of faultbench's")
     parser.add_argument("--blind", action="store_true", help="cases written before the doctor saw them")
+    parser.add_argument("--blind2", choices=("A", "B", "all"), help="a second such set, in two halves")
     parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
     parser.add_argument(
         "--wild", choices=("A", "B", "C", "all"), help="slips on real data, a third of them each"
@@ -47,7 +48,7 @@ def main() -> None:
     core.one_thread()
     cases = (
         _ours(args)
-        if args.own or args.blind or args.mutations or args.wild
+        if args.own or args.blind or args.blind2 or args.mutations or args.wild
         else core.load_cases(args.names or runner.names_of(args.split))
     )
     if args.prove:
@@ -72,6 +73,13 @@ def _ours(args: argparse.Namespace) -> list[Any]:
 
         assert blind_data.case and blind_healthy.case and blind_wiring.case
         return [case for case in blind_faults.BLIND if not args.names or case.name in args.names]
+    if args.blind2:
+        from benchmarks import blind2_first, blind2_first_data, blind2_sound
+
+        assert blind2_first_data.case and blind2_sound.case
+        halves = ("A", "B") if args.blind2 == "all" else (args.blind2,)
+        found = [case for half in halves for case in blind2_first.HALVES[half]]
+        return [case for case in found if not args.names or case.name in args.names]
     from benchmarks import mutations, own_faults, own_healthy, wild
 
     assert own_healthy.healthy
