@@ -315,7 +315,8 @@ def features_of(
         digest, content, settings: hashes of weights and rows, and the preprocessing. With the kind of the device, whose
             features differ in their rounding, they are the key.
     """
-    from_all = [FORMAT, digest, content, settings, net.family.name, *[device.type] * (device.type != "cpu")]
+    network = [net.family.name, *filter(None, [net.family.architecture])]  # drawn weights have no hash
+    from_all = [FORMAT, digest, content, settings, *network, *[device.type] * (device.type != "cpu")]
     key = hashlib.sha256(dumps(from_all).encode()).hexdigest()[:32]
     found, missing, plan = {}, [], Plan()
     for name in parts:

@@ -177,7 +177,7 @@ def transfer(
     made, model = read_samples(data, target, given)
     if console is not None:
         console.data(_as_read(made))
-    if _is_by_hand(model, recipe, settings_):
+    if _is_by_hand(backbone, model, recipe, settings_):
         inputs = of_samples(made, data, target, _own_options(given, backbone_of(model)))
         return fit(
             inputs, recipe=recipe or fine_recipe(model, preset), settings_=_without_model(settings_), with_=with_,
@@ -202,10 +202,12 @@ def transfer(
     return fine_tuned(run, prepared, inputs, model, preset, how, console)
 
 
-def _is_by_hand(model: ModelSpec, recipe: Recipe | None, settings_: Mapping[str, Any] | None) -> bool:
+def _is_by_hand(
+    backbone: str, model: ModelSpec, recipe: Recipe | None, settings_: Mapping[str, Any] | None
+) -> bool:
     """Whether the user asks for the backbone itself to be trained, by a recipe of theirs."""
-    named = str((settings_ or {}).get("model", "")).removeprefix("timm:")
-    known = {model.family, str(dict(model.params).get("architecture", ""))} - {""}
+    named = str((settings_ or {}).get("model", "")).removeprefix("timm:").removeprefix("hf:")
+    known = {model.family, backbone, str(model.get("architecture", ""))} - {""}
     return named in known or (recipe is not None and recipe.model.family == model.family)
 
 

@@ -27,6 +27,11 @@ class Dropout(nn.Module):
         self.generator = generator
         self.set_rate(rate)
 
+    @property
+    def p(self) -> float | Tensor:
+        """The rate, under the name that `nn.Dropout` has for it: code of others reads it there."""
+        return self.rate
+
     def set_rate(self, rate: float | Tensor) -> None:
         """Replace the rate."""
         self.rate = rate

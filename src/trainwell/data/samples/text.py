@@ -50,6 +50,7 @@ class TextTransform:
         length: tokens of a row; longer texts are cut, shorter ones filled with 0.
         vocabulary: number of tokens.
         target: name of the column of the labels.
+        padding: the token that a backbone fills rows with; it and 0, which fills ours, change places.
     """
 
     columns: tuple[str, ...]
@@ -57,6 +58,7 @@ class TextTransform:
     length: int
     vocabulary: int
     target: str = ""
+    padding: int = 0
 
     @property
     def spec(self) -> InputSpec:
@@ -69,8 +71,14 @@ class TextTransform:
         found.enable_truncation(self.length)
         rows = np.zeros((len(texts), self.length), np.int64)
         for i, encoding in enumerate(found.encode_batch(list(texts))):
-            rows[i, : len(encoding.ids)] = encoding.ids
+            rows[i, : len(encoding.ids)] = self._ours(encoding.ids)
         return rows
+
+    def _ours(self, ids: list[int]) -> list[int]:
+        if not self.padding:
+            return ids
+        places = {0: self.padding, self.padding: 0}
+        return [places.get(i, i) for i in ids]
 
     def batches(self, source: Any) -> Iterator[Arrays]:
         texts = joined_texts(frame_of(source), self.columns, str(source))[0]
@@ -114,7 +122,7 @@ class Texts(Kind):
     """Prose: reviews, questions, news."""
 
     name: ClassVar[str] = "text"
-    options: ClassVar[tuple[str, ...]] = ("text", "length", "longest", "tokenizer")
+    options: ClassVar[tuple[str, ...]] = ("text", "length", "longest", "tokenizer", "padding")
 
     @classmethod
     def claims(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> str:
@@ -243,4 +251,5 @@ def _transform(columns: tuple[str, ...], train: Sequence[str], options: Mapping[
     length = int(options.get("length") or max(4, min(MAX_TOKENS, fits)))
     if options.get("longest") and not options.get("length"):  # of a backbone: nothing is cut that it can read
         length = min(int(options["longest"]), -(-sizes[-1] // STEP_TOKENS) * STEP_TOKENS)
-    return TextTransform(columns, found.to_str(), length, found.get_vocab_size())
+    padding = int(options.get("padding") or 0)
+    return TextTransform(columns, found.to_str(), length, found.get_vocab_size(), padding=padding)

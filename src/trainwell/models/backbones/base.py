@@ -23,6 +23,12 @@ BACKBONES: dict[str, type[Backbone]] = {}
 BESIDE = "backbone"
 """Folder of a run with what belongs beside the weights of its backbone: it is read where the weights are gone."""
 
+HUB_FILE = "hub.safetensors"
+"""Stands for the weights of a repository of the hub, of which a run keeps what lies beside them."""
+
+GENERAL = ("timm", "hf")
+"""Backbones that stand for many networks, each by its own name."""
+
 NONE = "none"
 """As `weights`: the first numbers are drawn, nothing is loaded. It has to be asked for."""
 
@@ -124,8 +130,8 @@ def new_head(features: int, num_outputs: int, generator: torch.Generator) -> nn.
 
 
 def keep_companions(spec: ModelSpec, run: Path) -> None:
-    """Copy what lies beside the weights of a user's file into the folder of a run."""
-    if _own_file(spec):
+    """Copy what lies beside the weights of a user's file, or of the hub, into the folder of a run."""
+    if _file_of(spec):
         family: Backbone = BACKBONES[spec.family](**dict(spec.params))
         for beside in family.companions():
             (run / BESIDE).mkdir(exist_ok=True)
@@ -134,39 +140,59 @@ def keep_companions(spec: ModelSpec, run: Path) -> None:
 
 def found_again(spec: ModelSpec, run: Path) -> ModelSpec:
     """Return the model of a run, with its backbone as the run kept it where the weights that it began with are gone."""
-    file = _own_file(spec)
+    file = _file_of(spec)
     if file is None or file.exists() or not (run / BESIDE).is_dir():
         return spec
     return spec.replace(weights=str(run / BESIDE / file.name))
 
 
-def _own_file(spec: ModelSpec) -> Path | None:
-    """Return the file of the weights where a user gave one."""
-    weights = str(spec.get("weights", "package"))
-    is_file = spec.family in BACKBONES and weights not in ("package", NONE)
-    return Path(weights).expanduser() if is_file else None
+def _file_of(spec: ModelSpec) -> Path | None:
+    """Return the file of the weights where a user gave one; of the hub a name that stands for it."""
+    if spec.family not in BACKBONES or (weights := str(spec.get("weights", "package"))) == NONE:
+        return None
+    if weights == "package":
+        return Path(HUB_FILE) if spec.get("architecture") and spec.family == "hf" else None
+    return Path(weights).expanduser()
 
 
 def resolve(name: str, weights: str | None = None, *, allow_pickle: bool = False) -> ModelSpec:
-    """Return the model that a name stands for: one of ours, or `timm:NAME` for any of timm's.
+    """Return the model that a name stands for: one of ours, a text encoder of Hugging Face, or any of timm's.
 
+    Args:
+        name: `minilm` ...; `hf:NAME`, a name with an owner as the hub has it, or a folder with an encoder; `timm:NAME` or
+            timm's name.
     Raises:
         UsageError: there is none of this name.
     """
     given = {"weights": str(weights)} if weights else {}
     if allow_pickle:
         given["allow_pickle"] = True  # type: ignore[assignment]
-    if name in BACKBONES and name not in ("timm",):
+    if name in BACKBONES and name not in GENERAL:
         return ModelSpec.of(name, **given)
+    from trainwell.models.backbones.hugging_face import encoder_folder, weights_in
+
+    plain = name.removeprefix("hf:")
+    folder = encoder_folder(plain)
+    if folder is not None:
+        return ModelSpec.of("hf", **{"weights": weights_in(folder), **given})
+    if plain != name or (plain.count("/") == 1 and not plain.startswith((".", "~"))):
+        return ModelSpec.of("hf", architecture=plain, **given)
+    return _of_timm(name, given)
+
+
+def _of_timm(name: str, given: Mapping[str, Any]) -> ModelSpec:
     plain = name.removeprefix("timm:")
     from trainwell.models.backbones.timm_models import known_names, require_timm
 
     names = known_names()
     if plain in names:
         return ModelSpec.of("timm", architecture=plain, **given)
-    ours = ", ".join(n for n in BACKBONES if n != "timm")
+    ours = ", ".join(n for n in BACKBONES if n not in GENERAL)
     near = did_you_mean(plain, BACKBONES) or did_you_mean(plain, names)
-    said = f"--backbone {name}: expected one of {ours}, or the name of a timm model.{near}"
+    said = (
+        f"--backbone {name}: expected one of {ours}, the name of a timm model, or for a text encoder of Hugging Face "
+        f"hf:NAME or its folder.{near}"
+    )
     if names or near:
         raise UsageError(said)
     try:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainwell.models.backbones import weights as files
 from trainwell.models.backbones.base import Backbone, BackboneNet, new_head
 from trainwell.models.tokens import masked_mean, trimmed
 from trainwell.values.errors import UsageError
@@ -153,7 +154,7 @@ class BertNet(BackboneNet):
         self.head = new_head(config["hidden_size"], num_outputs, generator)
 
     def named(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return super().named({n.removeprefix("bert."): t for n, t in tensors.items()})
+        return super().named(files.plain_names(tensors, "bert."))
 
     def features(self, *x: Tensor) -> Tensor:
         made: Tensor = self.body(x[0])

@@ -91,25 +91,37 @@ def _order_of(data: bytes) -> list[str]:
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], str]:
     """Read a pickle of tensors, in another process and without its code; the result is kept as safetensors."""
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    kept = _kept() / f"{digest}.safetensors"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+    made_before = kept() / f"{digest}.safetensors"
+    if not made_before.is_file():
+        made_before.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=made_before.parent) as folder:
             made = Path(folder) / "weights.safetensors"
             words = [sys.executable, "-c", CONVERT, str(path), str(made)]
             done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
             if done.returncode or not made.is_file():
                 why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
                 raise UsageError(f"the weights {path} cannot be read as tensors alone: {why}.")
-            os.replace(made, kept)
-    tensors, _ = _read(kept)
+            os.replace(made, made_before)
+    tensors, _ = _read(made_before)
     return tensors, digest
 
 
-def _kept() -> Path:
+def kept() -> Path:
+    """Return the folder of files that were turned into another form."""
     named = os.environ.get("TRAINWELL_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return (Path(named) if named else Path(base) / "trainwell") / "weights"
+
+
+def plain_names(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return tensors without the prefix of an encoder within another network; old files say gamma and beta."""
+    old = (".gamma", ".weight"), (".beta", ".bias")
+    found = {}
+    for name, tensor in tensors.items():
+        for end, today in old:
+            name = name.removesuffix(end) + today if name.endswith(end) else name
+        found[name.removeprefix(prefix)] = tensor
+    return found
 
 
 def by_name_or_order(body: nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
