@@ -187,10 +187,10 @@ def sch_milestones_early(seed: int, fixed: bool) -> Any:
 
 
 @case("A", ["lr_schedule"], ("test_score", 1, 0.05), [*STUCK, "lr_too_low"])
-def sch_cosine_half_run(seed: int, fixed: bool) -> Any:
+def sch_linear_decay_early(seed: int, fixed: bool) -> Any:
     d = data.waves(seed, n=500, T=24, k=4, noise=0.5)
     m = nn.Sequential(nn.Flatten(), nets.mlp([24, 64, 4], "tanh"))
-    o = Adam(m.parameters(), 1e-3)
+    o = Adam(m.parameters(), 5e-3)
     total = 16 * 25 if fixed else 16 * 2
 
     def rate(t: int) -> float:

@@ -74,9 +74,15 @@ def _ours(args: argparse.Namespace) -> list[Any]:
         assert blind_data.case and blind_healthy.case and blind_wiring.case
         return [case for case in blind_faults.BLIND if not args.names or case.name in args.names]
     if args.blind2:
-        from benchmarks import blind2_first, blind2_first_data, blind2_sound
+        from benchmarks import (
+            blind2_first,
+            blind2_first_data,
+            blind2_second,
+            blind2_second_data,
+            blind2_sound,
+        )
 
-        assert blind2_first_data.case and blind2_sound.case
+        assert blind2_first_data.case and blind2_sound.case and blind2_second.case and blind2_second_data.case
         halves = ("A", "B") if args.blind2 == "all" else (args.blind2,)
         found = [case for half in halves for case in blind2_first.HALVES[half]]
         return [case for case in found if not args.names or case.name in args.names]
