@@ -117,6 +117,8 @@ class DropoutBits:
         self.spans = [_span([bool(r) for r in layer]) for layer in zip(*self.rates, strict=True)]
         self._drawing = [k for k, own in enumerate(self.rates) if any(own)]
         self._words = torch.zeros(len(rates), 0, dtype=torch.int64, device=device)
+        self._everywhere = {k for k in self._drawing if all(self.rates[k])}
+        self._pieces: dict[int, list[Tensor]] = {}  # by number of words what each lane draws at once
         self._passes = list[tuple[int, int]]()
         self._at = 0
 
@@ -142,17 +144,27 @@ class DropoutBits:
                 total += words
             self._passes.append((begin, total))
         if self._words.shape[1] < total:
-            self._words = self._words.new_zeros(len(self.rates), total)
-        for lane in self._drawing:
-            if lanes is None or lane in lanes:
-                self._draw_lane(lane, spans, total)
+            self._words, self._pieces = self._words.new_zeros(len(self.rates), total), {}
+        asked = [k for k in self._drawing if lanes is None or k in lanes]
+        if (
+            self._words.is_cpu and longest is None
+        ):  # a GPU draws other numbers at once than one after the other
+            asked = self._draw_at_once(asked, total)
+        for lane in asked:
+            self._draw_lane(lane, spans)
 
-    def _draw_lane(self, lane: int, spans: Sequence[_Span], total: int) -> None:
+    def _draw_at_once(self, lanes: Sequence[int], total: int) -> list[int]:
+        """Draw all words of the lanes that have a rate at every layer; return the other lanes."""
+        if total not in self._pieces:
+            self._pieces[total] = list(self._words[:, :total].unbind())
+        pieces, generators, everywhere = self._pieces[total], self.generators, self._everywhere
+        for lane in lanes:
+            if lane in everywhere:
+                pieces[lane].random_(-(2**63), None, generator=generators[lane])
+        return [lane for lane in lanes if lane not in everywhere]
+
+    def _draw_lane(self, lane: int, spans: Sequence[_Span]) -> None:
         rates, row, generator = self.rates[lane], self._words[lane], self.generators[lane]
-        whole = all(rates) and all(span.longest is None for span in spans)
-        if whole and row.is_cpu:  # a GPU draws other numbers at once than one after the other
-            row[:total].random_(-(2**63), None, generator=generator)
-            return
         for span in spans:
             if not rates[span.place.layer]:
                 continue

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from trainwell.engine.feed import XY
-from trainwell.engine.lanes.chain import ChainNetwork
+from trainwell.engine.lanes.chain import Chain, ChainNetwork
 from trainwell.engine.losses import Meter
 from trainwell.engine.step import forward_of
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 EVALUATION_BYTES = 4 << 20
 """Inputs of about this size are evaluated at once."""
+
+CACHE_BYTES = 1 << 19
+"""On a CPU so many lanes of a chain are evaluated at once that a layer's activations take about this: they stay near."""
+
+MOST_ROWS = 512
+"""Rows that are evaluated at once, at most, where lanes go in groups: the outputs of all lanes are kept for a while."""
 
 
 @torch.no_grad()
@@ -43,13 +49,45 @@ def _evaluate_alike(stack: Stack, lanes: Sequence[int], *, own_rows: bool) -> Me
     weights = {n: t if index is None else t.index_select(0, index) for n, t in named.items()}
     buffers = {n: t if index is None else t.index_select(0, index) for n, t in stack.buffers.items()}
     network: Callable[..., Tensor] = lambda *x: stack.setting.network(weights, buffers, x, training=False)  # noqa: E731
-    if not isinstance(stack.setting.network, ChainNetwork):  # which sees to its precision itself
+    if isinstance(stack.setting.network, ChainNetwork):  # which sees to its precision itself
+        if _goes_in_groups(stack):
+            network = _in_groups(stack.setting.network, weights, buffers)
+    else:
         network = forward_of(network, stack.lanes[0].plan)
     meter = Meter(stack.setting.task, stack.device, (len(lanes),))
     for x, y in _batches(stack, lanes, own_rows=own_rows):
         outputs = network(*x)
         meter.add(outputs, y, stack.setting.objective.mean(outputs, y))
     return meter
+
+
+def _goes_in_groups(stack: Stack) -> bool:
+    """Tell whether the lanes are evaluated a few at a time: those of a chain of features, on a CPU."""
+    return (
+        isinstance(stack.setting.network, ChainNetwork)
+        and stack.device.type == "cpu"
+        and stack.setting.train[0][0].ndim == 2
+    )
+
+
+def _in_groups(
+    network: ChainNetwork, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+) -> Callable[..., Tensor]:
+    """Return the forward pass of a few lanes after the other, each group with buffers of its own."""
+    bound = list[tuple[slice, Chain]]()
+    widest = max(t[0].numel() // t.shape[-1] for t in weights.values() if t.ndim > 1)
+
+    def forward(*x: Tensor) -> Tensor:
+        if not bound:  # the first batch is the largest
+            lanes, rows = x[0].shape[:2]
+            size = max(1, CACHE_BYTES // (4 * rows * widest))
+            for some in (slice(start, start + size) for start in range(0, lanes, size)):
+                first, second = ({n: t[some] for n, t in own.items()} for own in (weights, buffers))
+                bound.append((some, network.bind(first, second, {})))
+        outputs = [chain.forward(tuple(t[k] for t in x), None, training=False) for k, chain in bound]
+        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).mT
+
+    return forward
 
 
 def _batches(stack: Stack, lanes: Sequence[int], *, own_rows: bool) -> Iterator[XY]:
@@ -60,6 +98,8 @@ def _batches(stack: Stack, lanes: Sequence[int], *, own_rows: bool) -> Iterator[
     row_bytes = sum(t[:1].numel() * t.element_size() for t in tensors)
     members = int(getattr(stack.lanes[0].model, "num_members", 1))
     rows = max(64, EVALUATION_BYTES // max(1, row_bytes * len(lanes) * members))
+    if _goes_in_groups(stack) and not own_rows:
+        rows = max(64, min(MOST_ROWS, EVALUATION_BYTES // max(1, row_bytes * members)))
     if not own_rows:
         for parts in zip(*(t.split(rows) for t in tensors), strict=True):
             *x, y = (p.expand(len(lanes), *p.shape) for p in parts)

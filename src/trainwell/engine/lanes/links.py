@@ -142,7 +142,7 @@ def put_sum(grad: Tensor, g: Tensor, now: Pass) -> None:
     if now.adds or g.dtype != grad.dtype:
         put(grad, g.sum(-1), now)
     else:
-        torch.sum(g, -1, out=grad)
+        torch.sum(g, -1, out=grad)  # a product with ones is faster, but rounds otherwise than a lone run does
 
 
 class ReLU:
@@ -277,6 +277,7 @@ class Dropout:
     def __init__(self, layer: int, *, in_place: bool) -> None:
         self._layer, self._in_place = layer, in_place
         self._mask: Any = None
+        self._of: DropoutBits | None = None
         self._masks, self._turned = Space(), Space()
 
     def forward(self, h: Tensor, now: Pass) -> Tensor:
@@ -285,25 +286,41 @@ class Dropout:
             return h
         count, start = h[0].numel(), now.taken
         now.taken += -(-count // BITS_PER_WORD) * BITS_PER_WORD
-        lanes = self._lanes = now.dropout.spans[self._layer]
-        if lanes.start == lanes.stop:
+        if self._of is not now.dropout:
+            self._look_up(now.dropout, h)
+        if self._lanes is None:
             return h
-        bits, ones = now.bits[lanes, start : start + count], (1,) * (h.ndim - 1)
+        some = h if self._all else h[self._lanes]
+        bits = (
+            now.bits[:, start : start + count] if self._all else now.bits[self._lanes, start : start + count]
+        )
         if h.ndim == 3:
             features, rows = h.shape[1:]
             turned = self._turned.like(bits, features, rows).copy_(bits.view(-1, rows, features).mT)
-            bits, mask = turned, self._masks.like(h[lanes], features, rows)
+            bits, mask = turned, self._masks.like(some, features, rows)
         else:  # images
-            bits, mask = bits.view(-1, *h.shape[1:]), torch.empty_like(h[lanes])
-        self._mask = torch.ge(bits, now.dropout.thresholds[self._layer, lanes].view(-1, *ones), out=mask)
-        mask.mul_(now.dropout.scales[self._layer, lanes].view(-1, *ones))
-        out = h if self._in_place else h.clone()
-        out[lanes].mul_(mask)
+            bits, mask = bits.view(-1, *h.shape[1:]), torch.empty_like(some)
+        self._mask = torch.ge(bits, self._threshold, out=mask).mul_(self._scale)
+        if self._in_place:
+            some.mul_(mask)
+            return h
+        if self._all:
+            return h * mask
+        out = h.clone()
+        out[self._lanes].mul_(mask)
         return out
+
+    def _look_up(self, dropout: DropoutBits, h: Tensor) -> None:
+        """Take from the bits of a stack which lanes are masked here, and with what."""
+        lanes, ones = dropout.spans[self._layer], (1,) * (h.ndim - 1)
+        self._of, self._lanes = dropout, lanes if lanes.start < lanes.stop else None
+        self._all = lanes == slice(0, len(h))
+        self._threshold = dropout.thresholds[self._layer, lanes].view(-1, *ones)
+        self._scale = dropout.scales[self._layer, lanes].view(-1, *ones)
 
     def backward(self, g: Tensor, now: Pass) -> Tensor:
         if self._mask is not None:
-            g[self._lanes].mul_(self._mask)
+            (g if self._all else g[self._lanes]).mul_(self._mask)
         return g
 
 

@@ -101,6 +101,7 @@ class Stack:
         self.best_buffers = {k: v.clone() for k, v in self.buffers.items()}
         self._losses: list[Tensor] = []
         self._rows = torch.empty(count, 0, dtype=torch.int64, device=self.device)
+        self._batches: dict[int, list[Tensor]] = {}
         self._clock = time.perf_counter()
         if old is not None:
             moved.carry_over(old)
@@ -270,7 +271,12 @@ class Stack:
         """Return these rows of the training part. Shapes: (steps, K, B) -> (steps, K, B, ...)."""
         shape, rows = rows.shape, rows.reshape(-1)
         x, y = self.setting.train
-        found = [t.index_select(0, rows).view(*shape, *t.shape[1:]) for t in (*x, y)]
+        if len(rows) not in self._batches or not rows.is_cpu:  # memory that is used again stays in the cache
+            self._batches[len(rows)] = [t.new_empty(len(rows), *t.shape[1:]) for t in (*x, y)]
+        spaces = self._batches[len(rows)]
+        for t, space in zip((*x, y), spaces, strict=True):
+            torch.index_select(t, 0, rows, out=space)
+        found = [space.view(*shape, *space.shape[1:]) for space in spaces]
         return found[:-1], found[-1]
 
     def _last_step(self, start: int, lr: Any) -> None:
