@@ -177,7 +177,7 @@ def test_weights_thrown_away_by_the_first_step_are_no_measure_of_the_start() -> 
 
 def dies(losses: Any, sizes: list[int]) -> Trouble | None:
     """Return the trouble of a training that was treated before its first step."""
-    window, done, i = Window(usual=0.7, constant=0.5, since=0), 0, 0
+    window, done, i = Window(usual=0.7, constant=0.5, since=0, treated=True), 0, 0
     while done < len(losses):
         size = sizes[i % len(sizes)]
         found = window.add(done, list(losses[done : done + size]), [1.0] * len(losses[done : done + size]))
@@ -208,3 +208,27 @@ def test_a_network_that_dies_at_the_treated_rate_is_treated_again() -> None:
     assert kinds[:2] == ["spike", "dead"] and len(kinds) <= 3
     assert run.treatments[1]["back_to"] == 0
     assert run.history[-1]["val_loss"] < 0.3
+
+
+def test_a_network_that_is_dead_from_the_start_is_treated_without_a_spike() -> None:
+    x = torch.rand(640, 8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    recipe = tw.Recipe(optimizer="adam", lr=0.3, batch_size=8, epochs=6)
+    about: Any = {"treat": 3, "out": False, "watch": False}
+    run = tw.fit((x, (x[:, 0] > 0.5).long()), model=net, recipe=recipe, **about)
+    assert [(t["kind"], t["back_to"]) for t in run.treatments][:1] == [("dead", 0)]
+    assert "every row gets one answer" in run.treatments[0]["shows"]
+    assert run.history[-1]["val_loss"] < 0.3
+
+
+def test_a_slow_network_and_one_made_to_answer_alike_are_left_alone() -> None:
+    x = torch.randn(640, 8, generator=torch.Generator().manual_seed(0))
+    recipe = tw.Recipe(optimizer="sgd", lr=1e-9, batch_size=8, epochs=6)
+    for scale in (1.0, 0.0):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        with torch.no_grad():
+            net[2].weight.mul_(scale)
+        about: Any = {"treat": 3, "out": False, "watch": False}
+        assert not tw.fit((x, (x[:, 0] > 0).long()), model=net, recipe=recipe, **about).treatments

@@ -19,7 +19,7 @@ from trainwell.engine.compose import Sites
 from trainwell.engine.feed import XY
 from trainwell.engine.guard import Guard
 from trainwell.engine.step import Step
-from trainwell.engine.streams import global_streams, restore_global
+from trainwell.engine.streams import global_streams, kept_streams, restore_global
 from trainwell.engine.trouble import MARGIN, Trouble, Window
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LEAST_STEPS, MOST_STEPS, COPIES = 20, 500, 50
 """Steps between two copies: a fiftieth of the run, within these bounds. At least one of two copies then lies more than
 the window of a verdict before any trouble, and a return loses at most twice so many steps."""
+
+ALIKE = 8.0
+"""Roundings within which answers are one and the same."""
 
 Treatment = dict[str, Any]
 Prescribe = Callable[[Trouble, Recipe, Sequence[Treatment]], tuple[str, Recipe] | None]
@@ -78,7 +81,7 @@ class Live:
     ) -> None:
         self.prescribe, self.most, self.renew = prescribe, most, renew
         self.every = max(LEAST_STEPS, min(MOST_STEPS, training.state.total_steps // COPIES))
-        self.window = Window(usual=usual_loss(training), constant=constant_loss(training))
+        self.window = Window(usual=usual_loss(training), constant=constant_loss(training), since=0)
         self.copies: list[Copy] = []
         self._norms: list[Tensor] = []
 
@@ -100,6 +103,8 @@ class Live:
         grads, self._norms = training.step.grads.flat, []
 
         def noted(x: tuple[Tensor, ...], y: Tensor, lr: Any) -> Tensor:
+            if training.step.count == 0 and answers_alike(training, x):
+                self.window.since = -1  # so it was made: that it answers alike says nothing
             loss = take(x, y, lr)
             self._norms.append(torch.linalg.vector_norm(grads))
             return loss
@@ -107,15 +112,18 @@ class Live:
         return noted
 
     def _kept(self) -> list[Copy]:
-        """Return the copies to keep beside a new one: the last, and that of a treatment which is not proved yet."""
-        unproved = self.window.since >= 0
-        return [c for c in self.copies[:-1] if unproved and c.returns] + self.copies[-1:]
+        """Return the copies to keep beside a new one: the last, and that from which life is not proved yet."""
+        unproved, treated = self.window.since >= 0, self.window.treated
+        return [
+            c for c in self.copies[:-1] if unproved and (c.returns if treated else c.step == 0)
+        ] + self.copies[-1:]
 
     def returned(self, training: Training, block: Sequence[XY], losses: Sequence[Tensor]) -> bool:
         """Look at the steps of a block; treat the training if one of them is in trouble, and say whether it was."""
         if self.is_over(training):
             return False
         norms = torch.stack(self._norms).tolist() if self._norms else []
+        self.window.answers_alike = lambda: answers_alike(training, block[-1][0])
         trouble = self.window.add(training.state.step, torch.stack(list(losses)).tolist(), norms)
         if trouble is None:
             return False
@@ -134,7 +142,7 @@ class Live:
             "change": words, "lr": recipe.lr, "techniques": [t.to_dict() for t in recipe.techniques],
         }  # fmt: skip
         put_back(training, copy, self.window)
-        self.window.since = 0
+        self.window.since, self.window.treated = 0, True
         training.state.treatments.append(treatment)
         adopt(training, recipe)
         self.renew()
@@ -175,6 +183,23 @@ class Live:
         self.copies = [
             Copy(**about, tensors=held) for about, held in zip(plain["copies"], parts, strict=True)
         ]
+
+
+@torch.no_grad()
+def answers_alike(training: Training, x: tuple[Tensor, ...]) -> bool:
+    """Whether the network, as it is used, gives every row of a batch one and the same answer, to rounding."""
+    model = training.model
+    modes = {m: m.training for m in model.modules()}
+    try:
+        with kept_streams(training.step.params.flat.device):
+            answers: Any = model.eval()(*x)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not isinstance(answers, Tensor) or answers.ndim == 0 or len(answers) < 2:
+        return False
+    spread, size = (answers - answers[:1]).abs().amax(), answers.abs().amax()
+    return bool(spread <= ALIKE * torch.finfo(answers.dtype).eps * size)
 
 
 def usual_loss(training: Training) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ many times the largest before."""
 CHUNK = 64
 """Steps that are glanced at together."""
 TRIAL = 64
-"""Steps of a half of a treated training's proof of life: it has to be better than a constant answer, or to fall."""
+"""Steps of a half of a training's proof of life: it has to be better than a constant answer, or to fall."""
 CLEARLY = 2.0
 """Standard errors by which."""
 MARGIN = 4
@@ -36,7 +36,7 @@ class Trouble:
 
     Args:
         kind: `non-finite`, `spike` (of the loss), `explosion` (of the gradient), or `dead`: no better than a constant
-            after a treatment.
+            from the start or after a treatment.
         step: the step that shows it, from 1. onset: the last step before all that stand out.
         text: what was measured, in words.
         grad_norm: the 90 % quantile of the norms before it. rise: the largest recent norm over it.
@@ -61,7 +61,9 @@ class Window:
         usual: the loss of a network that answers alike for every row; nan where it is not known. A lucky first batch is
             then no measure of the others, and a second step that has thrown the weights away is none either.
         constant: the loss of the best constant answer; nan where it is not known.
-        since: steps since the last treatment; -1 without one, and as soon as it has proved better than a constant.
+        since: steps since the start or the last treatment; -1 as soon as it has proved better than a constant.
+        treated: whether there was a treatment; before it a training that stays where it was may only be slow.
+        answers_alike: whether the network answers alike for every row: that tells a dead one from a slow one.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
@@ -70,6 +72,8 @@ class Window:
     usual: float = math.nan
     constant: float = math.nan
     since: int = -1
+    treated: bool = False
+    answers_alike: Callable[[], bool] = lambda: False
 
     def add(self, done: int, losses: Sequence[float], norms: Sequence[float]) -> Trouble | None:
         """Take in the next steps; return the first of them that shows a trouble.
@@ -103,10 +107,10 @@ class Window:
         return None
 
     def _dead_at(self, values: Array, old: int) -> int:
-        """Return after how many of these a treated training is seen to be dead, 0 if it is not.
+        """Return after how many of these a training is seen to be dead, 0 if it is not.
 
         It is looked at after every so many steps, from the second time on: it learns nothing if it neither falls from
-        one half to the next nor is better than a constant.
+        one half to the next nor is better than a constant. Before a treatment the network is asked as well.
         """
         if self.since < 0 or math.isnan(self.constant):
             return 0
@@ -120,13 +124,14 @@ class Window:
             if float(last.mean()) <= self.constant - error:
                 self.since = -1
                 return 0
-            if not falls:
+            if not falls and (self.treated or self.answers_alike()):
                 return end
         return 0
 
     def _death(self, values: Array, grads: Array, end: int, step: int) -> Trouble:
         mean = values[end - TRIAL : end].mean()
-        text = f"the loss stays at {mean:.4g} after the treatment, a constant answer has {self.constant:.4g}"
+        when = "after the treatment" if self.treated else "from the start and every row gets one answer"
+        text = f"the loss stays at {mean:.4g} {when}, a constant answer has {self.constant:.4g}"
         usual = grads[: end or None]
         q90 = float(np.quantile(usual, 0.9)) if len(usual) else math.nan
         return Trouble("dead", step, max(0, step - self.since), text, q90, 1.0)
@@ -186,7 +191,7 @@ class Window:
         """Go back to what `to_dict` returned."""
         self.losses, self.norms = list(saved["losses"]), list(saved["norms"])
         self.first = float(saved["first"])
-        self.since = int(saved.get("since", -1))
+        self.since, self.treated = int(saved.get("since", -1)), bool(saved.get("treated", False))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -194,4 +199,5 @@ class Window:
             "norms": list(self.norms),
             "first": self.first,
             "since": self.since,
+            "treated": self.treated,
         }
