@@ -19,6 +19,7 @@ from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.app.scoring import interval, scores
 from trainwell.app.sources import Prepared, prepare, same_data
+from trainwell.app.transfer import to_search
 from trainwell.app.tuning_report import Tuning
 from trainwell.app.tuning_space import recipe_of
 from trainwell.engine.streams import derive, seeded
@@ -223,7 +224,10 @@ def _trained_again(
     options: Mapping[str, Any],
 ) -> tuple[list[Run], Prepared]:
     """Train the best trials of a tuning from the same weights."""
-    prepared = prepare(data, target, own_model=model is not None, loss=None, options=options)
+    if options.get("backbone") is not None:
+        prepared = to_search(data, target, tuning.recipe, "quick", None, options)[0]
+    else:
+        prepared = prepare(data, target, own_model=model is not None, loss=None, options=options)
     seed = tuning.run.seed if tuning.run is not None else 0
     order = sorted((t for t in tuning.trials if t.state == COMPLETE), key=lambda t: t.value)
     recipes = list(dict.fromkeys(recipe_of(tuning.recipe, t.config) for t in order))

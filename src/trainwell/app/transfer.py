@@ -202,6 +202,28 @@ def transfer(
     return fine_tuned(run, prepared, inputs, model, preset, how, console)
 
 
+def to_search(
+    data: Any,
+    target: str | None,
+    recipe: Recipe | None,
+    preset: str,
+    settings_: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> tuple[Prepared, Recipe | None, Mapping[str, Any] | None]:
+    """Return what a search around a backbone trains on, its recipe and its settings.
+
+    These are the cached features and a head, or with the backbone as the model its inputs and all layers.
+    """
+    from trainwell.app.sources import of_samples
+
+    given = {k: v for k, v in options.items() if v is not None}
+    made, model = read_samples(data, target, given)
+    if not _is_by_hand(given["backbone"], model, recipe, settings_):
+        return featured(made, model, data, target, given), recipe, settings_
+    inputs = of_samples(made, data, target, _own_options(given, backbone_of(model)))
+    return inputs, recipe or fine_recipe(model, preset), _without_model(settings_)
+
+
 def _is_by_hand(
     backbone: str, model: ModelSpec, recipe: Recipe | None, settings_: Mapping[str, Any] | None
 ) -> bool:

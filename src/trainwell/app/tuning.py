@@ -19,6 +19,7 @@ from trainwell.app.fit import fit
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
+from trainwell.app.transfer import to_search
 from trainwell.app.tuning_folds import check_folds
 from trainwell.app.tuning_group import Shared
 from trainwell.app.tuning_options import check_options, parse_time
@@ -105,6 +106,7 @@ def tune(
              "finalists": finalists, "repeats": repeats, "batch": batch, "on": on, "workers": workers}  # fmt: skip
     check_options(given, out=out, resume=resume)
     console, used = console or Console.silent(), choose_device(device)
+    data, recipe, settings_, data_options = _around(data, target, recipe, preset, settings_, data_options)
     prepared = _prepared(data, target, model, loss, data_options)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
@@ -159,6 +161,15 @@ def _carried_out(plan: Plan, interrupts: Interrupts, pool: Any) -> Tuning:
         found = plan.run()
     found.interrupted = interrupts.signal
     return found
+
+
+def _around(
+    data: Any, target: str | None, recipe: Recipe | None, preset: str, settings_: Any, options: dict[str, Any]
+) -> tuple[Any, Recipe | None, Any, dict[str, Any]]:
+    """Return data, recipe, settings and options; around a backbone its features or its inputs stand for the data."""
+    if options.get("backbone") is None:
+        return data, recipe, settings_, options
+    return (*to_search(data, target, recipe, preset, settings_, options), {})
 
 
 def _prepared(

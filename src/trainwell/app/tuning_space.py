@@ -36,12 +36,17 @@ def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_row
 
     Sizes have few options, because networks of one size are trained together.
     """
+    from trainwell.models.backbones import BACKBONES
+
     lr = float(recipe.lr or 0.0) or 1e-3
+    if recipe.model.family in BACKBONES:
+        return _of_fine_tuning(recipe, lr)
+    linear = recipe.model.family == "probe" and not recipe.model.get("depth", 0)
     found = [
         Parameter("lr", lr / 30, lr * 30, log=True, default=recipe.lr, likely=(lr / 8, lr * 8)),
-        *(() if own_model else _sizes(recipe)),
+        *(() if own_model or linear else _sizes(recipe)),
         _around("batch_size", recipe.batch_size, 2, low=8, high=max(8, num_rows // 2)),
-        dose_parameter("dropout.rate", recipe),
+        *(() if linear else (dose_parameter("dropout.rate", recipe),)),
         dose_parameter("weight_decay.rate", recipe),
         dose_parameter("l1.rate", recipe),
         Parameter(
@@ -51,6 +56,16 @@ def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_row
     if task is not None and task.is_classification:
         found.append(dose_parameter("label_smoothing.amount", recipe))
     return Space(tuple(found))
+
+
+def _of_fine_tuning(recipe: Recipe, lr: float) -> Space:
+    """Return what is searched of fine-tuning: its rate, how much less is learned near the input, and the decay.
+
+    Source: ranges of arXiv:1810.04805 (appendix A.3: rates within a factor of 2.5) and arXiv:1905.05583, section 5.4.
+    """
+    decay = dose_parameter("layer_decay.factor", recipe)
+    rate = Parameter("lr", lr / 10, lr * 10, log=True, default=recipe.lr, likely=(lr / 3, lr * 3))
+    return Space((rate, decay, dose_parameter("weight_decay.rate", recipe)))
 
 
 def _sizes(recipe: Recipe) -> Iterator[Parameter]:

@@ -108,7 +108,8 @@ def fit(**options: Any) -> int:
         settings_=settings_of(options["set"]), with_=added, without=options["without"], budget=options["budget"],
         seed=options["seed"], device=options["device"], out=options["out"],
         watch=options["watch"], treat=options["treat"], checkpoint_every=options["checkpoint_every"], console=console,
-        baseline=options["baseline"], **_backbone(options), **fractions, **{key: options[key] for key in TABLE_OPTIONS},
+        baseline=options["baseline"], **backbone_options(options), **fractions,
+        **{key: options[key] for key in TABLE_OPTIONS},
     )  # fmt: skip
     return _report(run, options["as_json"])
 
@@ -187,7 +188,7 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     return recipe_of(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
 
 
-def _backbone(options: dict[str, Any]) -> dict[str, Any]:
+def backbone_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a backbone, if one is named.
 
     Raises:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
-from trainwell.app.cli.training import recipe_of, settings_of
+from trainwell.app.cli.training import backbone_options, recipe_of, settings_of
 from trainwell.app.console import Console
 from trainwell.values.errors import UsageError
 from trainwell.values.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainwell.app.tuning_report import Tuning
 
 TABLE_OPTIONS = (
     "val",
@@ -25,6 +28,9 @@ TABLE_OPTIONS = (
     "na",
     "categorical",
     "numeric",
+    "text",
+    "max_bad",
+    "size",
 )
 """Options that are passed on to the data as they are."""
 
@@ -68,6 +74,17 @@ TABLE_OPTIONS = (
 @several("--na", "WORD", "Word that stands for a missing value.")
 @several("--categorical", "COLUMN", "Column to read as categories.")
 @several("--numeric", "COLUMN", "Column to read as numbers.")
+@several("--text", "COLUMN", "Column to read as text; with it the row is that text.")
+@click.option("--size", type=int, metavar="PIXELS", help="Side that images are scaled to.")
+@click.option("--max-bad", metavar="SHARE", help="Share of broken files that is left out, e.g. 1% [1%].")
+@click.option("--backbone", metavar="NAME",
+              help="Search for a head on its cached features; with --set model=NAME for its fine-tuning.")  # fmt: skip
+@click.option("--weights", metavar="FILE", help="Weights of the backbone: a .safetensors file of yours.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Let --weights be a .pt file; read in a process of its own."
+)
+@click.option("--soup", type=click.IntRange(min=2), metavar="N",
+              help="Train the N best trials again, and average their weights where that does no harm.")  # fmt: skip
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
 @click.option(
     "--workers", type=int, metavar="N", help="Train in N worker processes, or N tasks of Ray at a time."
@@ -95,14 +112,15 @@ def tune(**options: Any) -> int:
         "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
         "trials": options["trials"], "fidelity": options["fidelity"], "folds": options["folds"], "seed": options["seed"],
         "device": options["device"], "on": options["on"], "workers": options["workers"],
-        "console": console, **{key: options[key] for key in TABLE_OPTIONS},
+        "console": console, **_of_data(options),
     }  # fmt: skip
     if options["honest"]:
         honest = tune_honest(options["data"], options["target"], folds=options["honest"], **common)
         emit(honest.to_dict(), honest.lines(), options["as_json"])
         return 0
     found = search(options["data"], options["target"], out=options["out"], resume=options["resume"], **common)
-    emit(found.to_dict(), found.lines(), options["as_json"])
+    averaged = _soup(found, options)
+    emit({**found.to_dict(), **averaged[0]}, [*found.lines(), *averaged[1]], options["as_json"])
     if found.interrupted:
         complain(f"interrupted; what is told is of the trials so far. Go on with --resume --out {found.path}")
         return 128 + found.interrupted
@@ -110,6 +128,25 @@ def tune(**options: Any) -> int:
 
 
 COMMANDS = (tune,)
+
+
+def _of_data(options: dict[str, Any]) -> dict[str, Any]:
+    return {**backbone_options(options), **{key: options[key] for key in TABLE_OPTIONS}}
+
+
+def _soup(found: Tuning, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Average the best trials where that is asked for, and return what is told of it."""
+    if options["soup"] is None or found.interrupted:
+        return {}, []
+    from trainwell.app.soup import soup
+
+    out = found.path / "soup" if found.path else None
+    made = soup(
+        found, options["data"], options["target"], top=options["soup"], out=out, **_of_data(options)
+    )  # fmt: skip
+    scores = {part: dict(values) for part, values in made.run.scores.items()}
+    about = {"taken": made.taken, "losses": made.losses, "loss": made.loss, "scores": scores, "out": str(out)}
+    return {"soup": about}, ["", *made.lines(), f"soup       {out}"]
 
 
 def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
