@@ -86,6 +86,30 @@ def test_members_equal_their_lone_runs(techniques: tuple[str, ...], task: Task, 
     check(runs, data, task, build)
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "techniques"),
+    [(CLASSES, {}, ("batch_norm", "dropout:rate=0.2")), (NUMBER, {}, ("layer_norm", "l2")),
+     (CLASSES, {"activation": "relu"}, ("grad_accumulation:micro_batches=2", "mixup")),
+     (NUMBER, {"activation": "gelu"}, ("dropout:rate=0.2", "grad_accumulation:micro_batches=2"))],
+    ids=str,
+)  # fmt: skip
+def test_real_mlp_has_links_and_equals_its_lone_run(
+    task: Task, options: dict[str, Any], techniques: tuple[str, ...]
+) -> None:
+    inputs, spec = INPUTS["table"], ModelSpec.of("real_mlp", **(SMALL["real_mlp"] | options))
+    parts = rows(inputs, 21, 1), rows(inputs, 16, 2)
+    if task is NUMBER:
+        parts = tuple((x, y.double().unsqueeze(1) - x[0][:, :1]) for x, y in parts)  # type: ignore[assignment]
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        model = build_model(spec, inputs, task.num_outputs, generator).double()
+        assert chain_of(model) is not None
+        return model
+
+    recipe = Recipe(batch_size=8, epochs=2, lr=0.003, techniques=techniques)
+    check([LaneSpec(recipe, seed=s) for s in range(2)], Source(*parts), task, build)
+
+
 @pytest.mark.parametrize("family", ["bag", "gru", "transformer"])
 @pytest.mark.parametrize(
     "techniques",

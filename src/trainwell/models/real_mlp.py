@@ -84,6 +84,11 @@ class RealMLPNet(nn.Module):
             x = block(x)
         self.output.fit(x, generator)
 
+    def chain(self) -> list[nn.Module]:
+        """Return the modules in the order of their calls; a block stands for its activation and its share."""
+        links = [part for block in self.blocks for part in block.parts()]  # type: ignore[operator]
+        return [self.front, self.scale, *links, self.output]
+
     def forward(self, floats: Tensor, codes: Tensor | None = None) -> Tensor:
         x = self.scale(self.front(floats, codes))
         for block in self.blocks:
@@ -154,6 +159,10 @@ class NTKBlock(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.share = nn.Parameter(torch.ones(outputs))
         self.dropout = nn.Identity()
+
+    def parts(self) -> list[nn.Module]:
+        """Return what is called one after the other, the block itself for its activation and share."""
+        return [self.linear, self.norm, self, self.dropout]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.linear(x))

@@ -19,8 +19,9 @@ from trainwell.engine.lanes.bits import DropoutBits
 from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
 from trainwell.models.front import Front
 from trainwell.models.layers import Dropout
-from trainwell.models.numeric import PiecewiseLinear
+from trainwell.models.numeric import Periodic, PiecewiseLinear
 from trainwell.models.pixels import PixelFront
+from trainwell.models.real_mlp import FeatureScale, NTKBlock, NTKLinear
 from trainwell.models.tabm import MemberLinear, MemberScale
 
 ELEMENTWISE = (
@@ -30,11 +31,14 @@ ELEMENTWISE = (
 )  # fmt: skip
 """Activations without weights and without random numbers."""
 
+FrontLink = links.Codes | tables.Bins | tables.Waves
+
 BEGIN = (nn.Linear, Front, nn.Conv2d, PixelFront)
 """What a chain may begin with."""
 
 FRESH = (
     nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, PixelFront,
+    NTKBlock,
 )  # fmt: skip
 """Links that need nothing of what they gave but, at most, its sign."""
 
@@ -51,7 +55,7 @@ def chain_of(model: nn.Module) -> list[nn.Module] | None:
     made: list[nn.Module] | None = _unrolled(model) if told is None else told()
     if not made or not isinstance(made[0], BEGIN) or not _are_links(made):
         return None
-    weights = [id(p) for m in made for p in m.parameters()]
+    weights = [id(p) for m in made for p in m.parameters(recurse=type(m) is not NTKBlock)]
     return made if len(set(weights)) == len(weights) else None  # shared weights have more than one gradient
 
 
@@ -83,10 +87,12 @@ def _is_link(module: nn.Module) -> bool:
         return module.momentum is not None and bool(module.track_running_stats)
     if kind is nn.LayerNorm:
         return isinstance(module.normalized_shape, tuple) and len(module.normalized_shape) == 1
-    if kind in (nn.Linear, MemberScale, MemberLinear):
+    if kind is NTKBlock:
+        return type(module.activation).__name__ in DERIVATIVES
+    if kind in (nn.Linear, MemberScale, MemberLinear, FeatureScale, NTKLinear):
         return not parametrize.is_parametrized(module)
     if kind is Front:
-        return module.numbers is None or type(module.numbers) is PiecewiseLinear
+        return module.numbers is None or type(module.numbers) in (PiecewiseLinear, Periodic)
     return kind in (nn.GroupNorm, nn.Identity, Dropout, *ELEMENTWISE)
 
 
@@ -141,7 +147,7 @@ class ChainNetwork:
         dtype = next(iter(weights.values())).dtype
         compute = self.compute if dtype == torch.float32 else None  # autocast leaves other dtypes alone
         made, flat = list[Link](), self._flat
-        front = list[links.Codes | tables.Bins]()
+        front = list[FrontLink]()
         fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
         for module in self._chain:
             own = _Own(self._names[id(module)], weights, buffers, grads, compute)
@@ -161,10 +167,15 @@ class ChainNetwork:
     def _front(
         self, front: Front, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
         grads: Mapping[str, Tensor],
-    ) -> list[links.Codes | tables.Bins]:  # fmt: skip
+    ) -> list[FrontLink]:  # fmt: skip
         """Return what embeds the numbers and what embeds the codes, where there is such."""
-        found = list[links.Codes | tables.Bins]()
-        if front.numbers is not None:
+        found = list[FrontLink]()
+        if isinstance(front.numbers, Periodic):
+            own = _Own(self._names[id(front.numbers)], weights, buffers, grads, None)
+            names = "frequency", "phase", "weight", "bias"
+            frequency, phase, weight, bias = (own.given(n) for n in names)
+            found.append(tables.Waves(frequency, phase, weight, bias, [own.grad(n) for n in names]))
+        elif front.numbers is not None:
             own = _Own(self._names[id(front.numbers)], weights, buffers, grads, None)
             edges = [own.buffer(name) for name in ("shift", "slope", "low", "high")]
             found.append(tables.Bins(own.given("weight"), own.given("bias"), own.both(), *edges))
@@ -199,6 +210,8 @@ class ChainNetwork:
             return _linear(own, needs_input=not first)
         if isinstance(module, MemberScale | MemberLinear):
             return _of_members(module, own, needs_input=not first)
+        if isinstance(module, FeatureScale | NTKLinear | NTKBlock):
+            return _of_real_mlp(module, own, needs_input=not first)
         if isinstance(module, nn.BatchNorm1d):
             return links.BatchNorm(*_of_batch_norm(module, own))
         if isinstance(module, nn.LayerNorm):
@@ -224,7 +237,7 @@ class Chain:
 
     def __init__(
         self, made: Sequence[Link], compute: torch.dtype | None,
-        front: Sequence[links.Codes | tables.Bins] = (),
+        front: Sequence[FrontLink] = (),
     ) -> None:  # fmt: skip
         self._links, self._compute, self._front = list(made), compute, list(front)
         self._pass: Any = None
@@ -239,7 +252,7 @@ class Chain:
         now = self._pass = Pass(bits, x[0].shape[1], training=training, adds=adds)
         h = x[0] if x[0].ndim > 3 else x[0].mT
         for part in self._front:
-            h = part.forward(h, now) if isinstance(part, tables.Bins) else part.forward(h, x[1], now)
+            h = part.forward(h, x[1], now) if isinstance(part, links.Codes) else part.forward(h, now)
         if h.ndim > 3 and not isinstance(self._links[0], images.Pixels):
             h = images.channels_last(h)
         if self._compute is None:
@@ -295,6 +308,9 @@ class _Own:
     def buffer(self, name: str) -> Tensor:
         return self._buffers[self._name + name]
 
+    def grad(self, name: str) -> Tensor | None:
+        return self._grads.get(self._name + name)
+
     def both(self) -> tuple[Tensor | None, Tensor | None]:
         """Return where the gradients of `weight` and `bias` lie; None where there is none."""
         return self._grads.get(f"{self._name}weight"), self._grads.get(f"{self._name}bias")
@@ -312,6 +328,18 @@ def _of_members(module: MemberScale | MemberLinear, own: _Own, *, needs_input: b
     if isinstance(module, MemberScale):
         return tables.MemberScale(weight, own.both()[0], needs_input=needs_input, compute=compute)
     return tables.MemberHeads(weight, own.given("bias"), own.both(), compute)
+
+
+def _of_real_mlp(module: FeatureScale | NTKLinear | NTKBlock, own: _Own, *, needs_input: bool) -> Link:
+    if isinstance(module, NTKBlock):
+        derive = DERIVATIVES[type(module.activation).__name__](module.activation)
+        return tables.Mixed(_out_of_place(module.activation), derive, own.given("share"), own.grad("share"))
+    weight = own.given("weight")
+    compute = own.compute or weight.dtype
+    if isinstance(module, FeatureScale):
+        return tables.FeatureScale(weight, own.both()[0], needs_input=needs_input, compute=compute)
+    bias, grads = own.given("bias"), own.both()
+    return tables.ScaledLinear(module.gain, weight, bias, grads, needs_input=needs_input, compute=compute)
 
 
 def _of_batch_norm(module: Any, own: _Own) -> Any:

@@ -182,11 +182,17 @@ class Elementwise:
         return self._derive(g, self._h, self._y)
 
 
+SELU = 1.6732632423543772, 1.0507009873554805
+"""Alpha and scale of the SELU, arXiv:1706.02515."""
+
 DERIVATIVES: dict[str, Callable[..., Callable[..., Tensor]]] = {
     "Tanh": lambda module: lambda g, h, y: _native.tanh_backward(g, y),
     "Sigmoid": lambda module: lambda g, h, y: _native.sigmoid_backward(g, y),
     "SiLU": lambda module: lambda g, h, y: _native.silu_backward(g, h),
     "GELU": lambda module: lambda g, h, y: _native.gelu_backward(g, h, approximate=module.approximate),
+    "ReLU": lambda module: lambda g, h, y: _native.threshold_backward(g, y, 0),
+    "SELU": lambda module: lambda g, h, y: _native.elu_backward(g, *SELU, 1.0, False, h),
+    "Mish": lambda module: lambda g, h, y: _native.mish_backward(g, h),
 }
 """By class of torch.nn what makes the derivative from the module; the other activations go through autograd."""
 

@@ -1,4 +1,4 @@
-"""The links that networks of tables have before their first and behind their last linear layer: numbers and members.
+"""The links of networks of tables alone: numbers, members, and the layers of RealMLP.
 
 Members of an ensemble lie beside each other among the rows: activations are (K, features, members * B).
 """
@@ -6,11 +6,12 @@ Members of an ensemble lie beside each other among the rows: activations are (K,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from trainwell.engine.lanes.links import Pass, Space, put
+from trainwell.engine.lanes.links import Linear, Pass, Space, put, put_sum
 
 FEW = 2
 """Outputs up to which passes over the activations are faster than products, by twice (docs/log-lanes.md)."""
@@ -81,6 +82,143 @@ class Bins:
                 unused.zero_()
         if self._grads[1] is not None:
             put(self._grads[1], own.sum(-1).view(self._bias.shape), now)
+
+
+class Waves:
+    """Embeds the numbers by cosines, as `models.numeric.Periodic` does; other features stay below them.
+
+    Args:
+        frequency, phase: (K, N, 1, waves). weight: (K, N, waves, E). bias: (K, N, 1, E).
+        grads: where the gradients of these four lie; None where they are not trained.
+    """
+
+    def __init__(
+        self, frequency: Tensor, phase: Tensor, weight: Tensor, bias: Tensor, grads: Sequence[Tensor | None]
+    ) -> None:
+        self._frequency, self._phase, self._weight, self._bias = frequency, phase, weight, bias
+        self._grads = tuple(grads)
+        self._angles, self._waves, self._out = Space(), Space(), Space()
+
+    @property
+    def is_trained(self) -> bool:
+        return any(grad is not None for grad in self._grads)
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        """Shapes: (K, N + others, B) -> (K, N * (E + 1) + others, B)."""
+        (lanes, numbers, waves, width), rows = self._weight.shape, h.shape[-1]
+        shape = lanes, numbers, waves, rows
+        self._turns = h[:, :numbers].unsqueeze(2) * (2 * math.pi)
+        self._angle = self._angles.like(self._weight, numbers * waves, rows).view(shape)
+        torch.addcmul(self._phase.mT, self._turns, self._frequency.mT, out=self._angle)
+        found = self._waves.like(self._weight, numbers * waves, rows)
+        self._flat = torch.cos(self._angle.view(found.shape), out=found).view(-1, waves, rows)
+        weight = self._weight.mT.reshape(-1, width, waves)
+        made = torch.baddbmm(self._bias.mT.reshape(-1, width, 1), weight, self._flat)
+        embedded = numbers * width
+        out = self._out.like(self._weight, embedded + h.shape[1], rows)
+        out[:, :embedded].copy_(made.view(lanes, embedded, rows))
+        out[:, embedded:].copy_(h)
+        return out
+
+    def backward(self, g: Tensor, now: Pass) -> None:
+        lanes, numbers, waves, width = self._weight.shape
+        frequency, phase, weight, bias = self._grads
+        own = g[:, : numbers * width].to(self._weight.dtype).reshape(lanes * numbers, width, -1)
+        if weight is not None:
+            put(weight, torch.bmm(self._flat, own.mT).view(weight.shape), now)
+        if bias is not None:
+            put(bias, own.sum(-1).view(bias.shape), now)
+        if frequency is None and phase is None:
+            return
+        spent = self._flat  # the cosines are needed no more
+        torch.bmm(self._weight.reshape(-1, waves, width), own, out=spent)
+        turned = spent.view(self._angle.shape).mul_(self._angle.sin_()).neg_()
+        if phase is not None:
+            put(phase, turned.sum(-1).view(phase.shape), now)
+        if frequency is not None:
+            put(frequency, turned.mul_(self._turns).sum(-1).view(frequency.shape), now)
+
+
+class FeatureScale:
+    """Multiplies each feature by a number, as `models.real_mlp.FeatureScale` does.
+
+    Args:
+        weight: (K, F). grad: where its gradient lies; None where it is not trained.
+        needs_input: whether the gradient of the input is asked for. compute: dtype of the activations.
+    """
+
+    def __init__(
+        self, weight: Tensor, grad: Tensor | None, *, needs_input: bool, compute: torch.dtype
+    ) -> None:
+        self._scales, self._grad, self._needs_input = weight.unsqueeze(-1), grad, needs_input
+        self._like = torch.empty(len(weight), dtype=compute, device=weight.device)
+        self._out = Space()
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        self._h = h
+        return torch.mul(h, self._scales, out=self._out.like(self._like, *h.shape[1:]))
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor | None:
+        if self._grad is not None:
+            spent = self._out.like(g, *g.shape[1:])  # nothing needs the output any more
+            put(self._grad, torch.mul(g, self._h, out=spent).sum(-1), now)
+        return g.mul_(self._scales) if self._needs_input else None
+
+
+class ScaledLinear(Linear):
+    """A linear layer whose product is multiplied by a number, as `models.real_mlp.NTKLinear`.
+
+    Args:
+        gain: that number. The others as of `Linear`.
+    """
+
+    def __init__(
+        self, gain: float, weight: Tensor, bias: Tensor, grads: Grads, *, needs_input: bool, compute: torch.dtype
+    ) -> None:  # fmt: skip
+        super().__init__(weight, bias, (grads[0], None), needs_input=needs_input, compute=compute)
+        self._gain, self._shift_grad = gain, grads[1]
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        if self._low:
+            self._weight.copy_(self._master)
+            self._bias.squeeze(-1).copy_(self._master_bias)  # type: ignore[union-attr,arg-type]
+        self._h = h
+        out = self._out.like(self._weight, self._weight.shape[1], h.shape[-1])
+        assert self._bias is not None
+        return torch.baddbmm(self._bias, self._weight, h, alpha=self._gain, out=out)
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor | None:
+        if self._shift_grad is not None:
+            put_sum(self._shift_grad, g, now)
+        return super().backward(g.mul_(self._gain), now)
+
+
+class Mixed:
+    """An activation that each unit mixes with what it sees, as `models.real_mlp.NTKBlock` does.
+
+    Args:
+        call: the activation. derive: (g, h, y) -> gradient of h. share: (K, F).
+        grad: where the gradient of the share lies; None where it is not trained.
+    """
+
+    def __init__(
+        self, call: Callable[[Tensor], Tensor], derive: Callable[..., Tensor], share: Tensor, grad: Tensor | None
+    ) -> None:  # fmt: skip
+        self._call, self._derive, self._share, self._grad = call, derive, share.unsqueeze(-1), grad
+        self._out, self._spent = Space(), Space()
+
+    def forward(self, h: Tensor, now: Pass) -> Tensor:
+        self._h, self._y = h, self._call(h)
+        return torch.lerp(h, self._y, self._share.to(h.dtype), out=self._out.like(h, *h.shape[1:]))
+
+    def backward(self, g: Tensor, now: Pass) -> Tensor:
+        share, spent = self._share.to(g.dtype), self._spent.like(g, *g.shape[1:])
+        if self._grad is not None:
+            torch.sub(self._y, self._h, out=spent)
+            put(self._grad, spent.mul_(g).sum(-1), now)
+        torch.mul(g, share, out=spent)
+        back = self._derive(spent, self._h, self._y)
+        return g.sub_(spent).add_(back)
 
 
 class MemberScale:
