@@ -1,7 +1,7 @@
 """Networks x epochs per second: lanes of one stack against a good sequential loop.
 
     python benchmarks/lanes.py [--rounds 5] [--cases digits tiny wide ...]
-    python benchmarks/lanes.py --peer lightning --cases digits --lanes 64
+    python benchmarks/lanes.py --peer lightning --cases digits --lanes 64 [--alone 64]
     python benchmarks/lanes.py --device cuda --lanes 64
 
 The loop takes in-memory batches and `torch.optim.Adam(fused=True)`, validates every epoch and keeps the best weights,
@@ -207,6 +207,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--lanes", nargs="+", type=int, default=[])
+    parser.add_argument(
+        "--alone", type=int, help="trainings of the other side in a round, one after the other"
+    )
     parser.add_argument("--peer", choices=sorted(lanes_peers.PEERS))
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     options = parser.parse_args()
@@ -217,6 +220,8 @@ def main() -> None:
         f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread, {options.device}"
     )
     for name in options.cases:
+        if options.alone:
+            CASES[name] = dataclasses.replace(CASES[name], alone=options.alone)
         measure(name, options.rounds, options.lanes, options.peer, options.device)
 
 
