@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.watch import loops
-from trainwell.watch import watch
+from trainwell.watch import losses, watch
 from trainwell.watch.schedule import Schedule
 
 BUDGET = 40
@@ -70,3 +70,15 @@ def test_short_runs_are_looked_at_often() -> None:
             looks += 1
             schedule.done(step, 0.0015, 0.0005 * (step + 1) + 0.0015 * looks)
     assert looks >= 30
+
+
+def test_a_listener_may_leave_when_it_hears_a_value() -> None:
+    def leaves(value: torch.Tensor) -> bool:
+        losses.unlisten(hears)
+        return True
+
+    def hears(call: losses.LossCall) -> None:
+        raise AssertionError("the value was enough")
+
+    losses.listen(hears, leaves)
+    assert nn.functional.mse_loss(torch.zeros(3), torch.ones(3)) == 1

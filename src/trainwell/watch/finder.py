@@ -106,7 +106,7 @@ class Finder:
 
     def start(self) -> None:
         """Hang in: from now on optimizers, losses and backward passes are seen."""
-        losses.listen(self._on_loss)
+        losses.listen(self._on_loss, self._on_value)
         for name in losses.KINDS:
             setattr(torch.nn.functional, name, scriptable(getattr(torch.nn.functional, name)))
         self._patch(Optimizer, "__init__", then(Optimizer.__init__, self._guard(self._on_made)))
@@ -173,7 +173,11 @@ class Finder:
     # ------------------------------------------------------------------ what is seen
 
     def _on_loss(self, call: LossCall) -> None:
-        self._heard = self._heard or call.value.requires_grad
+        """Never called: the value is enough."""
+
+    def _on_value(self, value: Tensor) -> bool:
+        self._heard = self._heard or value.requires_grad
+        return True
 
     def _on_backward(self, loss: Any) -> None:
         if self._watch is None:

@@ -40,12 +40,17 @@ class Ledger:
         A small tensor that is held between the large ones of the loop takes them off the memory that lies in the cache:
         on a CPU the number is read at once, elsewhere that would be a synchronisation.
         """
-        self._loss_steps.append(step)
         self._losses.append(value.item() if value.is_cpu else value.detach())
+        self._loss_steps.append(step)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a block is held."""
+        return len(self._losses) >= BLOCK or len(self._pending) >= 4 * BLOCK
 
     def flush_if_full(self) -> None:
         """Fetch what is held once it is a block."""
-        if len(self._losses) >= BLOCK or len(self._pending) >= 4 * BLOCK:
+        if self.is_full:
             self.flush()
 
     def flush(self) -> None:

@@ -154,15 +154,27 @@ class Listening:
             return None
 
     def _on_step_guarded(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._alive and not self._probing:
-            self._guarded(self._on_step)
+        if not self._alive or self._probing:
+            return
+        if self._ordinary and not self._looking and self._step + 1 < self._schedule.next:
+            group = self.optimizer.param_groups[0] if self.optimizer.param_groups else {}
+            if group.get("lr") is self._lr and not self._ledger.is_full and not self._validation_may_come(1):
+                # all that is left of `_on_step` in most steps, without its calls: they cost more than they do
+                self._step += 1
+                self.scene.step = self._step
+                self._open = None
+                return
+        self._guarded(self._on_step)
 
     def _on_ordinary_loss(self, value: Tensor) -> bool:
         """Take the loss of a step of which nothing else is wanted: most of them."""
         if not self._ordinary or self._probing or not value.requires_grad or value.dim():
             return False
         self._heard_step = self._step
-        self._guarded(self._ledger.loss, self._step, value)
+        try:
+            self._ledger.loss(self._step, value)
+        except Exception:
+            return False  # met again where it ends the watching
         return True
 
     def _on_loss_guarded(self, call: LossCall) -> None:
@@ -369,9 +381,9 @@ class Listening:
             record("wait_s", self._t_forward - self._t_step)
             record("step_s", time.perf_counter() - self._t_forward)
 
-    def _validation_may_come(self) -> bool:
-        """Whether an epoch has just ended whose validation is the first to be seen."""
-        return self._val_capturing and self._per_epoch > 0 and self._step % self._per_epoch == 0
+    def _validation_may_come(self, ahead: int = 0) -> bool:
+        """Whether an epoch has ended, `ahead` steps from here, whose validation is the first to be seen."""
+        return self._val_capturing and self._per_epoch > 0 and (self._step + ahead) % self._per_epoch == 0
 
     def _prepare_targets(self) -> None:
         """Measure the targets seen so far, and the loss of the best constant answer."""

@@ -67,7 +67,8 @@ def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def seen(*args: Any, **kwargs: Any) -> Tensor:
         value = original(*args, **kwargs)
         if not torch.compiler.is_compiling():
-            others = [listener for listener, quick in _LISTENERS.items() if not quick(value)]
+            # a copy: one that ends its watching leaves the table
+            others = [listener for listener, quick in tuple(_LISTENERS.items()) if not quick(value)]
             if others:
                 _tell(others, name, original, args, kwargs, value)
         return value
