@@ -84,6 +84,14 @@ def test_csv_that_is_broken_is_refused(tmp_path: Path, text: str | bytes, said: 
     assert error.value.exit_code == 3
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_command_that_mends_an_encoding_quotes_the_path(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, "a,b\n1,\u00e9\n".encode(encoding), "two words.csv")
+    with pytest.raises(DataError) as error:
+        read_table(path)
+    assert f"-t UTF-8 '{path}' > mended.csv" in str(error.value)
+
+
 @pytest.mark.parametrize(("name", "text"), [("t.csv.gz", b"no gzip"), ("t.parquet", b"no parquet")])
 def test_files_that_are_something_else_are_refused(tmp_path: Path, name: str, text: bytes) -> None:
     with pytest.raises(DataError, match="cannot be read"):

@@ -64,6 +64,10 @@ def test_create_refuses_what_holds_something(tmp_path: Path) -> None:
         UsageError, match=r"holds a run already; give another folder, or go on with `trainwell resume"
     ):
         RunFolder.create(run.path, "x")
+    spaced = RunFolder.create(tmp_path / "two words", "x", tmp_path / "runs")
+    (spaced.path / "recipe.json").touch()
+    with pytest.raises(UsageError, match=r"`trainwell resume '.*two words'`"):
+        RunFolder.create(spaced.path, "x")
     with pytest.raises(UsageError, match=r"is not empty \(it holds 20.*, latest\)"):
         RunFolder.create(tmp_path / "runs", "x")
     (tmp_path / "file").touch()

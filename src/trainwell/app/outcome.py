@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,8 @@ def _best_weights(
     if best is not None:
         return best.tensors["weights"], best.state["epoch"]
     why = f" ({'; '.join(problems)})" if problems else ""
-    raise RunError(f"{folder.path}: no weights yet{why}. Go on with `trainwell resume {folder.path}`.")
+    again = f"trainwell resume {shlex.quote(str(folder.path))}"
+    raise RunError(f"{folder.path}: no weights yet{why}. Go on with `{again}`.")
 
 
 def _history(folder: RunFolder, last: Checkpoint | None) -> list[dict[str, Any]]:

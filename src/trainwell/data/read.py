@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import io
 import os
+import shlex
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -171,7 +172,8 @@ def _text_bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error}.") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(
-            f"{path} is encoded in UTF-16, expected UTF-8: iconv -f UTF-16 -t UTF-8 {path} > mended.csv"
+            f"{path} is encoded in UTF-16, expected UTF-8: "
+            f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > mended.csv"
         )
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data[:HEAD_BYTES].strip() and not data.strip():
@@ -186,7 +188,7 @@ def _text_bytes(path: Path) -> bytes:
         line = data.count(b"\n", 0, bad) + 1
         raise DataError(
             f"{path}, line {line}: byte {bad} (0x{data[bad]:02x}) is not UTF-8 text. If the file is in "
-            f"Latin-1: iconv -f ISO-8859-1 -t UTF-8 {path} > mended.csv"
+            f"Latin-1: iconv -f ISO-8859-1 -t UTF-8 {shlex.quote(str(path))} > mended.csv"
         )
     return data if b"\r" not in data or b"\n" in data else data.replace(b"\r", b"\n")
 

@@ -18,6 +18,7 @@ import io
 import os
 import re
 import secrets
+import shlex
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -198,7 +199,8 @@ def _held_by(path: Path) -> str:
     if not path.is_dir():
         return f"{path} is a file; give the name of a new folder." if path.exists() else ""
     if (path / "recipe.json").exists():
-        return f"{path} holds a run already; give another folder, or go on with `trainwell resume {path}`."
+        again = f"trainwell resume {shlex.quote(str(path))}"
+        return f"{path} holds a run already; give another folder, or go on with `{again}`."
     # what a program that crashed at once, or the file manager, leaves behind
     names = sorted(p.name for p in path.iterdir() if p.name != "lock" and not p.name.startswith("."))
     if not names:

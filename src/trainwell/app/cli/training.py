@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +156,8 @@ def _report(run: Run, as_json: bool) -> int:
         complain(f"error: the end of the run could not be written to {run.path}: {run.unsaved}.")
         return 128 + run.interrupted if run.interrupted else TrainingError.exit_code
     if run.interrupted:
-        complain(f"interrupted, and its state is saved. Go on with: trainwell resume {run.path}")
+        again = f"trainwell resume {shlex.quote(str(run.path))}"
+        complain(f"interrupted, and its state is saved. Go on with: {again}")
         return 128 + run.interrupted
     return 0
 
