@@ -244,3 +244,10 @@ def test_diagnosis_needs_no_torch() -> None:
     code = ("import sys; sys.modules['torch'] = None; from trainwell.rules import diagnose; "
             "from trainwell.values.signal import Traces; assert diagnose(Traces()) == []")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_drawn_from_a_memory_are_not_called_unshuffled() -> None:
+    traces = sick_traces("unshuffled_data")
+    assert "unshuffled_data" in [f.ailment for f in diagnose(traces)]
+    traces.facts["drawn_again"] = 0.9
+    assert "unshuffled_data" not in [f.ailment for f in diagnose(traces)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainwell.signals import rows
 from trainwell.signals.contracts import _is_default
 from trainwell.signals.data import target_facts
-from trainwell.signals.witness import label_facts
+from trainwell.signals.witness import column_facts, label_facts
 
 
 def normal(num: int, width: int, seed: int = 0) -> np.ndarray:
@@ -73,3 +73,20 @@ def test_default_weights_of_recurrent_layers_are_known_as_such() -> None:
     layer = torch.nn.GRU(7, 24)
     assert _is_default(layer.weight_ih_l0.detach().double(), layer)
     assert not _is_default(layer.weight_ih_l0.detach().double() + 0.1, layer)
+
+
+def test_only_rows_that_are_drawn_come_again_among_new_ones() -> None:
+    x, batch = normal(100, 4), np.repeat(np.arange(20), 10)
+    assert rows.drawn_again(np.concatenate([x, x]), batch) == 0.0
+    assert rows.drawn_again(x[np.random.default_rng(0).integers(0, 100, 200)], batch) > 0.8
+
+
+def test_a_noisy_copy_of_the_target_is_told_from_what_the_others_say_as_well() -> None:
+    x = normal(400, 6)
+    noise = normal(400, 2, 1)
+    y = 2 * x[:, 0] + x[:, 1] + 0.8 * noise[:, 0]
+    assert "learnable_with" not in column_facts(x, y, False, False)
+    x[:, 5] = y + 0.05 * noise[:, 1]
+    facts = column_facts(x, y, False, False)
+    assert facts["learnable_without"] > 0.7
+    assert 1 - facts["learnable_without"] > 5 * (1 - facts["learnable_with"])

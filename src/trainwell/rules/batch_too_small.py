@@ -8,6 +8,9 @@ FEW, RISING, UNREST = 8, 0.2, 0.1
 """Batch size; upward share of the path of the epoch loss; sum of its rises in units of the base loss."""
 
 
+RENEWED = 0.05
+"""Median of |update| / |weight| at which twenty steps renew the weights; healthy runs show at most 0.049."""
+
 LEARNABLE = 0.15
 """Share of the targets that a simple learner explains, from which a network that learns nothing is stuck."""
 
@@ -31,10 +34,14 @@ class BatchTooSmall(Rule):
         flat = view.upward > RISING or abs(view.falling_z) < 2
         # a network that was thrown out by noise may stay where it answers the same to all
         stuck = view.way < 0.1 and abs(view.falling_z) < 2 and view.number("learnable", 0.0) > LEARNABLE
-        if not (overshoots and flat) and not ((restless or stuck) and size <= 4) and not view.has_nonfinite:
+        # weights that twenty steps renew hold what the last eighty rows said, and no more comes of it
+        renewed = view.update_ratio > RENEWED and abs(view.falling_z) < 2
+        lost = (restless or stuck or renewed) and size <= 4
+        if not (overshoots and flat) and not lost and not view.has_nonfinite:
             return None
         told = (Reading("q, median", view.q_median, 0.72, "<"), Reading("q < 0, share", view.q_negative, 0.3),
-                Reading("rises of the epoch loss", view.unrest, UNREST))  # fmt: skip
+                Reading("rises of the epoch loss", view.unrest, UNREST),
+                Reading("update_ratio", view.update_ratio, RENEWED))  # fmt: skip
         return Finding(
             self.ailment, "critical", 0.8, "S",
             f"A step sees only {size} samples, and what they say differs from step to step. "

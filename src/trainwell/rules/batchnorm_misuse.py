@@ -9,6 +9,9 @@ from trainwell.values.finding import Finding, Reading
 FEW = 8
 """Values per channel below which the statistics of a batch are mostly chance (Wu and He 2018, figure 1)."""
 
+KEPT = 4 * FEW
+"""Rows that running statistics are worth: a mean of 32 is off by 1 / sqrt(32) = 18 % of a deviation."""
+
 DIFFERENT = 0.15
 """Difference of the losses of the same rows in both modes, in units of the loss of the best constant answer."""
 
@@ -40,7 +43,10 @@ class BatchnormMisuse(Rule):
                 "use larger batches, or GroupNorm / LayerNorm in place of batch norm")  # fmt: skip
         momenta = [m["momentum"] for m in layers if m["momentum"] is not None and m["running"]]
         odd = [m for m in momenta if m > 0.5 or m < 0.005]
-        if odd and (not gap <= 0.05 or not view.is_solved):
+        # a running mean with momentum m is worth (2 - m) / m batches
+        flat = any(m["kind"] == "BatchNorm1d" for m in layers) and not view.is_sequence
+        chance = flat and bool(odd) and odd[0] > 0.5 and rows * (2 - odd[0]) / odd[0] < KEPT
+        if odd and (not gap <= 0.05 or not view.is_solved or chance):
             limit, sign = (0.5, ">") if odd[0] > 0.5 else (0.005, "<")
             return self._finding("D", Reading("momentum", odd[0], limit, sign), names,
                 f"The running statistics of batch norm use a momentum of {odd[0]:g}. ",

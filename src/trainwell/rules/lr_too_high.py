@@ -29,6 +29,10 @@ THROWN = (
     "The first steps were so long that they threw the weights away: the loss rose far above that of a constant answer. "
     "What came after may look calm, but starts from weights that have nothing left of a good start."
 )
+THROWN_OUT = (
+    "A few steps make the weights anew, and nothing of what one step learns is left after them. "
+    "The network answers no better than a constant, though the rows can tell more."
+)
 LOST = (
     "Steps were so long that they threw units out of the range in which they respond. "
     "Such a unit gives the same for nearly every sample, gets almost no gradient, and hardly comes back."
@@ -44,6 +48,9 @@ LONG = 0.02
 RENEWED, SLOW = 0.05, 0.3
 """Median of |update| / |weight| at which twenty steps renew the weights, more than any healthy run here shows (0.049),
 and late against mean progress below which such steps have come to their end."""
+
+NOTHING, LEARNABLE = 0.1, 0.15
+"""Way of a run that learned nothing, and share of the targets that a simple learner explains."""
 
 SWINGS = 0.3
 """How far the validation loss rises and falls again, in units of the base loss; healthy unsolved runs: at most 0.16."""
@@ -80,7 +87,7 @@ class LrTooHigh(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.has_nonfinite:
             return self._diverged(view)
-        return self._overshoots(view) or self._flung(view) or self._killed(view)
+        return self._overshoots(view) or self._flung(view) or self._killed(view) or self._renewed(view)
 
     def _overshoots(self, view: View) -> Finding | None:
         """Steps past the minimum on their own batch, and the harm that they do."""
@@ -120,6 +127,15 @@ class LrTooHigh(Rule):
         if not overshoots:
             return None
         return self._finding(view, (*(r for r in q if r.holds), harm), confidence, (0, view.steps))
+
+    def _renewed(self, view: View) -> Finding | None:
+        """Weights that are made anew every few steps and learn nothing: from where they are all steps look alike."""
+        stands = view.way < NOTHING and abs(view.falling_z) < 2 and view.steps >= 40
+        to_learn = view.number("learnable", 0.0) > LEARNABLE and not view.targets_move
+        if view.rate_decayed or not view.update_ratio > RENEWED or not (stands and to_learn):
+            return None
+        reading = Reading("update_ratio", view.update_ratio, RENEWED)
+        return self._finding(view, (reading,), 0.8, (0, view.steps), factor=0.1, meaning=THROWN_OUT)
 
     def _diverged(self, view: View) -> Finding | None:
         """NaN with sane data and start weights means that the step is too large."""

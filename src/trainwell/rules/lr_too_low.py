@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from trainwell.rules.rule import Rule
+from trainwell.rules.vanishing_gradient import DECADES
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
@@ -19,6 +20,11 @@ LEAST = 0.05
 STRAIGHT, LATE, STILL, SMALL = 0.998, 0.3, 0.05, 1e-3
 """Without a what-if: prediction ratio, late against mean progress, hardly any progress, and update over weight (1e-3
 is usual)."""
+
+PATH, SURE, NOTHING, LEARNABLE = 0.05, 3.0, 0.1, 0.15
+"""Steps times update over weight: the whole run cannot take the weights further than that from their start. Standard
+errors that are enough there for ten times the rate; way of a run that learned nothing, and share of the targets that a
+simple learner explains."""
 
 
 class LrTooLow(Rule):
@@ -44,7 +50,8 @@ class LrTooLow(Rule):
                 for z in (view.what_if("tenfold", f"{part}_z") for part in ("train", "val"))
                 if math.isfinite(z)
             ]
-            better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > Z and min(seen) >= 2
+            sure = SURE if self._stays(view) else Z
+            better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > sure and min(seen) >= 2
             # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
             whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
             too_low = better and q > LINEAR and whole > LEAST
@@ -52,6 +59,7 @@ class LrTooLow(Rule):
             falls = view.falling_z > 2 or view.what_if("as_is", "train_hot_z") > 3
             crawls = (view.late_rate > LATE or view.gained < STILL) and falls and not view.rate_decayed
             too_low = view.q_median > STRAIGHT and crawls and view.update_ratio < SMALL
+            too_low = too_low or self._stays(view)
         if not too_low:
             return None
         readings = [Reading("q, median", q, LINEAR)]
@@ -68,3 +76,16 @@ class LrTooLow(Rule):
             fix=f"raise the learning rate to {3 * rate:.2g} to {10 * rate:.2g}", source=self.source,
             measured={**view.measured, "lr.suggested": 5 * rate},
         )  # fmt: skip
+
+    @staticmethod
+    def _stays(view: View) -> bool:
+        """Whether the weights could not leave their start, though there is something to learn and gradients arrive."""
+        return (
+            view.steps * view.update_ratio < PATH
+            and view.q_median > STRAIGHT
+            and view.gained < STILL
+            and view.way < NOTHING
+            and not view.rate_decayed
+            and view.back_gain > DECADES
+            and view.number("learnable", 0.0) > LEARNABLE
+        )

@@ -7,6 +7,9 @@ from trainwell.values.finding import Finding, Reading
 BETWEEN = 0.5
 """Share of the targets' variation that lies between batches; 0 in a shuffled epoch, 1 in a sorted one."""
 
+DRAWN = 0.5
+"""Share of the batches that hold both new rows and such as came before; of rows read in order hardly one does."""
+
 
 class UnshuffledData(Rule):
     """Find training rows that come sorted by their target."""
@@ -22,7 +25,9 @@ class UnshuffledData(Rule):
         between = view.number("between_batches", 0.0)
         if self._begins_with_one_class(view):
             between = 1.0
-        if between <= BETWEEN or view.targets_move:
+        # rows that come again among new ones are drawn at random, as from the memory of a game
+        is_replay = view.number("drawn_again", 0.0) > DRAWN
+        if between <= BETWEEN or view.targets_move or is_replay:
             return None
         base = view.base_score
         if view.val_score >= base + 0.9 * (1 - base):

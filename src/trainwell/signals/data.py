@@ -51,6 +51,8 @@ class DataFacts(Family):
         order = np.concatenate([np.full(b.forward.rows, i) for i, b in enumerate(batches)])
         if y is not None and len(y) == len(x):
             facts |= rows.order_facts(y[keep], order[keep], classes)
+            if not classes and len(keep) < len(x) and not facts.get("rows_per_epoch"):
+                facts["drawn_again"] = rows.drawn_again(x, order)
         few = few_columns(x)
         if not tokens:
             facts |= rows.scale_facts(few) | rows.odd_facts(few[keep])

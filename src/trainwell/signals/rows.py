@@ -150,6 +150,18 @@ def first_of_each(x: Array) -> Array:
     return np.fromiter(seen.values(), int)
 
 
+def drawn_again(x: Array, batch: Array) -> float:
+    """Return the share of batches that hold both new rows and such as came before.
+
+    Of rows read in order it is the batch at most in which one epoch ends and the next begins.
+    Args: batch: for each row the number of its batch.
+    """
+    new = np.zeros(len(x), bool)
+    new[first_of_each(x)] = True
+    groups = [new[batch == b] for b in sorted(set(batch.tolist()))]
+    return float(np.mean([g.any() and not g.all() for g in groups]))
+
+
 def copy_facts(train: Array, val: Array, num_train: int) -> dict[str, float]:
     """Return the share of validation rows that also stand in training."""
     known = set(hashes(train))

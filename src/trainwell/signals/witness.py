@@ -125,6 +125,8 @@ def column_facts(
             facts["learnable_with"] = (
                 learnable if learnable is not None else testify(views(x, False), targets)[0]
             )
+        elif targets.shape[1] == 1:  # a column that ranks a number explains about the square of it
+            facts["learnable_with"] = score**2
     return facts
 
 
