@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -51,6 +52,9 @@ def test_a_bad_default_is_beaten_on_the_users_own_model() -> None:
     text = "\n".join(found.lines())
     for word in ("seen", "confirmed", "optimism", "better than the default by"):
         assert word in text
+    assert found.to_dict()["optimism"] == found.winner.confirmed - found.best_seen
+    worse = dataclasses.replace(found, best_seen=found.winner.confirmed + 0.1)
+    assert any(line.startswith("optimism  -0.1000, the search did not flatter") for line in worse.lines())
     assert found.model[0].out_features == found.config["model.width"]
     assert found.recipe.lr == found.config["lr"]
 

@@ -116,9 +116,8 @@ class Plan:
         count = max(2, min(self.repeats, int(count)))
         recipes = [recipe_of(self.work.base, t.config) for t in top]
         splits, share = self._splits(count)
-        self.console.say(
-            f"confirm   {len(top) - 1} configurations and the default, up to {count} fresh seeds each"
-        )
+        rivals = f"{len(top) - 1} configuration{'s' if len(top) > 2 else ''}"
+        self.console.say(f"confirm   {rivals} and the default, up to {count} fresh seeds each")
         seeds = [derive(self.seed, "confirm", i) for i in range(count)]
         if self.pool is None:
             losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()

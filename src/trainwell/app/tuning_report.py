@@ -77,6 +77,11 @@ class Tuning:
         """Return a loss in the unit of the primary metric."""
         return loss if self.task is None else -self.task.metric_sign * loss
 
+    @property
+    def optimism(self) -> float:
+        """By how much the best of the search looked better than the winner is."""
+        return self.winner.confirmed - self.best_seen
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, metrics in their own unit."""
         w, states = self.winner, [t.state for t in self.trials]
@@ -89,7 +94,7 @@ class Tuning:
             "best_seen": self.shown(self.best_seen),
             "confirmed": self.shown(w.confirmed),
             "confirmed_interval": sorted(map(self.shown, w.interval)),
-            "optimism": w.optimism,
+            "optimism": self.optimism,
             "test": dict(self.run.scores.get("test", {})) if self.run else {},
             "gain_over_default": w.gain,
             "gain_interval": list(w.gain_interval),
@@ -117,7 +122,9 @@ class Tuning:
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
         confirmed = f"{self.shown(w.confirmed):.4f} [{low:.4f}, {high:.4f}]"
         yield f"confirmed {metric} {confirmed} on {self.losses.shape[1]} fresh seeds"
-        yield f"optimism  {w.confirmed - self.best_seen:.4f}, by which the search flattered its best"
+        flattered = "by which the search flattered its best"
+        told = flattered if self.optimism > 0 else "the search did not flatter its best"
+        yield f"optimism  {self.optimism:.4f}, {told}"
         if self.run is not None and self.task is not None and "test" in self.run.scores:
             yield f"test      {metric} {self.run.scores['test'][metric]:.4f}, opened once"
         yield self._verdict()

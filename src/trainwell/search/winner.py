@@ -45,11 +45,6 @@ class Winner:
         """Whether there were repeats enough to claim anything."""
         return self.repeats >= self.needed
 
-    @property
-    def optimism(self) -> float:
-        """By how much the search saw its best too good."""
-        return self.confirmed - self.seen
-
 
 def least_repeats(rivals: int) -> int:
     """Return the repeats from which a claim over so many configurations can hold its level.
