@@ -251,3 +251,42 @@ def test_rows_drawn_from_a_memory_are_not_called_unshuffled() -> None:
     assert "unshuffled_data" in [f.ailment for f in diagnose(traces)]
     traces.facts["drawn_again"] = 0.9
     assert "unshuffled_data" not in [f.ailment for f in diagnose(traces)]
+
+
+def short_run(lr: list[float], learns: bool = False) -> Traces:
+    """Return a run of 12 steps at these rates, which does or does not get anywhere."""
+    traces = Traces(copy.deepcopy(healthy_traces().facts) | {"steps": len(lr)})
+    steps = list(range(1, len(lr) + 1))
+    traces.extend("lr", steps, lr)
+    traces.extend("train_loss", steps, [1.386 - 0.1 * i * learns for i in steps])
+    traces.extend("val_loss", steps[5::6], [1.386] * 2)
+    return traces
+
+
+def test_a_warm_up_of_few_steps_is_no_leap() -> None:
+    """One cycle over twelve steps, as a fine-tuning of few photographs has it, climbs fivefold in its first step."""
+    rates = [4e-6, 2.1e-5, 6e-5, 9.4e-5, 9.9e-5, 9.3e-5, 8.1e-5, 6.5e-5, 4.6e-5, 2.8e-5, 1.3e-5, 3e-6]
+    assert "lr_schedule" not in [f.ailment for f in diagnose(short_run(rates))]
+    leap = [1e-5] * 3 + [2e-4] * 5 + [1e-4] * 4
+    assert "lr_schedule" in [f.ailment for f in diagnose(short_run(leap))]
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_norms_frozen_on_filled_statistics_are_meant_so(filled: bool) -> None:
+    """Files of weights often hold statistics without the count of batches they come from."""
+    traces = sick_traces("lr_too_low")
+    layer = {
+        "name": "n",
+        "kind": "BatchNorm2d",
+        "norm": "batch",
+        "momentum": 0.1,
+        "tracked": 0,
+        "filled": filled,
+    }
+    traces.facts["layers"] = [*traces.facts["layers"], layer]
+    steps = traces.get("norms_in_eval").steps.tolist()
+    frozen = rebuilt(
+        traces, lambda signal, name, values: (name, values * 0 + 1.0 if signal == "norms_in_eval" else values)
+    )
+    assert len(steps) >= 3
+    assert ("mode_misuse" in [f.ailment for f in diagnose(frozen)]) is not filled

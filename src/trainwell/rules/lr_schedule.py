@@ -78,6 +78,9 @@ class LrSchedule(Rule):
                 "The learning rate jumps up again and ends high. ",
                 "let one decay span the whole training")  # fmt: skip
         sudden = float(trace.values[1:].max() / trace.values[0])
+        jumps = jumps[
+            trace.values[jumps + 1] > 0.5 * peak
+        ]  # a warm-up of few steps climbs as fast, but in several
         if sudden > 8 and jumps.size and not _rises(view):
             return self._finding(view, Reading("rate / first rate", sudden, 8), int(trace.steps[jumps[0] + 1]),
                 "The learning rate leaps within the training. ", "raise the rate gradually")  # fmt: skip

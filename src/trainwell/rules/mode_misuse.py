@@ -36,7 +36,7 @@ class ModeMisuse(Rule):
             layers = [m for m in view.fact("layers", ()) if m.get("norm") == "batch"]
             # statistics that were once filled belong to a pre-trained network: then it is meant so
             early = float(norms[0]) < 0.5
-            if early or any(m["tracked"] == 0 for m in layers):
+            if early or any(m["tracked"] == 0 and not m.get("filled") for m in layers):
                 return self._finding(
                     "The network trains in evaluation mode: batch norm uses statistics that are not those of its inputs. "
                     "It does not normalise, and the statistics are never updated.",

@@ -78,7 +78,7 @@ def _layer_facts(name: str, module: nn.Module) -> dict[str, Any]:
         counter = module.num_batches_tracked
         facts |= {
             "norm": "batch", "momentum": module.momentum, "tracked": int(counter) if counter is not None else None,
-            "running": module.track_running_stats,
+            "running": module.track_running_stats, "filled": _is_filled(module),
         }  # fmt: skip
     elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
         facts |= {"norm": "other"}
@@ -87,6 +87,12 @@ def _layer_facts(name: str, module: nn.Module) -> dict[str, Any]:
     if isinstance(module, nn.RNNBase):
         facts |= {"recurrent": True}
     return facts
+
+
+def _is_filled(norm: Any) -> bool:
+    """Whether the running statistics are those of some data; files of weights often leave the counter out."""
+    mean, var = norm.running_mean, norm.running_var
+    return mean is not None and var is not None and bool((mean != 0).any() or (var != 1).any())
 
 
 def _checksum(param: Tensor) -> tuple[float, float]:
