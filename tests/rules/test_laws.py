@@ -290,3 +290,15 @@ def test_norms_frozen_on_filled_statistics_are_meant_so(filled: bool) -> None:
     )
     assert len(steps) >= 3
     assert ("mode_misuse" in [f.ailment for f in diagnose(frozen)]) is not filled
+
+
+def test_labels_that_validation_rows_confirm_are_not_called_shuffled() -> None:
+    """Labels without any bearing on the inputs cannot be told better than by the best constant."""
+    traces = sick_traces("shuffled_labels")
+    assert "shuffled_labels" in [f.ailment for f in diagnose(traces)]
+    base = float(traces.facts["base_loss"])
+    told = rebuilt(
+        traces,
+        lambda signal, name, values: (name, values * 0 + 0.9 * base if signal == "val_loss" else values),
+    )
+    assert "shuffled_labels" not in [f.ailment for f in diagnose(told)]

@@ -9,6 +9,9 @@ from trainwell.values.finding import Finding, Reading
 LEARNABLE = 0.06
 """Explained variation of unseen labels; permuted ones show at most 0.04 on 300 rows (own_faults, shl_*)."""
 
+CARRIES = 0.05
+"""Share of the base loss that has to be gone on validation rows for something to carry over."""
+
 
 class ShuffledLabels(Rule):
     """Find labels that have nothing to do with their inputs."""
@@ -41,7 +44,7 @@ class ShuffledLabels(Rule):
                 0.03, 3 * math.sqrt(max(base * (1 - base), 0.01) * (1 / max(rows, 1) + 1 / max(num_val, 1)))
             )
         fitted = view.way > 0.03 and gap > least
-        if not best < chance or not fitted:
+        if not best < chance or not fitted or _beats_constant(view):
             return None
         return Finding(
             self.ailment, "critical", 0.9, "S",
@@ -51,6 +54,12 @@ class ShuffledLabels(Rule):
             fix="check the line that joins inputs and labels: sorted, filtered or shuffled one without the other",
             source=self.source, measured=view.measured,
         )  # fmt: skip
+
+
+def _beats_constant(view: View) -> bool:
+    """Whether the validation loss ends below that of the best constant: of labels without any bearing it cannot."""
+    losses, base = view.get("val_loss").values, view.base_loss
+    return bool(losses.size) and base > 0 and float(losses[-1]) < (1 - CARRIES) * base
 
 
 def _judged_late(view: View) -> bool:
