@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.rules.synthetic import SICK, healthy_traces, sick_traces
 from trainwell.rules import diagnose
+from trainwell.rules.diagnosis import OPPOSITES, without_opposites
 from trainwell.rules.rule import load_rules, needed_signals
 from trainwell.rules.view import View
 from trainwell.values.finding import AILMENTS, Finding, fold
@@ -302,3 +303,76 @@ def test_labels_that_validation_rows_confirm_are_not_called_shuffled() -> None:
         lambda signal, name, values: (name, values * 0 + 0.9 * base if signal == "val_loss" else values),
     )
     assert "shuffled_labels" not in [f.ailment for f in diagnose(told)]
+
+
+def with_losses(traces: Traces, losses: Any) -> Traces:
+    """Return the traces with these training losses."""
+    return rebuilt(traces, lambda signal, name, v: (name, losses if signal == "train_loss" else v))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_a_loss_that_falls_ever_faster_below_zero_has_no_lowest_value(scale: float) -> None:
+    traces = healthy_traces()
+    traces.facts |= {"loss_kind": "", "loss_name": "", "base_loss": None}
+    at = np.linspace(0, 1, len(traces.get("train_loss")))
+    runs_away = -scale * np.exp(7 * at)
+    assert "loss_mismatch" in [f.ailment for f in diagnose(with_losses(traces, runs_away))]
+    likelihood_that_settles, similarity = (
+        -scale * (0.1 + 5 * (1 - np.exp(-6 * at))),
+        -scale * np.tanh(0.01 + at),
+    )
+    for sound in (likelihood_that_settles, similarity, scale * np.exp(7 * at), scale * np.exp(-7 * at)):
+        assert "loss_mismatch" not in [f.ailment for f in diagnose(with_losses(traces, sound))]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "facts", "told"),
+    [
+        (-1.0, 1.0, {}, True),
+        (0.0, 255.0, {}, True),
+        (0.0, 1.0, {}, False),
+        (0.05, 0.95, {}, False),
+        (-1.0, 1.0, {"loss_weighted": True}, False),
+        (-1.0, 1.0, {"reduction": "none"}, False),
+    ],
+)
+def test_cross_entropy_wants_probabilities(
+    low: float, high: float, facts: dict[str, Any], told: bool
+) -> None:
+    """Rows may be masked, by weights or in a loss that is not reduced; there any number may stand."""
+    traces = healthy_traces()
+    traces.facts |= {"loss_kind": "binary", "loss_name": "binary_cross_entropy_with_logits", "target_integer": False,
+                     "out_shape": [32, 1], "target_shape": [32, 1], "y_min": low, "y_max": high} | facts  # fmt: skip
+    assert ("loss_mismatch" in [f.ailment for f in diagnose(traces)]) is told
+
+
+@pytest.mark.parametrize(("first", "second"), OPPOSITES)
+def test_no_run_is_told_two_opposites(first: str, second: str) -> None:
+    def finding(name: str, confidence: float, grade: str) -> Finding:
+        return Finding(name, "critical", confidence, grade, "It is so. It is bad.")
+
+    for a, b, kept in ((0.9, 0.8, first), (0.8, 0.9, second)):
+        found = [finding(first, a, "S"), finding("leakage", 0.5, "D"), finding(second, b, "S")]
+        assert [f.ailment for f in without_opposites(found)] in (["leakage", kept], [kept, "leakage"])
+    tried = [finding(first, 0.8, "S"), finding(second, 0.8, "W")]
+    assert [f.ailment for f in without_opposites(tried)] == [second]
+
+
+def test_what_a_few_steps_on_show_does_not_outweigh_a_run_that_gets_faster() -> None:
+    """A few steps may go up where the whole run never does and falls fastest at its end."""
+    traces = healthy_traces()
+    traces.facts["what_if"] = {"as_is": {"steps": 8, "train": -0.1, "train_hot": -0.1},
+                               "tenth": {"steps": 8, "train": 0.05, "train_z": 4.0}}  # fmt: skip
+    size, base = len(traces.get("train_loss")), float(traces.facts["base_loss"])
+    at, low = np.linspace(0, 1, size), {"q": 0.3, "probe_score": 0.4, "val_score": 0.4}
+
+    def told(losses: Any) -> list[str]:
+        def change(signal: str, name: str | None, values: Any) -> tuple[str | None, Any]:
+            return name, losses if signal == "train_loss" else values * 0 + low.get(
+                signal, 1
+            ) if signal in low else values
+
+        return [f.ailment for f in diagnose(rebuilt(traces, change))]
+
+    assert "lr_too_high" in told(base * (1 - 0.3 * np.sqrt(at)))
+    assert "lr_too_high" not in told(base * (1 - 0.3 * at**2))

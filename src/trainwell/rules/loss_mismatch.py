@@ -20,6 +20,13 @@ BOUNDED = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "ReLU": (0.0, math.inf), 
 """What the last layer can put out."""
 PASSING = ("Flatten", "Dropout", "Identity", "Unflatten")
 
+AWAY, FASTER = 10.0, 0.9
+"""Loss at the end below zero in units of its size at the start, and late against mean fall: a likelihood or a
+similarity that is driven up comes to rest, a loss without a lowest value only gets faster."""
+
+SLACK = 1e-3
+"""How far rounding and mixing may take a probability out of [0, 1]."""
+
 
 class LossMismatch(Rule):
     """Find outputs and targets that do not fit the loss."""
@@ -42,10 +49,12 @@ class LossMismatch(Rule):
     def diagnose(self, view: View) -> Finding | None:
         for test in (
             self._coding,
+            self._probabilities,
             self._range,
             self._shape,
             self._batch_mates,
             self._direction,
+            self._bottomless,
             self._reduction,
         ):
             fault = test(view)
@@ -76,6 +85,21 @@ class LossMismatch(Rule):
                     "end with LogSoftmax(dim=1), or use CrossEntropyLoss on raw scores",
                     Reading("log_simplex", float(np.nanmax(logs)), 0.5, "<"), 0.95)  # fmt: skip
         return None
+
+    @staticmethod
+    def _probabilities(view: View) -> Fault | None:
+        """Targets of a cross-entropy that are no probabilities: below zero the loss has no lowest value."""
+        meant = view.kind == "binary" or (
+            view.kind == "classification" and not view.fact("target_integer", True)
+        )
+        if not meant or view.fact("loss_weighted") or view.fact("reduction") == "none":
+            return None  # rows may be masked
+        low, high = view.number("y_min", 0.0), view.number("y_max", 1.0)
+        if low >= -SLACK and high <= 1 + SLACK:
+            return None
+        outside = Reading("y_min", low, 0.0, "<") if low < -SLACK else Reading("y_max", high, 1.0)
+        return ("Cross-entropy takes its targets for probabilities, and these lie outside 0 to 1.",
+                "give targets between 0 and 1, e.g. (y + 1) / 2 for -1 and 1", outside, 0.95)  # fmt: skip
 
     @staticmethod
     def _range(view: View) -> Fault | None:
@@ -167,6 +191,21 @@ class LossMismatch(Rule):
             return ("Every step goes up the loss instead of down.", "check the sign of the loss that is minimised",
                     Reading("steps uphill", up, 0.8), 0.9)  # fmt: skip
         return None
+
+    @staticmethod
+    def _bottomless(view: View) -> Fault | None:
+        """A loss that is negative from its first step and falls faster and faster: nothing holds it."""
+        losses = view.get("train_loss").values
+        losses = losses[np.isfinite(losses)]
+        n = max(4, losses.size // 10)
+        if losses.size < 20 or view.fact("reduction") == "none" or not (losses[:n] < 0).all():
+            return None
+        fall = float(losses[-n:].mean() / losses[:n].mean())
+        if not (fall > AWAY and view.late_rate > FASTER and view.falling_z > 2):
+            return None
+        return ("The loss is negative from the start and falls faster and faster: it has no lowest value.",
+                "check the sign of the loss: a likelihood is minimised with a minus before it",
+                Reading("loss at the end / at the start", fall, AWAY), 0.9)  # fmt: skip
 
     @staticmethod
     def _reduction(view: View) -> Fault | None:

@@ -105,6 +105,7 @@ class LrTooHigh(Rule):
             and view.what_if("tenth", "train_z") > Z
             and not view.rate_decayed
             and view.way < 0.8
+            and not view.gets_faster  # a few steps on may go up where the whole run does not
         ):
             reading = Reading("gain of a tenth of the rate", better, BETTER)
             told = (reading, *(r for r in q if r.holds))

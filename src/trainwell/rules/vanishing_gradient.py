@@ -41,9 +41,10 @@ class VanishingGradient(Rule):
             times = [
                 t for t in (self._over_time(view, n) for n in view.traces.layers("back_time")) if t < DECADES
             ]
-            # gated and plain recurrent nets lose early steps by design; it is a fault where nothing is learned
+            # gated and plain recurrent nets lose early steps by design; it is a fault where nothing is learned and
+            # nothing gets faster
             missed = view.way < MISSED or (view.way < 0.5 and view.number("learnable", 0.0) > PLAIN)
-            if not times or not missed:
+            if not times or not missed or view.gets_faster:
                 return None
             reading = Reading("back_time", min(times), DECADES, "<")
         # what fades only later is often what another fault has left; a layer that is all off passes nothing on

@@ -240,6 +240,11 @@ class View(LayerView):
         return float((curve[-1 - n] - curve[-1]) / n / (drop / (curve.size - 0.5)))
 
     @cached_property
+    def gets_faster(self) -> bool:
+        """Whether no part of the run ended above the one before, and the last parts fell fastest."""
+        return self.upward == 0 and self.late_rate > 1 and self.falling_z > 2
+
+    @cached_property
     def early_loss(self) -> float:
         """Loss of the first few steps in units of the loss of the best constant answer."""
         values = self.get("train_loss").values
