@@ -197,9 +197,10 @@ def test_leak_is_warned_of(tmp_path: Path, trainwell: Command, frame: pd.DataFra
 
 def test_rows_in_two_parts_are_counted_and_removed_if_asked(tmp_path: Path, trainwell: Command) -> None:
     half = make_frame(120)
-    data = tmp_path / "t.csv"
-    pd.concat([half, half]).to_csv(data, index=False)
-    common = ("fit", data, "--target", "y", "--json", *QUICK)
+    data, val = tmp_path / "t.csv", tmp_path / "val.csv"
+    half.to_csv(data, index=False)
+    half.head(40).to_csv(val, index=False)
+    common = ("fit", data, "--val", val, "--target", "y", "--json", *QUICK)
     warned = trainwell(*common, "--out", tmp_path / "one")
     assert warned.code == 0
     assert re.search(
@@ -208,7 +209,18 @@ def test_rows_in_two_parts_are_counted_and_removed_if_asked(tmp_path: Path, trai
     removed = trainwell(*common, "--on-duplicates", "remove", "--out", tmp_path / "two")
     assert removed.code == 0
     sizes = [int(re.search(r"train (\d+)", done.err)[1]) for done in (warned, removed)]  # type: ignore[index]
-    assert sizes[1] < sizes[0]
+    assert sizes == [120, 80]
+
+
+def test_copies_in_one_table_are_kept_in_one_part(tmp_path: Path, trainwell: Command) -> None:
+    half = make_frame(120)
+    data = tmp_path / "t.csv"
+    pd.concat([half, half]).to_csv(data, index=False)
+    done = trainwell("fit", data, "--target", "y", "--out", tmp_path / "run", *QUICK)
+    assert done.code == 0
+    said = "240 of 240 rows have the features of another row: the split keeps equal rows in one part"
+    assert re.search(rf"info +{said}", done.err), done.err
+    assert "rows of the val part have the features" not in done.err
 
 
 def test_folder_that_is_taken_is_not_touched(tmp_path: Path, trainwell: Command) -> None:

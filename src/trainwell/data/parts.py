@@ -11,6 +11,7 @@ import numpy as np
 from trainwell.data import splits
 from trainwell.data.cells import NUMBERS, OTHER, WORDS, Cells, as_words, cells_of
 from trainwell.data.columns import DATE, NUMERIC, ColumnType, typed
+from trainwell.data.equal_rows import kept_together
 from trainwell.data.notes import Note, info, named, warning
 from trainwell.data.numerals import date_format, number_format
 from trainwell.data.read import Table, read_table
@@ -89,8 +90,10 @@ class Parts:
         )
 
 
-def make_parts(table: Table, target: str, found: Target, val: Any, test: Any, options: Options) -> Parts:
-    """Take the parts that are given whole and cut the others from the table.
+def make_parts(
+    table: Table, source: dict[str, Cells], target: str, found: Target, val: Any, test: Any, options: Options
+) -> Parts:
+    """Take the parts that are given whole and cut the others from the table, whose cells are `source`.
 
     Raises:
         DataError: the validation part would be empty, or a given one does not fit the task.
@@ -108,7 +111,8 @@ def make_parts(table: Table, target: str, found: Target, val: Any, test: Any, op
         )
     if not any(shares.values()):
         notes += [info("ignored", f"{o} decides nothing here: the parts are given") for o in options.ways()]
-    cut, kind = _cut(table, found, shares["val"], shares["test"], options)
+    cut, kind, said = _cut(table, source, found, shares["val"], shares["test"], options)
+    notes += said
     shares["train"] = 1 - sum(shares.values())
     tables: dict[str, Table] = {}
     rows: dict[str, np.ndarray] = {}
@@ -156,25 +160,31 @@ def _given_labels(table: Table, found: Target, target: str, options: Options, op
 
 
 def _cut(
-    table: Table, found: Target, val_fraction: float, test_fraction: float, options: Options
-) -> tuple[splits.Rows, str]:
-    """Cut a table into parts by time, by group or at random; return the rows and the name of the way."""
-    if val_fraction == 0 and test_fraction == 0:
+    table: Table, source: dict[str, Cells], found: Target, val: float, test: float, options: Options
+) -> tuple[splits.Rows, str, list[Note]]:
+    """Cut these shares from a table by time, by group or at random; return rows, the name of the way, notes."""
+    if val == 0 and test == 0:
         none = np.empty(0, np.int64)
-        return {"train": np.arange(len(table)), "val": none, "test": none}, "whole"
+        return {"train": np.arange(len(table)), "val": none, "test": none}, "whole", []
     if options.time:
         times = _moments_of(table, options.time, options.na)
-        return splits.by_time(times, val_fraction, test_fraction), f"time: {options.time}"
+        return splits.by_time(times, val, test), f"time: {options.time}", []
     if found.kind == REGRESSION:
         strata, kind = splits.quantile_strata(found.values), "random, stratified by quantile"
     else:
         index = {c: i for i, c in enumerate(classes_of(found.values))}
         strata, kind = np.array([index[v] for v in found.values.tolist()]), "random, stratified by class"
+    seed = options.split_seed
     if options.group:
         groups = as_words(_complete(table, options.group, options.na, "--group")).values
-        rows = splits.by_group(groups, strata, val_fraction, test_fraction, options.split_seed)
-        return rows, f"group: {options.group}"
-    return splits.stratified(strata, val_fraction, test_fraction, options.split_seed), kind
+        return splits.by_group(groups, strata, val, test, seed), f"group: {options.group}", []
+    features = {n: c for n, c in source.items() if n not in options.drop}
+    classes = np.zeros(len(table), np.int64) if found.kind == REGRESSION else strata
+    declared = {*options.categorical, *options.numeric}
+    equal, notes = kept_together(features, declared, classes, len(table) * min(f for f in (val, test) if f))
+    if equal is None:
+        return splits.stratified(strata, val, test, seed), kind, notes
+    return splits.stratified_together(strata, equal, val, test, seed), f"{kind}, equal rows together", notes
 
 
 def _complete(table: Table, name: str, na: Sequence[str], option: str) -> Cells:

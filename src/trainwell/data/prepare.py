@@ -72,17 +72,18 @@ def prepare_table(
     target = target or table.target
     options.check(table, target)
     found = read_target(table, target, options.na, task)
-    parts = make_parts(table, target, found, val, test, options)
-    return _prepare(parts, target, found, options)
+    cells = {n: cells_of(c, options.na) for n, c in table.columns.items() if n != target}
+    parts = make_parts(table, cells, target, found, val, test, options)
+    return _prepare(parts, cells, target, found, options)
 
 
 def _names(given: Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(str(n) for n in given)
 
 
-def _prepare(parts: Parts, target: str, found: Target, options: Options) -> TableData:
-    table = parts.tables["train"]
-    source = {n: cells_of(c, options.na) for n, c in table.columns.items() if n != target}
+def _prepare(
+    parts: Parts, source: dict[str, Cells], target: str, found: Target, options: Options
+) -> TableData:
     columns = _infer(source, parts, target, found, options)
     encoders, cells = _encode(columns, source, parts, target, options)
     task = make_task(found, parts.rows["train"], options.metric)
@@ -167,7 +168,10 @@ def _doubles(cells: CellsByPart, parts: Parts, options: Options) -> tuple[np.nda
     hashes = {part: row_hashes(own) for part, own in cells.items()}
     if options.on_duplicates == "warn":
         both = {p: row_hashes({"x": _bits(h), "y": _label_cells(parts.labels[p])}) for p, h in hashes.items()}
-        return np.ones(len(hashes["train"]), bool), duplicates(hashes, both, parts.tables, parts.rows)
+        told = any(n.code == "equal_rows" for n in parts.notes)  # of a table whose rows are equal by nature
+        own = {p for p, t in parts.tables.items() if told and p != "train" and t is parts.tables["train"]}
+        looked = {p: h for p, h in hashes.items() if p not in own}
+        return np.ones(len(hashes["train"]), bool), duplicates(looked, both, parts.tables, parts.rows)
     kept = ~np.isin(hashes["train"], np.concatenate([h for part, h in hashes.items() if part != "train"]))
     if not kept.any():
         raise DataError("every training row stands in another part too; none would be left to train on.")

@@ -80,6 +80,55 @@ def _share(num: int, available: int, fraction: float, reserved: int) -> int:
     return min(max(num, 1), available - reserved)
 
 
+def stratified_together(
+    strata: np.ndarray, group: np.ndarray, val_fraction: float, test_fraction: float, split_seed: int
+) -> Rows:
+    """Split as `stratified`, with the rows of a group in one part; for many groups of few rows.
+
+    A group counts for its commonest stratum and goes where the draw puts its first row, so that a few groups
+    of two move few rows. The sizes of parts are met to within the rows of a group.
+
+    Shapes: strata, group: (N,) labels; returns ascending row positions.
+    """
+    rng = random_of(split_seed, "split")
+    _, first, group, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    place = np.empty(len(strata), np.int64)
+    place[rng.permutation(len(strata))] = np.arange(len(strata))
+    _, label = np.unique(_commonest(strata, group), return_inverse=True)
+    order = np.lexsort((place[first], label))
+    row_ends = np.cumsum(np.bincount(label, sizes))
+    wanted = [np.diff(_rounded(row_ends * f), prepend=0) for f in (val_fraction, test_fraction)]
+    drawn = np.full(len(sizes), 2)
+    owed = [0, 0]
+    for stratum, groups in enumerate(np.split(order, np.cumsum(np.bincount(label))[:-1])):
+        for part, fraction in enumerate((val_fraction, test_fraction)):
+            reserved = 2 if part == 0 and test_fraction and len(groups) > 2 else 1
+            rows = np.cumsum(sizes[groups])
+            want = int(wanted[part][stratum]) + owed[part]
+            num = _share(_nearest(rows, want), len(groups), fraction, reserved)
+            owed[part] = want - int(rows[num - 1]) if num else 0
+            drawn[groups[:num]] = part
+            groups = groups[num:]
+    return {name: np.flatnonzero(drawn[group] == i) for i, name in enumerate(("val", "test", "train"))}
+
+
+def _nearest(rows: np.ndarray, want: int) -> int:
+    """Return how many groups have together nearest to the wanted rows, given their running sum."""
+    ends = np.concatenate([[0], rows])
+    at = min(int(np.searchsorted(ends, want)), len(rows))
+    return at - 1 if at and want - ends[at - 1] <= ends[at] - want else at
+
+
+def _commonest(strata: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the commonest stratum of each group, (G,), of groups numbered from 0."""
+    values, label = np.unique(strata, return_inverse=True)
+    pairs, counts = np.unique(group * np.int64(len(values)) + label, return_counts=True)
+    owner = pairs // len(values)
+    order = np.lexsort((counts, owner))
+    last = np.flatnonzero(np.append(np.diff(owner), 1))
+    return np.asarray(values[pairs[order[last]] % len(values)])
+
+
 def by_group(
     groups: np.ndarray, strata: np.ndarray, val_fraction: float, test_fraction: float, split_seed: int
 ) -> Rows:
