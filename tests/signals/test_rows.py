@@ -90,3 +90,13 @@ def test_a_noisy_copy_of_the_target_is_told_from_what_the_others_say_as_well() -
     facts = column_facts(x, y, False, False)
     assert facts["learnable_without"] > 0.7
     assert 1 - facts["learnable_without"] > 5 * (1 - facts["learnable_with"])
+
+
+def test_a_category_of_few_rows_that_is_missing_in_one_part_is_no_change_of_scale() -> None:
+    rng = np.random.default_rng(0)
+    train, val = rng.normal(size=(105, 40)), rng.normal(size=(22, 40))
+    train[:, :30], val[:, :30] = 0.0, 0.0
+    train[rng.integers(105, size=30), np.arange(30)] = 1.0  # thirty categories, each of one row
+    assert rows.shift_facts(train, val)["shift_scaled_columns"] == 0.0
+    other, tenfold = rng.normal(size=(300, 8)), 10 * rng.normal(size=(80, 8))
+    assert rows.shift_facts(other, tenfold)["shift_scaled_columns"] == 1.0

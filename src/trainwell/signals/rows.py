@@ -203,9 +203,7 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
     error = np.sqrt(1 / len(a) + (b.std(0) / sd) ** 2 / len(b))
     strongest = int(np.abs(difference).argmax())
     ratio = np.sqrt((b.var(0).sum() + 1e-300) / (a.var(0).sum() + 1e-300))
-    per_column = (b.std(0) + 1e-6 * sd) / sd
-    z_scale = np.abs(np.log(per_column)) * math.sqrt(0.5 * min(len(a), len(b)))
-    changed = (np.maximum(per_column, 1 / per_column) > 2) & (z_scale > 6)
+    changed = _scale_changed(a, b)
     n = min(len(a), len(b), 400)
     both = np.concatenate([a[:n], b[:n]])
     scaled, _ = standardised(both)
@@ -218,6 +216,20 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
         "shift_same_side": same, "shift_same_side_z": (same - 0.5) / math.sqrt(0.25 / (2 * n)),
         "shift_overall": float(np.sqrt((difference**2).mean())),
     }  # fmt: skip
+
+
+def _scale_changed(train: Array, val: Array) -> Array:
+    """Say of which columns the spread differs by more than a factor of two and than chance.
+
+    The error of a spread grows with the kurtosis of the column: a category of few rows may well be missing in one part.
+    """
+    var = train.var(0)
+    one_more = (len(val) * val.var(0) + var) / (len(val) + 1)  # as if one more row had been as the others
+    apart = np.abs(0.5 * np.log(one_more / var))
+    kurtosis = ((train - train.mean(0)) ** 4).mean(0) / var**2
+    error = np.sqrt((kurtosis - 1).clip(min=0.1) * (1 / len(train) + 1 / len(val)))
+    changed: Array = (apart > math.log(2)) & (apart > 6 * error)
+    return changed
 
 
 def order_facts(y: Array, batch: Array, classes: bool) -> dict[str, float]:
