@@ -376,3 +376,43 @@ def test_what_a_few_steps_on_show_does_not_outweigh_a_run_that_gets_faster() -> 
 
     assert "lr_too_high" in told(base * (1 - 0.3 * np.sqrt(at)))
     assert "lr_too_high" not in told(base * (1 - 0.3 * at**2))
+
+
+@pytest.mark.parametrize(("end", "rms", "told"), [(0.8, 3.0, True), (0.02, 3.0, False), (0.8, 0.2, False)])
+def test_start_weights_too_large_harm_a_run_that_learned_its_rows(end: float, rms: float, told: bool) -> None:
+    """Told where new rows fare badly and the first loss was far above that of a constant; not of what generalises."""
+    traces = healthy_traces()
+    base, losses = float(traces.facts["base_loss"]), traces.get("train_loss").values
+    for param in traces.facts["params"]:
+        param["rms"] = rms
+    put = {"train_loss": np.append(20 * base, losses[1:]), "probe_score": 0.99, "val_loss": end * base}
+
+    def change(signal: str, name: str | None, values: Any) -> tuple[str | None, Any]:
+        return name, values * 0 + put[signal] if signal in put else values
+
+    assert ("bad_init" in [f.ailment for f in diagnose(rebuilt(traces, change))]) is told
+
+
+@pytest.mark.parametrize(("size", "learnable", "told"), [(1, 0.9, True), (32, 0.9, False), (1, 0.4, False)])
+def test_a_run_that_halts_below_a_simple_learner_had_too_small_batches(
+    size: int, learnable: float, told: bool
+) -> None:
+    traces = sick_traces("underfitting")
+    traces.facts |= {"batch_size": size, "learnable": learnable}
+    base, n = float(traces.facts["base_loss"]), len(traces.get("train_loss"))
+    halted = (
+        base * (0.55 + 0.45 * np.exp(-np.arange(n) / 20)) * np.random.default_rng(0).uniform(0.97, 1.03, n)
+    )
+    put = {
+        "train_loss": halted,
+        "probe_score": 0.55,
+        "val_score": 0.55,
+        "update_norm": 0.4,
+        "weight_norm": 10.0,
+    }
+
+    def change(signal: str, name: str | None, values: Any) -> tuple[str | None, Any]:
+        return name, values * 0 + put[signal] if signal in put else values
+
+    found = [g.ailment for f in diagnose(rebuilt(traces, change)) for g in (f, *f.consequences)]
+    assert ("batch_too_small" in found) is told

@@ -9,6 +9,10 @@ from trainwell.values.finding import Finding, Reading
 RATIO = 2.0
 """First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (faultbench, dev part)."""
 
+HARM = 0.2
+"""Validation loss at the end, in units of the base loss, at which a run that is solved in training was harmed by start
+weights that are too large: such a network fits its rows without changing what it starts with."""
+
 
 class BadInit(Rule):
     """Find start weights that are alike, or far too large or small."""
@@ -18,11 +22,14 @@ class BadInit(Rule):
     explains = ("lr_too_low", "params_not_trained", "underfitting", "undertrained", "plateau", "exploding_gradient",
     "vanishing_gradient",
                 "saturated_units", "dead_units", "lr_too_high", "oscillation", "batch_too_large")  # fmt: skip
-    source = "Glorot and Bengio 2010; He et al. 2015, arXiv:1502.01852; Karpathy 2019 (verify the loss at the start)."
+    source = (
+        "Glorot and Bengio 2010; He et al. 2015, arXiv:1502.01852; Karpathy 2019 (verify the loss at the start); "
+        "Chizat et al. 2019, arXiv:1812.07956 (nets of large start weights hardly change what they compute)."
+    )
 
     def diagnose(self, view: View) -> Finding | None:
         if view.is_solved:
-            return None
+            return self._large(view) if self._is_harmed(view) else None
         params = view.fact("params") or []
         weights = [
             p
@@ -39,7 +46,7 @@ class BadInit(Rule):
                 "All units of a layer start with the same weights, so they get the same gradients and stay alike. "
                 "The layer works as a single unit.",
                 Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
-        if view.kind not in ("classification", "binary", "regression") or view.fact("pretrained"):
+        if not self._has_scale(view):
             return None
         fade = self._fades(view)
         if fade is not None:
@@ -47,8 +54,19 @@ class BadInit(Rule):
                 "The start weights are so small that the signal fades from layer to layer. "
                 "What arrives at the end hardly depends on the input, and no gradient comes back.",
                 fade, (), 0.93, view, "S")  # fmt: skip
-        ratio = self._ratio(view)
-        large = self._too_large(view)
+        return self._large(view)
+
+    @staticmethod
+    def _has_scale(view: View) -> bool:
+        return view.kind in ("classification", "binary", "regression") and not view.fact("pretrained")
+
+    @staticmethod
+    def _is_harmed(view: View) -> bool:
+        """Whether new rows fare badly though the rows of the training are learned."""
+        return not view.is_sound or bool(view.get("val_loss").last > HARM * view.base_loss)
+
+    def _large(self, view: View) -> Finding | None:
+        ratio, large = self._ratio(view), self._too_large(view) if self._has_scale(view) else []
         if ratio > RATIO and large and not self._data_explain(view):
             return self._finding(
                 f"The first loss is {ratio:.1f} times that of the best constant answer: the start weights are too large. "

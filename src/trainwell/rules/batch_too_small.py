@@ -14,6 +14,10 @@ RENEWED = 0.05
 LEARNABLE = 0.15
 """Share of the targets that a simple learner explains, from which a network that learns nothing is stuck."""
 
+FORGETS, MORE = 0.02, 0.15
+"""Median of |update| / |weight| at which fifty steps renew the weights; by how much more of the targets a simple
+learner explains than a network that got no further."""
+
 
 class BatchTooSmall(Rule):
     """Find tiny batches whose noise keeps the loss from falling."""
@@ -36,12 +40,14 @@ class BatchTooSmall(Rule):
         stuck = view.way < 0.1 and abs(view.falling_z) < 2 and view.number("learnable", 0.0) > LEARNABLE
         # weights that twenty steps renew hold what the last eighty rows said, and no more comes of it
         renewed = view.update_ratio > RENEWED and abs(view.falling_z) < 2
-        lost = (restless or stuck or renewed) and size <= 4
+        behind = view.number("learnable", 0.0) - view.way > MORE and view.update_ratio > FORGETS
+        halted = behind and abs(view.falling_z) < 2
+        lost = (restless or stuck or renewed or halted) and size <= 4
         if not (overshoots and flat) and not lost and not view.has_nonfinite:
             return None
         told = (Reading("q, median", view.q_median, 0.72, "<"), Reading("q < 0, share", view.q_negative, 0.3),
                 Reading("rises of the epoch loss", view.unrest, UNREST),
-                Reading("update_ratio", view.update_ratio, RENEWED))  # fmt: skip
+                Reading("update_ratio", view.update_ratio, RENEWED if not halted else FORGETS))  # fmt: skip
         return Finding(
             self.ailment, "critical", 0.8, "S",
             f"A step sees only {size} samples, and what they say differs from step to step. "
