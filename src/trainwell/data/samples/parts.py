@@ -145,7 +145,7 @@ def split_items(items: Items, parts: np.ndarray, kept: np.ndarray, options: Mapp
     chosen.check(main, items.target)
     found = read_target(main, items.target, (), chosen.task)
     given = {n: tables[n] if len(tables[n]) else None for n in ("val", "test")}
-    made = make_parts(main, items.target, found, given["val"], given["test"], chosen)
+    made = make_parts(main, {}, items.target, found, given["val"], given["test"], chosen)
     task = make_task(found, made.rows["train"], chosen.metric)
     rows = {n: np.asarray(t.columns[ITEM])[made.rows[n]] for n, t in made.tables.items()}
     targets = {n: _encoded(task, made, n, items.target) for n in made.tables}
