@@ -113,7 +113,9 @@ def test_a_healthy_run_is_left_alone(blobs: Blobs) -> None:
     run = fit(blobs, model=make(), recipe=Recipe(lr=1e-3, epochs=1), out=False, watch=False)
     case = treat(run, blobs, model=make, out=False)
     assert case.evidence is None and case.run is None
-    assert "no finding" in next(treatment_lines(case))
+    told = list(treatment_lines(case))
+    assert "no finding" in told[0]
+    assert told[1] == "treated   nothing: there is nothing to mend"
 
 
 def test_arms_take_the_first_of_every_finding() -> None:

@@ -163,6 +163,7 @@ def test_the_command_tunes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"searcher": "gp:tpe"}, "expected one of auto"),
         ({"space": ["lr=fast"]}, "--space lr: fast cannot be"),
         ({"space": ["dropout.rate=[0.1, 2]"]}, "2.0 cannot be"),
+        ({"space": ["nofile.json"]}, "--space nofile.json: there is no such file"),
     ],
 )
 def test_mistakes_are_told(options: dict[str, Any], message: str | None) -> None:

@@ -167,6 +167,16 @@ def test_nothing_is_left_behind() -> None:
     assert nn.functional.cross_entropy.__module__ == "torch.nn.functional"
 
 
+def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    lines: list[str] = []
+    attached = Attached(tmp_path / "my run", lines.append)
+    net, optimizer = started()
+    attached.begin(net, optimizer)
+    train(net, optimizer)
+    attached.close()
+    assert f"`trainwell diagnose '{tmp_path / 'my run'}'`" in lines[-1]
+
+
 def test_folder_that_cannot_be_written_costs_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     lines: list[str] = []

@@ -299,6 +299,8 @@ def test_table_to_predict_that_does_not_fit(finished: Any, tmp_path: Path, train
     done = trainwell("evaluate", run, rows)
     assert done.code == 2
     assert "no column 'y'" in done.err
+    assert "--target" not in done.err
+    assert "trainwell predict" in done.err
     done = trainwell("predict", run, rows, "--out", tmp_path / "no" / "p.csv")
     assert done.code == 2
     assert left_in(tmp_path) == ["rows.csv"]

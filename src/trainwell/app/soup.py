@@ -53,12 +53,11 @@ class Soup:
 
     def lines(self) -> list[str]:
         """Return what a person reads."""
-        best = min(self.losses)
-        found = [f"run {i + 1:<6d} validation loss {v:.4f}{'  in the soup' * (i in self.taken)}"
+        best, task = min(self.losses), self.run.task
+        name = "mean squared error" if task is not None and not task.is_classification else "validation loss"
+        found = [f"run {i + 1:<6d} {name} {v:.4f}{'  in the soup' * (i in self.taken)}"
                  for i, v in enumerate(self.losses)]  # fmt: skip
-        found.append(
-            f"soup       validation loss {self.loss:.4f} ({self.loss - best:+.4f} against the best run)"
-        )
+        found.append(f"soup       {name} {self.loss:.4f} ({self.loss - best:+.4f} against the best run)")
         for part, values in self.run.scores.items():
             assert self.run.task is not None
             found.append(f"{part:10s} {self.run.task.metric} {values[self.run.task.metric]:.4f}")

@@ -229,7 +229,8 @@ def treatment_lines(case: Treatment) -> Iterator[str]:
     for name, reason in case.refused.items():
         yield f"not tried {name}: {reason}"
     if case.evidence is None:
-        yield "treated   nothing: nothing that fits is prescribed; see `trainwell diagnose` for what to mend"
+        fits = "nothing that fits is prescribed; see `trainwell diagnose` for what to mend"
+        yield f"treated   nothing: {fits if case.findings else 'there is nothing to mend'}"
         return
     for name, ailment in case.tried.items():
         yield f"tried     {name} for {ailment}"

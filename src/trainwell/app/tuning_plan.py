@@ -123,8 +123,7 @@ class Plan:
             losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
         else:
             losses = spread_repeats(self.pool, recipes, splits, seeds, self.end)
-        seen = [t.value for t in top]
-        winner = choose_winner(losses, seen, share)
+        winner = choose_winner(losses, share)
         told = [t.told() for t in self.study.trials if t.state == COMPLETE]
         best = top[winner.index]
         return Tuning(

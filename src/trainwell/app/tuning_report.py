@@ -30,7 +30,7 @@ class Tuning:
 
     Attributes:
         recipe, config: the winner; the default where nothing beat it is still the one with the best shrunken mean.
-        winner: best seen, confirmed, optimism, gain over the default with intervals, as losses (lower is better).
+        winner: confirmed, optimism, gain over the default with intervals, as losses (lower is better).
         trials: every trial of the study.
         configs, losses: the default and the finalists, and what they reached on fresh seeds and splits.
         importance: share of the variance due to each parameter.
@@ -120,8 +120,8 @@ class Tuning:
         done = sum(t.state in ENDED for t in self.trials)
         yield f"trials    {done} in {self.search_seconds:.1f} s ({done / max(self.search_seconds, 1e-9):.1f}/s)"
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
-        confirmed = f"{self.shown(w.confirmed):.4f} [{low:.4f}, {high:.4f}]"
-        yield f"confirmed {metric} {confirmed} on {self.losses.shape[1]} fresh seeds"
+        within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
+        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {within} on {self.losses.shape[1]} fresh seeds"
         flattered = "by which the search flattered its best"
         told = flattered if self.optimism > 0 else "the search did not flatter its best"
         yield f"optimism  {self.optimism:.4f}, {told}"

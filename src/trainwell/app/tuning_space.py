@@ -30,6 +30,9 @@ NARROWED = {
 
 ROLES = ("optimizer", "schedule", "norm")
 
+SPACE_FILES = (".json", ".txt", ".space", ".yaml", ".toml")
+"""Endings that tell the path of a file from the name of a dose."""
+
 
 def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_rows: int) -> Space:
     """Return what is searched around a recipe unless the user says otherwise.
@@ -173,6 +176,8 @@ def make_space(
 
 
 def _changed(space: Space, line: str, recipe: Recipe) -> Space:
+    if "=" not in line and Path(line).suffix in SPACE_FILES:
+        raise UsageError(f"--space {line}: there is no such file.")
     name = line.partition("=")[0].strip()
     known = {p.name for p in space}
     if "." in name and not name.startswith("-") and name not in known and recipe.model.family != "module":

@@ -14,6 +14,7 @@ from trainwell.data.notes import Note
 from trainwell.data.read import read_table
 from trainwell.data.target import encode_target, labels_for
 from trainwell.data.transform import TableTransform
+from trainwell.values.errors import UsageError
 from trainwell.values.task import InputSpec, Task
 
 if TYPE_CHECKING:
@@ -118,6 +119,12 @@ def load_part(source: Any, transform: TableTransform, task: Task) -> Part:
         DataError: the table does not fit; names file, row and column.
     """
     table = read_table(source, transform.target)
+    if transform.target not in table.columns:
+        few = ", ".join(list(table.columns)[:12]) + (", ..." if len(table.columns) > 12 else "")
+        raise UsageError(
+            f"{table.where} has no column '{transform.target}' (it has: {few}). It is the target, without which nothing "
+            f"can be scored; `trainwell predict` needs none."
+        )
     labels = labels_for(task, table, transform.target, transform.na)
     rows = np.arange(len(table))
     y = encode_target(task, labels, table, transform.target, rows)

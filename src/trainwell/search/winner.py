@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,8 @@ class Winner:
 
     Args:
         index: of the winner among the finalists; 0 is the default.
-        seen: the least loss of the search. confirmed: its mean on fresh seeds and splits, shrunken towards the mean of
-            all finalists. interval: of the confirmed loss, 95 %.
+        confirmed: its mean loss on fresh seeds and splits, shrunken towards the mean of all finalists.
+        interval: of the confirmed loss, 95 %.
         gain: how much lower than the default's its loss is, with its 95 % interval.
         beats_default: whether the gain is more than chance, all finalists allowed for.
         repeats: fresh seeds and splits that were judged by. needed: below so many nothing is claimed.
@@ -30,7 +29,6 @@ class Winner:
     """
 
     index: int
-    seen: float
     confirmed: float
     interval: tuple[float, float]
     gain: float
@@ -55,12 +53,11 @@ def least_repeats(rivals: int) -> int:
     return 1 + math.ceil(math.log2(max(1, rivals) / LEVEL))
 
 
-def choose_winner(losses: Floats, seen: Sequence[float], test_share: float = 0.0) -> Winner:
+def choose_winner(losses: Floats, test_share: float = 0.0) -> Winner:
     """Choose among finalists by their shrunken means.
 
     Args:
         losses: (finalists, repeats); row 0 is the default; a column has one seed and one split. Not finite: failed.
-        seen: the losses of the search, by finalist.
         test_share: rows that judge over rows that learn, where the splits overlap (0: only the seeds differ). It
             widens the intervals as the overlap demands.
 
@@ -86,7 +83,7 @@ def choose_winner(losses: Floats, seen: Sequence[float], test_share: float = 0.0
     )
     confirmed = float(means[index])
     return Winner(
-        index, float(seen[index]), confirmed, (confirmed - half, confirmed + half), gain,
+        index, confirmed, (confirmed - half, confirmed + half), gain,
         (gain - reach, gain + reach), bool(beats), rivals, repeats, needed,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import importlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -237,4 +238,4 @@ class Attached:
             except OSError as failed:
                 self._say(f"trainwell: the findings could not be written ({failed})")
             else:
-                self._say(f"trainwell: more by `trainwell diagnose {self.folder}`")
+                self._say(f"trainwell: more by `trainwell diagnose {shlex.quote(str(self.folder))}`")
