@@ -148,6 +148,22 @@ def test_the_command_tunes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "\x1b" not in err
 
 
+def test_the_command_repeats_the_study_in_outer_folds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, table = np.random.default_rng(0).standard_normal((240, 3)), tmp_path / "t.csv"
+    lines = [",".join([*(f"{v:.4f}" for v in row), "yes" if row[0] > 0 else "no"]) for row in rows]
+    table.write_text("\n".join(["a,b,c,y", *lines]))
+    arguments = [
+        "tune", str(table), "--target", "y", "--budget", "4s", "--trials", "2", "--honest", "2", "--folds", "1",
+        "--set", "model=mlp", "--set", "model.width=8", "--set", "epochs=2", "--quiet", "--json",
+    ]  # fmt: skip
+    assert run_command(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["tests"]) == len(found["studies"]) == 2
+    assert found["mean"] == pytest.approx(np.mean(found["tests"]))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -44,29 +44,32 @@ class Honest:
         for i, (test, study) in enumerate(zip(self.tests, self.studies, strict=True), 1):
             yield f"fold {i:<4d} {self.metric} {test:.4f} (seen {study.shown(study.best_seen):.4f})"
         low, high = self.interval
-        mean = f"{np.mean(self.tests):.4f} [{low:.4f}, {high:.4f}]"
+        within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
+        mean = f"{np.mean(self.tests):.4f} {within}"
         yield f"honest    {self.metric} {mean} over {len(self.tests)} outer folds"
 
 
 def tune_honest(
-    data: Any, target: str | None, *, folds: int, budget: str | float = "10m", console: Console | None = None,
+    data: Any, target: str | None, *, outer_folds: int, budget: str | float = "10m", console: Console | None = None,
     split_seed: int = 0, **options: Any,
 ) -> Honest:  # fmt: skip
     """Repeat the whole study on outer splits, each with an equal part of the budget.
 
     Args:
-        folds: outer splits, 2 or more; each has a test part of 1/folds, drawn with a split seed of its own.
+        outer_folds: outer splits, 2 or more; each has a test part of 1/outer_folds, drawn with a split seed of its own.
+        options: of `tune`; a `test_fraction` among them is not heeded.
     """
-    check_honest(folds, options)
-    share = parse_time(budget) / folds
+    check_honest(outer_folds, options)
+    share = parse_time(budget) / outer_folds
+    options = {**options, "test_fraction": 1 / outer_folds}
     studies = []
-    for fold in range(folds):
+    for fold in range(outer_folds):
         if console is not None:
-            console.say(f"honest    outer fold {fold + 1} of {folds}")
+            console.say(f"honest    outer fold {fold + 1} of {outer_folds}")
         studies.append(
             tune(
                 data, target, budget=share, console=console, split_seed=split_seed + 1000 * (fold + 1),
-                test_fraction=1 / folds, out=False, **options,
+                out=False, **options,
             )
         )  # fmt: skip
         if studies[-1].interrupted:

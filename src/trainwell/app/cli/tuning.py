@@ -115,7 +115,7 @@ def tune(**options: Any) -> int:
         "console": console, **_of_data(options),
     }  # fmt: skip
     if options["honest"]:
-        honest = tune_honest(options["data"], options["target"], folds=options["honest"], **common)
+        honest = tune_honest(options["data"], options["target"], outer_folds=options["honest"], **common)
         emit(honest.to_dict(), honest.lines(), options["as_json"])
         return 0
     found = search(options["data"], options["target"], out=options["out"], resume=options["resume"], **common)
