@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import trainwell as tw
 from trainwell.signals import rows
 from trainwell.signals.contracts import _is_default
 from trainwell.signals.data import target_facts
@@ -100,3 +101,36 @@ def test_a_category_of_few_rows_that_is_missing_in_one_part_is_no_change_of_scal
     assert rows.shift_facts(train, val)["shift_scaled_columns"] == 0.0
     other, tenfold = rng.normal(size=(300, 8)), 10 * rng.normal(size=(80, 8))
     assert rows.shift_facts(other, tenfold)["shift_scaled_columns"] == 1.0
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_rows_are_copies_only_where_their_codes_are_as_well(copied: bool) -> None:
+    """A table is given as numbers and codes; dates of hiring come again, whole employees do not."""
+    rng = torch.Generator().manual_seed(0)
+    numbers = torch.rand(24, 3, generator=rng)[torch.randint(24, (200,), generator=rng)]
+    codes = torch.stack([torch.arange(200), torch.arange(200) % 7], 1)
+    if copied:
+        numbers[150:], codes[150:] = numbers[:50], codes[:50]
+    net = TwoInputs()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    loss = torch.nn.CrossEntropyLoss()
+    with tw.watch(net, optimizer, say=lambda line: None, quiet=True) as seen:
+        for _ in range(3):
+            for i in range(0, 150, 30):
+                rows_ = slice(i, i + 30)
+                optimizer.zero_grad()
+                loss(net(numbers[rows_], codes[rows_]), codes[rows_, 1]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                loss(net(numbers[150:], codes[150:]), codes[150:, 1])
+    assert (seen.traces.fact("copied_share", 0.0) > 0.9) is copied
+
+
+class TwoInputs(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(200, 4), torch.nn.Linear(7, 7)
+
+    def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(torch.cat([numbers, self.table(codes[:, 0])], 1))
+        return out

@@ -45,7 +45,8 @@ class DataFacts(Family):
         facts["first_layer_normalises"] = _first_normalises(facts)
         if len(x) < 8:
             return
-        keep = rows.first_of_each(x)
+        whole = whole_rows(batches, x)
+        keep = rows.first_of_each(whole)
         facts["seen_rows"], facts["distinct_rows"] = len(x), len(keep)
         # rows that come again belong to the second epoch
         order = np.concatenate([np.full(b.forward.rows, i) for i, b in enumerate(batches)])
@@ -64,18 +65,19 @@ class DataFacts(Family):
             told = {} if scene.is_sound else witness.label_facts(rows_, labels, tokens, classes)
             facts |= told | witness.column_facts(rows_, labels, tokens, classes, told.get("learnable"))
         if scene.val:
-            self._versus_validation(scene, x[keep], y, tokens)
+            self._versus_validation(scene, x[keep], whole[keep], y, tokens)
 
-    def _versus_validation(self, scene: Scene, x: Array, y: Array | None, tokens: bool) -> None:
+    def _versus_validation(self, scene: Scene, x: Array, whole: Array, y: Array | None, tokens: bool) -> None:
         facts = scene.facts
         xv, _ = inputs_of(scene.val)
         yv, classes = targets_of(scene.val, facts)
         if len(xv) < 8 or xv.shape[1:] != x.shape[1:]:
             return
         num_train = int(facts.get("rows_per_epoch") or len(x))
-        if x.shape[1] >= 2:
-            facts |= rows.copy_facts(x, xv, num_train) | rows.near_facts(
-                few_columns(x[:1024]), few_columns(xv[:512])
+        whole_val = whole_rows(scene.val, xv)
+        if whole.shape[1] >= 2 and whole.shape[1] == whole_val.shape[1]:
+            facts |= rows.copy_facts(whole, whole_val, num_train) | rows.near_facts(
+                few_columns(whole[:1024]), few_columns(whole_val[:512])
             )
         if not tokens:
             facts |= rows.shift_facts(few_columns(x), few_columns(xv))
@@ -103,6 +105,20 @@ def inputs_of(batches: list[Batch]) -> tuple[Array, bool]:
     exact = flat.dtype in (torch.float32, torch.float64)
     numbers: Array = (flat if exact else flat.double()).numpy()
     return numbers, not (flat.is_floating_point() or flat.dtype == torch.uint8)
+
+
+def whole_rows(batches: list[Batch], x: Array) -> Array:
+    """Return the inputs with what a model is given beside them, such as codes: only then are equal rows equal."""
+    like = [b for b in batches if b.x.shape[1:] == batches[0].x.shape[1:]]
+    rest = [
+        torch.cat([t.detach().reshape(len(t), -1).double() for t in others], 1).cpu()
+        for b in like
+        if (others := [t for t in b.forward.tensors[1:] if len(t) == b.forward.rows])
+    ]
+    if len(rest) < len(like) or len({r.shape[1] for r in rest}) != 1:
+        return x
+    more: Array = torch.cat(rest).numpy()[:, :MAX_COLUMNS]
+    return np.hstack([x, more])
 
 
 def few_columns(x: Array) -> Array:
