@@ -143,6 +143,14 @@ def test_recipe_file_with_a_mistake_names_the_place(tmp_path: Path, trainwell: C
     assert f"{recipe}: unknown field 'techniqes'. Did you mean 'techniques'?" in done.err
 
 
+def test_preset_that_is_none_is_told_before_the_table_is_described(
+    tmp_path: Path, trainwell: Command
+) -> None:
+    done = trainwell("fit", write(tmp_path), "--target", "y", "--preset", "qick")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "Did you mean 'quick'" in done.err
+
+
 def test_preset_and_recipe_exclude_each_other(tmp_path: Path, trainwell: Command, finished: Any) -> None:
     recipe = finished[0] / "recipe.json"
     done = trainwell("fit", write(tmp_path), "--target", "y", "--recipe", recipe, "--preset", "quick")

@@ -49,10 +49,7 @@ def preset(name: str, task: Task, num_rows: int, inputs: InputSpec) -> Recipe:
         from trainwell.data.samples import KINDS
 
         return KINDS[inputs.kind].recipe(name, task, num_rows, inputs)
-    if name not in PRESETS:
-        raise UsageError(
-            f"--preset {name}: expected one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}"
-        )
+    check_preset(name)
     effort = PRESETS[name]
     batch_size = _batch_size(num_rows)
     return Recipe(
@@ -63,6 +60,18 @@ def preset(name: str, task: Task, num_rows: int, inputs: InputSpec) -> Recipe:
         batch_size=batch_size,
         epochs=_epochs(effort, num_rows, batch_size),
     ).with_(*TECHNIQUES)
+
+
+def check_preset(name: str) -> None:
+    """Refuse the name of a preset that there is not.
+
+    Raises:
+        UsageError: there is no such preset; the nearest name is suggested.
+    """
+    if name not in PRESETS:
+        raise UsageError(
+            f"--preset {name}: expected one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}"
+        )
 
 
 def _model(effort: Effort, inputs: InputSpec) -> ModelSpec:

@@ -169,6 +169,7 @@ def _console(quiet: bool) -> Console:
 def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[Any]]:
     """Refuse at once what is wrong without a look at the data; return the recipe and the techniques to add."""
     import trainwell.techniques  # noqa: F401  (fills the registry)
+    from trainwell.app.presets import check_preset
     from trainwell.app.settings import parse_budget, parse_seconds
     from trainwell.data.samples.tree import is_tree
     from trainwell.values.technique import Technique, technique
@@ -184,6 +185,7 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     if options["budget"] is not None:
         parse_budget(options["budget"])
     parse_seconds(options["checkpoint_every"])
+    check_preset(options["preset"])
     for name in options["without"]:
         technique(name, "--without")
     settings_of(options["set"])

@@ -151,15 +151,12 @@ def _soup(found: Tuning, options: dict[str, Any]) -> tuple[dict[str, Any], list[
 
 def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
     """Refuse at once what is wrong without a look at the data; return the recipe to search around."""
-    from trainwell.app.presets import PRESETS
+    from trainwell.app.presets import check_preset
     from trainwell.app.tuning_options import check_honest, check_options
-    from trainwell.values.errors import did_you_mean
 
     if not Path(options["data"]).exists():
         raise UsageError(f"{options['data']}: there is no such file.")
-    if options["preset"] not in PRESETS:
-        near = did_you_mean(options["preset"], PRESETS)
-        raise UsageError(f"--preset {options['preset']}: expected one of {', '.join(PRESETS)}.{near}")
+    check_preset(options["preset"])
     check_options(options, out=options["out"], resume=options["resume"])
     if options["honest"]:
         check_honest(options["honest"], options)
