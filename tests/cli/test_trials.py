@@ -47,7 +47,10 @@ def test_claims_are_checked_one_by_one(finished: Finished, trainwell: Command) -
     [
         (("--target", "y"), "--against is needed"),
         (("--against", "lr=1"), "--target is needed"),
-        (("--target", "y", "--against", "drpout:rate=0.3"), "Did you mean"),
+        (
+            ("--target", "y", "--against", "drpout:rate=0.3"),
+            "error: --against: there is no technique 'drpout'. Did you",
+        ),
         (("--target", "y", "--against", "lr=0.02", "--seeds", "1"), "seeds must be >= 2"),
         (("--target", "y", "--against", "lr=0.02", "--budget", "soon"), "--budget soon"),
         (("--target", "y", "--against", "lr=0.02", "--metric", "acuracy"), "Did you mean"),

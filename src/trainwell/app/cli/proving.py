@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: 
         raise UsageError("--against is needed: which change is to be tried? E.g. --against dropout:rate=0.3.")
     if target is None:
         raise UsageError(f"--target is needed: which column of {data} is to be learned?")
+    _check_names(options["against"])
     from trainwell.app.evidence_lines import evidence_lines
     from trainwell.app.proving import prove as conduct
 
@@ -125,3 +127,13 @@ def _check(run: str) -> None:
 
 def _console(quiet: bool) -> Console:
     return Console.silent() if quiet else Console.stderr()
+
+
+def _check_names(changes: Iterable[str]) -> None:
+    """Refuse the name of a technique that there is not, before the table is described."""
+    import trainwell.techniques  # noqa: F401  (fills the registry)
+    from trainwell.values.technique import technique
+
+    for head in (change.partition(":")[0].strip() for change in changes):
+        if head.isidentifier():
+            technique(head, "--against")
