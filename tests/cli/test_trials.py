@@ -34,9 +34,9 @@ def test_a_trial_of_two_seeds_says_what_it_cannot_show_and_goes_on_when_called_a
     assert len(finished_runs) == 6, "the runs of the first two seeds were not trained again"
 
 
-def test_claims_are_checked_one_by_one(finished: Finished, trainwell: Command) -> None:
+def test_claims_are_checked_one_by_one(finished: Finished, trainwell: Command, tmp_path: Path) -> None:
     done = trainwell(
-        "prove", finished[1], *BASE, "--against", "dropout:rate=0.3", "--seeds", 2, "--out", "t1"
+        "prove", finished[1], *BASE, "--against", "dropout:rate=0.3", "--seeds", 2, "--out", tmp_path / "t1"
     )
     assert done.code == 0, done.err
     assert done.out.count("claim ") == 1 and "val_loss is to fall" in done.out
