@@ -6,7 +6,8 @@ The run is the table of benchmarks/resume.py for 25 epochs, with a checkpoint ev
 trained once is forked, so that the kills fall into the work and not into the imports; --fresh of the kills hit
 processes of their own instead. Every second run is killed in its resume as well. After each kill the folder must
 hold a whole checkpoint that is not older than the last that the journal tells of; in the end all tensors,
-history, traces and scores must equal the undisturbed run, bit for bit.
+history, traces and scores must equal the undisturbed run, bit for bit. A forked process cannot use a GPU: where there is
+one, set CUDA_VISIBLE_DEVICES= before.
 """
 
 from __future__ import annotations
@@ -32,9 +33,6 @@ from resume import differences, digests, table, table_recipe
 from trainwell.app.cli import run_command
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.values.journal import read_journal
-
-ON_CPU = ("--device", "cpu")
-"""A forked process cannot use a GPU."""
 
 
 class Command:
@@ -133,11 +131,11 @@ def fit_words(root: Path, folder: Path, every: str) -> list[str]:
         "--out",
         str(folder),
     ]
-    return [*words, "--no-baseline", "--checkpoint-every", every, *ON_CPU]
+    return [*words, "--no-baseline", "--checkpoint-every", every]
 
 
 def resume_words(folder: Path, every: str) -> list[str]:
-    return ["resume", str(folder), "--no-baseline", "--checkpoint-every", every, *ON_CPU]
+    return ["resume", str(folder), "--no-baseline", "--checkpoint-every", every]
 
 
 def undisturbed(root: Path, name: str, every: str, *, fresh: bool) -> float:

@@ -15,7 +15,8 @@ def test_killed_at_random_moments_and_resumed_equals_undisturbed() -> None:
     script = REPOSITORY / "benchmarks" / "kill.py"
     done = subprocess.run(
         [sys.executable, str(script), "--kills", "8", "--fresh", "0", "--json"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},  # a forked process cannot use a GPU
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
