@@ -35,7 +35,7 @@ REPEATS = 1e-3
 """The copy repeats the loss of the loop where it differs by less than this share."""
 
 
-WHAT_IF_S, WHAT_IF_SHARE = (0.25, 0.2), 0.01
+WHAT_IF_S, WHAT_IF_SHARE = (1.0, 0.4), 0.01
 """Seconds that other rates, and few rows, may take after a short run that is not solved; after a longer one a share."""
 
 
