@@ -68,6 +68,8 @@ class Linear:
         compute: dtype of the products; gradients are rounded to it before they reach the weights, as autocast does.
     """
 
+    _gain = 1.0  # of the product, before the bias
+
     def __init__(
         self, weight: Tensor, bias: Tensor | None, grads: tuple[Tensor | None, Tensor | None], *,
         needs_input: bool, compute: torch.dtype,
@@ -101,7 +103,7 @@ class Linear:
         out = self._out.like(self._weight, self._weight.shape[1], h.shape[-1])
         if self._bias is None:
             return torch.bmm(self._weight, h, out=out)
-        return torch.baddbmm(self._bias, self._weight, h, out=out)
+        return torch.baddbmm(self._bias, self._weight, h, alpha=self._gain, out=out)
 
     def backward(self, g: Tensor, now: Pass) -> Tensor | None:
         if self._by_lane:

@@ -178,15 +178,6 @@ class ScaledLinear(Linear):
         super().__init__(weight, bias, (grads[0], None), needs_input=needs_input, compute=compute)
         self._gain, self._shift_grad = gain, grads[1]
 
-    def forward(self, h: Tensor, now: Pass) -> Tensor:
-        if self._low:
-            self._weight.copy_(self._master)
-            self._bias.squeeze(-1).copy_(self._master_bias)  # type: ignore[union-attr,arg-type]
-        self._h = h
-        out = self._out.like(self._weight, self._weight.shape[1], h.shape[-1])
-        assert self._bias is not None
-        return torch.baddbmm(self._bias, self._weight, h, alpha=self._gain, out=out)
-
     def backward(self, g: Tensor, now: Pass) -> Tensor | None:
         if self._shift_grad is not None:
             put_sum(self._shift_grad, g, now)
