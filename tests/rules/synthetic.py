@@ -350,3 +350,15 @@ def sick_traces(ailment: str) -> Traces:
     story = Story()
     SICK[ailment](story)
     return story.traces()
+
+
+def rebuilt(traces: Traces, change: Any, facts: Any = None) -> Traces:
+    """Return traces whose series went through `change(signal, layer, values) -> (layer, values)`."""
+    other = Traces(facts(copy.deepcopy(traces.facts)) if facts else copy.deepcopy(traces.facts))
+    for signal in traces.signals():
+        for layer in (None, *traces.layers(signal)):
+            trace = traces.get(signal, layer)
+            if len(trace):
+                name, values = change(signal, layer, trace.values)
+                other.extend(signal, trace.steps.tolist(), list(values), name)
+    return other
