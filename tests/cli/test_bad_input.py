@@ -19,6 +19,9 @@ DATA_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "text in a target of numbers": ({"y": ["oops", *np.arange(239) / 7]}, r"line 2: the target 'y' is text, 'oops'"),
     "one class": ({"y": "yes"}, r"'y' has one class only, 'yes'"),
     "target of names": ({"y": [f"name{i}" for i in range(240)]}, r"'y' has 240 distinct values in 240 rows"),
+    "no target": ({"y": None}, r"'y' has no value in any of the 240 rows"),
+    "target of moments": ({"y": [f"2020-01-{d % 28 + 1:02d} {d // 28:02d}:00" for d in range(240)]}, r"\(dates\)"),
+    "target beyond": ({"y": [1e308, *np.arange(239) / 7]}, r"line 2: the target 'y' is larger than 1e\+100"),
     "text in numbers": ({"a": [*np.arange(200) / 7, "n.a.x", *np.arange(39) / 3]}, r"line 202, column 'a'.*'n\.a\.x'"),
     "infinity": ({"b": [1.5, -float("inf"), *np.arange(238) / 7]}, r"line 3, column 'b'.*-?inf"),
 }  # fmt: skip
@@ -60,6 +63,8 @@ BROKEN_FILES = {
     "header only": ("h.csv", b"a,b,y\n", 3, "has a header and no rows"),
     "ragged": ("r.csv", b"a,b,y\n1,2,no\n1,2,3,yes\n", 3, "line 3: 4 fields, but the header has 3"),
     "two columns of one name": ("d.csv", b"a,a,y\n1,2,no\n", 3, "two columns are called 'a'"),
+    "no separator": ("c.csv", b"a^b^y\n1^2^no\n", 2, r"Is it '\^' that separates its columns"),
+    "bytes": ("b.csv", b"a,y\n1,\x00\n", 3, "byte 6 is zero"),
     "not UTF-8": ("l.csv", "a,y\ncaf\xe9,no\n".encode("latin-1"), 3, "line 2: .*not UTF-8"),
     "no Parquet": ("p.parquet", b"not parquet at all", 3, "cannot be read as Parquet"),
     "another kind": ("x.xlsx", b"PK", 2, r"expected a file that ends in \.csv"),
@@ -143,12 +148,30 @@ def test_recipe_file_with_a_mistake_names_the_place(tmp_path: Path, trainwell: C
     assert f"{recipe}: unknown field 'techniqes'. Did you mean 'techniques'?" in done.err
 
 
-def test_preset_that_is_none_is_told_before_the_table_is_described(
-    tmp_path: Path, trainwell: Command
+EARLY = {
+    "preset": ("--preset qick", "Did you mean 'quick'"),
+    "rate": ("--set lr=abc", "lr must be a number"),
+    "epochs": ("--set epochs=inf", "epochs must be a number > 0"),
+    "technique": ("--set dropuot.rate=0.1", "Did you mean 'dropout'"),
+    "optimizer": ("--set optimizer=adma", "optimizer: there is no technique 'adma'. Did you mean 'adam'"),
+    "family": ("--set model=mpl", "Did you mean 'mlp'"),
+    "folder": ("--out .", "is not empty"),
+    "option": ("--bogus", "there is no option --bogus"),
+    "value": ("--seed one", "--seed: 'one' is not a valid integer. See `trainwell fit --help`."),
+    "no value": ("--budget", "--budget needs a value"),
+}
+
+
+@pytest.mark.parametrize("mistake", EARLY)
+def test_mistake_is_told_in_one_line_before_the_table_is_described(
+    mistake: str, tmp_path: Path, trainwell: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = trainwell("fit", write(tmp_path), "--target", "y", "--preset", "qick")
+    text, message = EARLY[mistake]
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    done = trainwell("fit", "t.csv", "--target", "y", *text.split())
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "Did you mean 'quick'" in done.err
+    assert done.err.startswith("error: ") and message in done.err
 
 
 def test_preset_and_recipe_exclude_each_other(tmp_path: Path, trainwell: Command, finished: Any) -> None:
@@ -201,6 +224,8 @@ def test_leak_is_warned_of(tmp_path: Path, trainwell: Command, frame: pd.DataFra
     assert done.code == 0
     assert re.search(r"warning +'told' alone predicts the target", done.err), done.err
     assert any(n["code"] == "leak" and n["column"] == "told" for n in done.json["notes"])
+    assert re.search(r"leakage .*\n +'told' alone predicts the target", done.err), done.err
+    assert "--drop told" in done.err.partition("leakage")[2]
 
 
 def test_rows_in_two_parts_are_counted_and_removed_if_asked(tmp_path: Path, trainwell: Command) -> None:

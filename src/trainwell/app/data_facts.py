@@ -28,12 +28,14 @@ WEAK = 0.15
 
 
 def facts_of(prepared: Prepared, recipe: Recipe) -> dict[str, Any]:
-    """Return the facts of the data, what their parts were split by, and whether something is asked to be frozen."""
+    """Return the facts of the data, what their parts were split by, which columns give the target away, and whether
+    something is asked to be frozen."""
     asked = any(t.family in FREEZING or t.name.startswith("freeze") for t in recipe.techniques)
     options, made = prepared.source.get("options", {}), prepared.samples
     held_out = next((name for name in ("group", "time") if options.get(name)), "")
     if made is None:
-        return {"freezes": asked, "held_out": held_out}
+        leaks = [note.column for note in prepared.notes if note.code == "leak"]
+        return {"freezes": asked, "held_out": held_out, "leaks": leaks}
     rows = {name: len(y) for name, y in made.targets.items()}
     alike = {name: [int(n), rows[name]] for name, n in (made.facts.get("alike") or {}).items() if n}
     return {**made.facts, "freezes": asked, "held_out": held_out, "alike": alike}

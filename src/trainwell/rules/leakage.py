@@ -12,6 +12,9 @@ LEFT = 5.0
 """How many times more variation is left unexplained without the lone column than with it. Of healthy data with a column
 that ranks the targets so well at most 1.2 times (faultbench, digits and wine)."""
 
+REMEMBERS = "The validation score then says how well the network remembers, not how well it will do."
+KNOWN = "Where it is not known beforehand, the network will do far worse than the validation score says."
+
 
 class Leakage(Rule):
     """Find validation rows that stand in training, and a single feature that gives the answer away."""
@@ -22,6 +25,13 @@ class Leakage(Rule):
     source = "Kaufman et al. 2012, Leakage in data mining; Deepchecks 'train test samples mix'."
 
     def diagnose(self, view: View) -> Finding | None:
+        columns = view.fact("leaks") or []
+        if columns:
+            few = " and ".join(f"'{name}'" for name in columns[:3])
+            return self._finding("S", 0.8, Reading("columns that alone give the target", len(columns), 0),
+                f"{few} alone predict{'s' if len(columns) == 1 else ''} the target of rows that were held out. ",
+                "check whether it is known at the time of prediction; if not: "
+                + " ".join(f"--drop {name}" for name in columns), KNOWN)  # fmt: skip
         copied, rows = view.number("copied_share", 0.0), view.number("copied_rows", 0.0)
         distinct = view.number("distinct_rows", 0.0) / max(1.0, view.number("seen_rows", 1.0))
         near, within = view.number("near_share", 0.0), view.number("near_share_within", 1.0)
@@ -41,12 +51,14 @@ class Leakage(Rule):
         if lone > 0.97 and says_less and view.number("x_columns", 0) > 2:
             return self._finding("S", 0.8, Reading("lone_score", lone, 0.97),
                 "One column alone nearly gives the answer, and without it all others together say far less. ",
-                "check whether that column is known at the time of prediction; drop it if not")  # fmt: skip
+                "check whether that column is known at the time of prediction; drop it if not", KNOWN)  # fmt: skip
         return None
 
-    def _finding(self, grade: str, confidence: float, reading: Reading, what: str, fix: str) -> Finding:
+    def _finding(
+        self, grade: str, confidence: float, reading: Reading, what: str, fix: str, so: str = REMEMBERS
+    ) -> Finding:
         return Finding(
             self.ailment, "critical", confidence, grade,
-            what + "The validation score then says how well the network remembers, not how well it will do.",
+            what + so,
             (reading,), fix=fix, source=self.source,
         )  # fmt: skip
