@@ -84,9 +84,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from trainwell.values.version import version
 
-        return version("trainwell")
+        return version()
     from importlib import import_module
 
     if name not in __all__:

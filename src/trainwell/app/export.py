@@ -12,7 +12,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from trainwell.values.journal import dumps, loads
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import Task
+from trainwell.values.version import version
 
 FORMAT = 1
 """Version of model.json; a reader refuses a newer one."""
@@ -112,7 +112,7 @@ def _about(run: Run, weights: dict[str, Any]) -> dict[str, Any]:
     transform = run.predictor.transform
     return {
         "format": FORMAT,
-        "trainwell": version("trainwell"),
+        "trainwell": version(),
         "recipe": run.recipe.to_dict(),
         "task": run.task.to_dict() if run.task else None,
         "inputs": transform.spec.to_dict() if transform else _recorded_inputs(run),

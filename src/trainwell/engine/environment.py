@@ -6,19 +6,20 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from trainwell.values.version import version
+
 
 def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
     """Return what may change the numbers or the speed of a training, as plain data for `environment.json`."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "trainwell": version("trainwell"),
+        "trainwell": version(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
