@@ -20,9 +20,9 @@ def test_a_trial_of_two_seeds_says_what_it_cannot_show_and_goes_on_when_called_a
     arguments = ("prove", finished[1], *BASE, "--against", "lr=0.00001", "--out", tmp_path / "t")
     done = trainwell(*arguments, "--seeds", 2)
     assert done.code == 0, done.err
-    assert "2 seeds are too few" in done.err and "--seeds 6" in done.err
+    assert "2 seeds are too few to prove anything" in done.err and "--seeds 6" in done.err
     assert done.err.index("too few") < done.err.index("seeds 0 to 1")
-    assert "undecided" in done.out and "times the memory" in done.out
+    assert "2 seeds decide nothing" in done.out and "times the memory" in done.out
 
     again = trainwell(*arguments, "--seeds", 3, "--json")
     assert again.code == 0, again.err

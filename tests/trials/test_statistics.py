@@ -14,7 +14,7 @@ from scipy import stats
 from trainwell.trials.design import Design
 from trainwell.trials.estimate import _skewed, _unskewed, differences_of, estimate, interval
 from trainwell.trials.spending import bounds, crossing
-from trainwell.trials.verdict import PROVED, REFUTED, judge
+from trainwell.trials.verdict import PROVED, REFUTED, UNDECIDED, judge
 from trainwell.values.errors import UsageError
 
 FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -115,6 +115,13 @@ def test_margin_is_what_a_change_must_exceed() -> None:
         judge({"x": gains}, {"x": [8]}, Design(8), final=True, margin=m)["x"].verdict for m in (0, 0.05, 0.2)
     ]
     assert verdicts == [PROVED, PROVED, REFUTED]
+
+
+def test_a_handful_of_pairs_proves_nothing() -> None:
+    for count, verdict in ((2, UNDECIDED), (5, UNDECIDED), (6, PROVED)):
+        gains = 1 + np.arange(count) * 1e-3
+        judged = judge({"x": gains}, {"x": [count]}, Design(count), final=True)["x"]
+        assert judged.verdict == verdict and judged.low > 0
 
 
 @settings(max_examples=60, deadline=None)

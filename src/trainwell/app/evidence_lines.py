@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from trainwell.trials.design import Design
 from trainwell.values.evidence import NOT_MEASURED, Comparison, Evidence
 
 CHART = 41
@@ -61,6 +62,9 @@ def sentence(evidence: Evidence, c: Comparison) -> str:
         return f"{c.name} harms: it {less} {evidence.metric} by {abs(c.effect):.4g} in the mean."
     if not any(c.gains):
         return f"{c.name} changed nothing on any seed."
+    least = Design(alpha=evidence.alpha).least_seeds()
+    if len(c.gains) < least:
+        return f"{c.name} is undecided: {len(c.gains)} seeds decide nothing, whatever they show; {least} can."
     return (
         f"{c.name} is undecided: with {len(c.gains)} seeds this trial finds gains from {evidence.detectable:.2g} times "
         f"their spread over seeds ({_spread(c.gains) * evidence.detectable:.2g}) four times in five."

@@ -104,6 +104,7 @@ def fit(
         NonFiniteError: a loss or weight became non-finite; `error.run` holds the best finite weights.
     """
     console = (console or Console.of_caller()).logging(log)
+    settings.check(settings=settings_, budget=budget, out=out)
     if data_options.get("backbone") is not None:
         from trainwell.app.transfer import transfer
 

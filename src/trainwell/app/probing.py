@@ -119,6 +119,7 @@ def probe(
     """
     need_count("probe", "steps", steps, 2)
     chosen = choose_device(device)
+    settings.check(settings=settings_)
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
     recipe = recipe_for(prepared, recipe, preset, model, None)
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without)

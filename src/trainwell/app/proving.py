@@ -27,7 +27,7 @@ from trainwell.values.evidence import NOT_MEASURED, Claim, Comparison, Confirmat
 from trainwell.values.journal import dumps
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.runfolder import RunFolder
-from trainwell.values.technique import Technique
+from trainwell.values.technique import Technique, technique
 
 Change = Technique | str | Recipe | Mapping[str, Any]
 TRIALS = Path("trials")
@@ -80,6 +80,11 @@ def prove(
         Interrupted: SIGINT; what was trained is kept in the folder.
     """
     console = console or Console.silent()
+    _check_changes(change)
+    Design(seeds, GROUP if group is None else group)  # refuses what is out of range before the data are read
+    is_old = isinstance(out, str | Path) and (Path(out) / "trial.json").is_file()
+    settings.check(settings=settings_, budget=budget, out=None if is_old else out)
+    chosen = choose_device(device)
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
     console.data(prepared)
     held = base or _default(prepared, preset, model)
@@ -90,11 +95,11 @@ def prove(
     held = held.replace(seconds=None, **{k: v for k, v in limit.items() if k == "epochs"})
     arms = arms_of(held, change)
     seconds = limit.get("seconds")
-    design = Design(seeds, group or (BUDGET_GROUP if seconds else GROUP))
+    design = Design(seeds, group if group is not None else BUDGET_GROUP if seconds else GROUP)
     plan = Plan(held, arms, design, smallest, _checked(metric, prepared), first_seed, seconds)
     folder = _folder(plan, prepared, out)
     runs = TrialRuns(
-        prepared, model=model, loss=loss, device=choose_device(device), folder=folder, wanted=_wanted(plan),
+        prepared, model=model, loss=loss, device=chosen, folder=folder, wanted=_wanted(plan),
         say=console.say,
     )  # fmt: skip
     for line in _foretold(plan):
@@ -111,11 +116,17 @@ def _foretold(plan: Plan) -> Iterator[str]:
     least = design.least_seeds(count)
     if design.seeds >= least:
         return
+    if design.seeds < design.least_seeds():
+        yield (
+            f"warning   {design.seeds} seeds are too few to prove anything: in {2 ** (1 - design.seeds):.0%} of such "
+            f"trials all gains have one sign by chance. Give --seeds {least} or more."
+        )
+        return
     found = design.detectable(0.8, count)
     enough = dataclasses.replace(design, seeds=least, group=least).detectable(0.8, count)
     changes = "1 change" if count == 1 else f"{count} changes"
     yield (
-        f"warning   {design.seeds} seeds are too few to prove more than the plainest: of gains of {found:.3g} times "
+        f"warning   {design.seeds} seeds prove only the plainest: of gains of {found:.3g} times "
         f"their spread over seeds they find four in five, {least} seeds those of {enough:.2g} times. With less than "
         f"{least} for {changes} nothing can be proved where a run diverges: give --seeds {least} or more."
     )
@@ -174,15 +185,38 @@ def _changed(base: Recipe, change: Any) -> tuple[str, Recipe]:
     if not isinstance(change, str):
         raise RecipeError(f"a change is a technique, text, fields to set or a recipe, got {change!r}.")
     recipe = base
+    for kind, part in _parts(change):
+        if kind == "without":
+            recipe = recipe.without(part)
+        elif kind == "field":
+            recipe = settings.apply(recipe, settings=dict([part]))
+        else:
+            recipe = _applied(recipe, Technique.parse(part, "--against"))
+    return change.strip(), recipe
+
+
+def _parts(change: str) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a change that is given as text: `without` a name, a `field` with its value, a `technique`."""
     for part in filter(None, (p.strip() for p in change.split("+"))):
         head, equals, value = part.partition("=")
         if part.startswith("-"):
-            recipe = recipe.without(part[1:].strip())
+            yield "without", part[1:].strip()
         elif equals and ":" not in head:
-            recipe = settings.apply(recipe, settings={head.strip(): value.strip()})
+            yield "field", (head.strip(), value.strip())
         else:
-            recipe = _applied(recipe, Technique.parse(part))
-    return change.strip(), recipe
+            yield "technique", part
+
+
+def _check_changes(change: Change | Sequence[Change]) -> None:
+    """Refuse before the data are read what no recipe could hold."""
+    for one in change if isinstance(change, list | tuple) else [change]:
+        for kind, part in _parts(one) if isinstance(one, str) else ():
+            if kind == "without":
+                technique(part, "--against")
+            elif kind == "field":
+                settings.check(settings=dict([part]))
+            else:
+                Technique.parse(part, "--against")
 
 
 def _applied(recipe: Recipe, technique: Technique) -> Recipe:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from trainwell.values.errors import RecipeError, UsageError, did_you_mean
 from trainwell.values.recipe import ModelSpec, Recipe
-from trainwell.values.technique import Technique, technique
+from trainwell.values.runfolder import RunFolder
+from trainwell.values.technique import REGISTRY, Technique, technique
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -67,6 +69,42 @@ def apply(
     return with_budget(recipe, budget)
 
 
+def check(
+    *,
+    settings: Mapping[str, Any] | None = None,
+    budget: str | float | None = None,
+    out: str | Path | bool | None = None,
+) -> None:
+    """Refuse before the data are read what no recipe could hold, and a folder that is taken.
+
+    Args:
+        settings, budget: as for `apply`. out: folder of a run to be made, if one is named.
+
+    Raises:
+        UsageError, RecipeError, DoseError: says which option is wrong.
+    """
+    for key, value in (settings or {}).items():
+        head, dot, _ = key.partition(".")
+        bare = Recipe()
+        if head in ("model", "optimizer", "schedule") and dot:
+            continue  # its fields are those of a family or technique that the data decide
+        if _is_technique(head) and technique(head).role == "technique":
+            bare = bare.with_(head)
+        made = _set(bare, key, value)
+        if head == "model":
+            _check_family(made.model)
+    if budget is not None:
+        parse_budget(budget)
+    if isinstance(out, str | Path):
+        RunFolder.check_new(Path(out))
+
+
+def _check_family(model: ModelSpec) -> None:
+    from trainwell.models import check_family  # torch is not imported for the other settings
+
+    check_family(model.family)
+
+
 def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
     """Set one field: `lr`, `optimizer`, `optimizer.beta1`, `model`, `model.width`, `dropout.rate` ..."""
     head, dot, field = key.partition(".")
@@ -84,7 +122,7 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
     held_ = recipe.get(head)
     if held_ is None:
         names = [t.name for t in recipe.techniques]
-        known = ["model", "optimizer", "schedule", *names, *(f.name for f in dataclasses.fields(Recipe))]
+        known = [*REGISTRY, *names, *(f.name for f in dataclasses.fields(Recipe))]
         hint = (
             f" Add it with --with {head}:{field}={value}."
             if _is_technique(head)

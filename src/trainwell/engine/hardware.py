@@ -29,9 +29,9 @@ def choose_device(name: str | None) -> torch.device:
         have = "cpu"
         if torch.accelerator.is_available():
             have += f", {torch.accelerator.current_accelerator()}"
-        raise UsageError(
-            f"--device {name}: not available here (have: {have}). {str(error).splitlines()[0]}"
-        ) from None
+        why = str(error).splitlines()[0]
+        said = "" if "Expected one of" in why else f" {why}"  # torch's list of all that there might be
+        raise UsageError(f"--device {name}: not available here (have: {have}).{said}") from None
     return device
 
 

@@ -45,6 +45,17 @@ class Family:
         raise NotImplementedError
 
 
+def check_family(name: str) -> None:
+    """Refuse the name of a family that there is not.
+
+    Raises:
+        RecipeError: there is no such family; the nearest is suggested.
+    """
+    if name not in FAMILIES:
+        near = did_you_mean(name, FAMILIES)
+        raise RecipeError(f"there is no model family '{name}' (there are: {', '.join(FAMILIES)}).{near}")
+
+
 def build_model(
     spec: ModelSpec, inputs: InputSpec, num_outputs: int, generator: torch.Generator
 ) -> nn.Module:
@@ -53,11 +64,7 @@ def build_model(
     Raises:
         RecipeError: there is no such family, it has no such parameter, or it cannot read data of this kind.
     """
-    if spec.family not in FAMILIES:
-        near = did_you_mean(spec.family, FAMILIES)
-        raise RecipeError(
-            f"there is no model family '{spec.family}' (there are: {', '.join(FAMILIES)}).{near}"
-        )
+    check_family(spec.family)
     family = FAMILIES[spec.family]
     if inputs.kind not in family.takes:
         fit = ", ".join(n for n, f in FAMILIES.items() if inputs.kind in f.takes)

@@ -21,7 +21,8 @@ class Judgement:
 
     Args:
         effect, low, high: the mean difference, positive where the change is better, and its interval: it covers with
-            at least 95 % (1 - alpha) whenever the trial stopped, and excludes the margin exactly where the verdict does.
+            at least 95 % (1 - alpha) whenever the trial stopped, and excludes the margin exactly where there is a
+            verdict, but for trials of too few pairs for any.
         p_value: over all looks (the least alpha at which this look would decide), before the correction.
         adjusted: after Holm's correction for several changes.
         level: the level of the interval, for one look.
@@ -50,9 +51,12 @@ def judge(
     """Judge all changes of a trial at a look.
 
     The claim on trial is that a change gains more than the margin: it is proved if the interval lies above, refuted if
-    it lies below. With several changes the error is theirs together: Holm 1979, Scandinavian Journal of Statistics
-    6(2):65-70, on p-values over looks, which may be combined so: Maurer & Bretz 2013, Statistics in Biopharmaceutical
-    Research 5(4):311-320. Intervals: Jennison & Turnbull 1989, JRSS B 51(3):305-361.
+    it lies below. With fewer pairs than ranks could decide by it stays undecided: the interval then stands on nothing but
+    the belief that gains are normal, and two gains that are alike by chance are no proof.
+
+    With several changes the error is theirs together: Holm 1979, Scandinavian Journal of Statistics 6(2):65-70,
+    on p-values over looks, which may be combined so: Maurer & Bretz 2013, Statistics in Biopharmaceutical Research
+    5(4):311-320. Intervals: Jennison & Turnbull 1989, JRSS B 51(3):305-361.
 
     Args:
         differences: per change, in the order in which the pairs were added, (n,).
@@ -74,7 +78,7 @@ def judge(
         level = design.levels(sizes[name], final=ends[name], shares=shares)[-1]
         low, high = interval(d, level)
         verdict = UNDECIDED
-        if adjusted[name] <= design.alpha:
+        if adjusted[name] <= design.alpha and len(d) >= design.least_seeds():
             verdict = PROVED if made[name].effect > margin else REFUTED
         e = made[name]
         judged[name] = Judgement(

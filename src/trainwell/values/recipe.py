@@ -65,7 +65,7 @@ class Recipe:
         for role in ("optimizer", "schedule"):
             value = getattr(self, role)
             if isinstance(value, str):
-                value = Technique.parse(value)
+                value = Technique.parse(value, role)
                 object.__setattr__(self, role, value)
             if value.role != role:
                 raise RecipeError(f"recipe: {role} must be a technique of that role, got '{value.name}'.")
@@ -83,8 +83,8 @@ class Recipe:
             raise RecipeError(f"recipe: lr must be a number >= 0, got {self.lr!r}.")
         if not (isinstance(self.batch_size, int) and self.batch_size >= 1):
             raise RecipeError(f"recipe: batch_size must be a whole number >= 1, got {self.batch_size!r}.")
-        if not (isinstance(self.epochs, int | float) and self.epochs > 0):
-            raise RecipeError(f"recipe: epochs must be > 0, got {self.epochs!r}.")
+        if not (isinstance(self.epochs, int | float) and 0 < self.epochs < math.inf):
+            raise RecipeError(f"recipe: epochs must be a number > 0, got {self.epochs!r}.")
         if self.seconds is not None and not self.seconds > 0:
             raise RecipeError(f"recipe: seconds must be > 0, got {self.seconds!r}.")
         if self.monitor not in ("val_loss", "val_metric"):
@@ -95,7 +95,8 @@ class Recipe:
         known = {f.name for f in dataclasses.fields(self)}
         for key in changes:
             if key not in known:
-                raise RecipeError(f"recipe has no field '{key}'.{did_you_mean(key, known)}")
+                near = did_you_mean(key, known) or f" It has: {', '.join(sorted(known))}."
+                raise RecipeError(f"recipe has no field '{key}'.{near}")
         if "optimizer" in changes and "lr" not in changes:
             changes["lr"] = None
         return dataclasses.replace(self, **changes)

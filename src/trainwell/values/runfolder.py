@@ -63,10 +63,8 @@ class RunFolder:
             UsageError: `out` holds something already or cannot be made.
         """
         path = runs / _new_name(name_hint) if out is None else Path(out).expanduser()
+        cls.check_new(path)
         try:
-            held = _held_by(path)
-            if held:
-                raise UsageError(held)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"the folder {path} cannot be made: {error.strerror}.") from error
@@ -74,6 +72,21 @@ class RunFolder:
         if path.parent == runs.resolve():
             _point_latest(path)
         return cls(path)
+
+    @staticmethod
+    def check_new(path: Path) -> None:
+        """Refuse a folder that holds something already, or a place where none can be made.
+
+        Raises:
+            UsageError: says what is there.
+        """
+        path = path.expanduser()
+        try:
+            held = _held_by(path)
+        except OSError as error:
+            held = f"the folder {path} cannot be made: {error.strerror}."
+        if held:
+            raise UsageError(held)
 
     @classmethod
     def open(cls, spec: str | Path, runs: Path = RUNS) -> RunFolder:

@@ -115,15 +115,15 @@ class Technique:
         return kind(**values)
 
     @classmethod
-    def parse(cls, text: str) -> Technique:
-        """Make a technique from its command-line form `name` or `name:dose=1,other=2`."""
+    def parse(cls, text: str, where: str = "--with") -> Technique:
+        """Make a technique from its command-line form `name` or `name:dose=1,other=2`; `where` names the option."""
         head, _, tail = text.partition(":")
-        kind, values = technique(head.strip(), "--with"), {}
+        kind, values = technique(head.strip(), where), {}
         for item in filter(None, (part.strip() for part in tail.split(","))):
             field, equals, value = item.partition("=")
             if not equals:
-                raise DoseError(f"--with {text}: expected {head}:NAME=VALUE, got '{item}'.")
-            spec = kind._check_field(field, f"--with {text}")
+                raise DoseError(f"{where} {text}: expected {head}:NAME=VALUE, got '{item}'.")
+            spec = kind._check_field(field, f"{where} {text}")
             values[field] = spec.parse(value, f"{head}:{field}")
         return kind(**values)
 

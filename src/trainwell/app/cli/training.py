@@ -170,7 +170,7 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     """Refuse at once what is wrong without a look at the data; return the recipe and the techniques to add."""
     import trainwell.techniques  # noqa: F401  (fills the registry)
     from trainwell.app.presets import check_preset
-    from trainwell.app.settings import parse_budget, parse_seconds
+    from trainwell.app.settings import check, parse_seconds
     from trainwell.data.samples.tree import is_tree
     from trainwell.values.technique import Technique, technique
 
@@ -182,13 +182,11 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
         raise UsageError(
             f"--target is needed: which column of {options['data']} is to be learned? It has: {columns}."
         )
-    if options["budget"] is not None:
-        parse_budget(options["budget"])
+    check(settings=settings_of(options["set"]), budget=options["budget"], out=options["out"])
     parse_seconds(options["checkpoint_every"])
     check_preset(options["preset"])
     for name in options["without"]:
         technique(name, "--without")
-    settings_of(options["set"])
     return recipe_of(options["recipe_file"]), [Technique.parse(text) for text in options["with"]]
 
 
