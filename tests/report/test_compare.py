@@ -60,9 +60,25 @@ def test_comparison_names_what_differs(trained: Path, tmp_path: Path) -> None:
     assert "Validation loss by epoch" in html and "0.123" in html
 
 
-def test_one_run_is_not_compared(trained: Path) -> None:
-    with pytest.raises(UsageError, match="two runs or more"):
-        read_comparison([trained])
+def test_runs_of_two_tasks_have_no_common_axis(trained: Path, tmp_path: Path) -> None:
+    other = variant(trained, tmp_path / "other", seed=0, score=0.7, recipe="two")
+    data = json.loads((other / "data.json").read_text())
+    data["task"] |= {"kind": "regression", "metric": "rmse"}
+    (other / "data.json").write_text(json.dumps(data))
+    found = read_comparison([trained, other])
+    assert "other regression by RMSE" in found.caution and found.to_dict()["caution"] == found.caution
+    assert any(line.startswith("caution   These runs learned different things") for line in lines(found))
+    html = compare_html(found)
+    assert "learned different things" in html and "loss by epoch" not in html
+
+
+def test_one_run_is_not_compared(trained: Path, tmp_path: Path) -> None:
+    for paths in ([trained], [trained, trained]):
+        with pytest.raises(UsageError, match="two different runs or more"):
+            read_comparison(paths)
+    (tmp_path / "trial.json").write_text("{}")
+    with pytest.raises(UsageError, match="is a trial, and no run"):
+        read_comparison([trained, tmp_path])
 
 
 def test_command_line_compares(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,22 @@ class Comparison:
         found = {run.metric for run in self.runs}
         return found.pop() if len(found) == 1 else ""
 
+    @property
+    def caution(self) -> str:
+        """Why the scores may not be held against one another; empty where they may."""
+        aims = {(run.metric, str(run.task.get("kind", ""))) for run in self.runs}
+        if len(aims) > 1:
+            what = [f"{name} {_aim(run)}" for name, run in zip(names(self.runs), self.runs, strict=True)]
+            return f"These runs learned different things ({words.joined(what, 6)}): only their recipes can be compared."
+        if len({str(run.part("data").get("fingerprint")) for run in self.runs}) > 1:
+            return "These runs are not on the same data and split: their scores are not comparable."
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as `--json` prints them."""
         return {
             "metric": self.metric,
+            "caution": self.caution,
             "runs": [_about(run) for run in self.runs],
             "differences": differences(self.runs),
             "pairs": [p.to_dict() for p in pairings(self.runs)],
@@ -86,11 +99,24 @@ def read_comparison(paths: Sequence[Path]) -> Comparison:
     """Read the runs to compare.
 
     Raises:
-        UsageError: there are fewer than two.
+        UsageError: there are fewer than two, or one is a trial or a study.
     """
-    if len(paths) < 2:
-        raise UsageError("compare needs two runs or more, e.g. `trainwell compare runs/a runs/b`.")
+    if len(set(paths)) < 2:
+        raise UsageError("compare needs two different runs or more, e.g. `trainwell compare runs/a runs/b`.")
+    for path in paths:
+        for kind, file in (("trial", "trial.json"), ("study", "study.jsonl")):
+            if (path / file).is_file():
+                raise UsageError(
+                    f"{path} is a {kind}, and no run: see `trainwell report {shlex.quote(str(path))}`."
+                )
     return Comparison([read_saved(path) for path in paths])
+
+
+def _aim(run: Saved) -> str:
+    return (
+        " by ".join(filter(None, (run.task.get("kind"), words.metric_name(run.metric))))
+        or "a loss of your own"
+    )
 
 
 def _about(run: Saved) -> dict[str, Any]:
@@ -165,6 +191,8 @@ def lines(found: Comparison) -> Iterator[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     for row in rows:
         yield "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
+    if found.caution:
+        yield f"caution   {found.caution}"
     for field, values in differences(found.runs).items():
         yield f"differs   {field}: {' | '.join('-' if v is None else str(v) for v in values)}"
     for pair in pairings(found.runs):
@@ -205,10 +233,14 @@ def _forest(pairs: Sequence[Pairing], metric: str) -> Iterator[Chart]:
 
 
 def _rows(found: Comparison) -> Iterator[tuple[str, ...]]:
+    def unit(value: float | None, run: Saved) -> str:
+        told = words.score(value, run.metric)
+        return told if found.metric or value is None else f"{told} {words.metric_name(run.metric)}"
+
     for name, run in zip(names(found.runs), found.runs, strict=True):
         alarms = [title_of(f["ailment"]) for f in run.findings if f.get("severity") != "information"]
         yield (
-            name, words.score(run.score, run.metric), run.scored_part or "-", words.score(run.baseline, run.metric),
+            name, unit(run.score, run), run.scored_part or "-", unit(run.baseline, run),
             f"{run.best_epoch} of {len(run.rows)}", words.seconds(run.part("results").get("seconds")),
             words.joined(alarms, 3) if alarms else "none" if run.trainings else "not watched",
         )  # fmt: skip
@@ -228,13 +260,8 @@ def compare_html(found: Comparison) -> str:
     kept = [i for i in range(len(head)) if i != 3 or any(run.baseline is not None for run in found.runs)]
     table = [[row[i] for i in kept] for row in _rows(found)]
     scores: list[Block] = [Grid([head[i] for i in kept], table)]
-    if len({str(run.part("data").get("fingerprint")) for run in found.runs}) > 1:
-        scores.insert(
-            0,
-            Text(
-                "These runs are not on the same data and split: their scores are not comparable.", "warning"
-            ),
-        )
+    if found.caution:
+        scores.insert(0, Text(found.caution, "warning"))
     pairs = pairings(found.runs)
     paired: list[Block] = [*(Text(words.capital(told(p))) for p in pairs), *_forest(pairs, found.metric)]
     changed = differences(found.runs)
@@ -266,6 +293,8 @@ def curves(runs: Sequence[Saved]) -> Iterator[Chart]:
         ("val_loss", "Validation loss by epoch"),
         ("train_loss", "Training loss by epoch"),
     )
+    if len({(run.metric, run.task.get("kind")) for run in runs}) > 1:
+        return  # losses and scores of different tasks have no common axis
     for key, title in kinds:
         series = []
         colors = _colors(runs)
@@ -281,8 +310,7 @@ def curves(runs: Sequence[Saved]) -> Iterator[Chart]:
                     }
                 )
         if series:
-            shared = {run.metric for run in runs}
-            metric = shared.pop() if len(shared) == 1 else ""
+            metric = runs[0].metric
             label = words.metric_name(metric) if key == "val_metric" and metric else key.replace("_", " ")
             percent = key == "val_metric" and metric in words.SHARES
             yield Chart(
