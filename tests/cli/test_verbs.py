@@ -218,7 +218,8 @@ def test_techniques_lists_and_tells(trainwell: Command) -> None:
         assert entry["source"], f"{entry['name']} has no source"
         assert entry["summary"].endswith("."), entry["name"]
     lines = trainwell("techniques").out.splitlines()
-    assert len(lines) == len(found) + 1
+    assert {line.split()[0] for line in lines[1:] if line[0] != " "} == set(found)
+    assert max(map(len, lines)) <= 110
     told = trainwell("techniques", "dropout").out
     for part in ("dropout (technique; acts at: model)", "Source:", "--with dropout:rate=", "off at 0"):
         assert part in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,11 @@ from trainwell.values.technique import REGISTRY, Technique, technique
 
 Entry = Mapping[str, Any]
 ROLES = ("technique", "optimizer", "schedule")
+HEAD = ("name", "site", "treats", "doses [range]", "source")
+WIDTH = 110
+"""Columns of a line in a pipe."""
+LEAST = 21
+"""Columns of the longest name of an ailment or dose."""
 
 
 def entries(name: str | None = None) -> list[dict[str, Any]]:
@@ -54,17 +60,38 @@ def _range(field: str, spec: Mapping[str, Any]) -> str:
     return f"{field}={spec['default']:g} [{spec['low']:g}, {spec['high']:g}]"
 
 
-def table(found: Sequence[Entry]) -> Iterator[str]:
-    """Yield the entries as aligned lines: name, site, what it treats, doses with range, source."""
-    rows = [("name", "site", "treats", "doses [range]", "source"), *map(_cells, found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+def table(found: Sequence[Entry], width: int = WIDTH) -> Iterator[str]:
+    """Yield the entries as columns: name, site, what it treats, doses with range; long cells take more lines.
+
+    Args:
+        width: columns of the whole line.
+    """
+    rows = [row[:4] for row in (HEAD, *map(_cells, found))]
+    fixed = [max(len(row[i]) for row in rows) for i in range(2)]
+    rest = width - sum(fixed) - 2 * 3
+    treats = max(LEAST, rest * 2 // 5)
+    widths = [*fixed, treats, max(LEAST, rest - treats)]
     for row in rows:
-        yield "  ".join([*(f"{c:{w}}" for c, w in zip(row, widths, strict=False)), row[4]]).rstrip()
+        cells = [_wrapped(cell, wide) for cell, wide in zip(row, widths, strict=True)]
+        for line in itertools.zip_longest(*cells, fillvalue=""):
+            yield "  ".join(f"{c:{w}}" for c, w in zip(line, widths, strict=True)).rstrip()
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """Return a cell in lines; doses are not broken apart where they fit."""
+    lines: list[str] = []
+    for part in cell.replace("|", "| ").split("; "):
+        fits = lines and len(lines[-1]) + 2 + len(part) <= width
+        if fits:
+            lines[-1] += f"; {part}"
+        else:
+            lines += textwrap.wrap(part, width, break_on_hyphens=False) or [""]
+    return [line.replace("| ", "|") for line in lines]
 
 
 def markdown(found: Sequence[Entry]) -> str:
     """Return the entries as a table for the README."""
-    rows = [("name", "site", "treats", "doses [range]", "source"), ("---",) * 5, *map(_cells, found)]
+    rows = [HEAD, ("---",) * 5, *map(_cells, found)]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)
 
 

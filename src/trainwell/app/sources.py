@@ -174,7 +174,7 @@ def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in others:
         if options.get(name) not in (None, (), []):
             raise UsageError(
-                f"the option '{name}' is for images, texts and sounds; these data are none of them."
+                f"--{name.replace('_', '-')} is for images, texts and sounds; these data are none of them."
             )
     return {name: value for name, value in options.items() if name not in others}
 
@@ -234,7 +234,7 @@ def _prepare_tensors(data: Any, loss: Any, options: Mapping[str, Any]) -> Prepar
     allowed = {"val", "test", "task", "metric", "split_seed", "val_fraction", "test_fraction"}
     for key, value in options.items():
         if key not in allowed and value not in (None, (), "warn"):
-            raise UsageError(f"the option '{key}' is for tables; these data are tensors or loaders.")
+            raise UsageError(f"--{key.replace('_', '-')} is for tables; these data are tensors or loaders.")
     given = {k: v for k, v in options.items() if k in allowed and v is not None}
     found = prepare_tensors(data, loss=loss, **given)
     return Prepared(

@@ -111,7 +111,7 @@ def _cut(loader: Any, val_fraction: float, split_seed: int) -> tuple[Any, Any, s
     strata, how = strata_of(np.zeros(len(dataset), np.int64) if labels is None else labels)
     rows = stratified(strata, val_fraction, 0.0, split_seed)
     if not len(rows["val"]):
-        raise DataError(f"the validation part is empty ({len(dataset)} rows, val_fraction {val_fraction:g}).")
+        raise DataError(f"the validation part is empty ({len(dataset)} rows, val_fraction={val_fraction:g}).")
     shuffled = isinstance(loader.sampler, RandomSampler)
     train = _like(loader, rows["train"], shuffled)
     return train, _like(loader, rows["val"], False), "random" if labels is None else how

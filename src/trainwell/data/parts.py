@@ -128,7 +128,7 @@ def make_parts(
             made[name] = {"source": table.where, "kind": kind, "fraction": round(shares[name], 12)}
     if "val" not in tables:
         raise DataError(
-            f"{table.where}: the validation part is empty ({len(table)} rows, val_fraction "
+            f"{table.where}: the validation part is empty ({len(table)} rows, --val-fraction "
             f"{options.val_fraction:g}). Give --val or a larger fraction: without it nothing tells when to "
             "stop."
         )

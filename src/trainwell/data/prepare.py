@@ -152,6 +152,10 @@ def _encode(
             encoders.append(encoder)
     if not encoders:
         kinds = ", ".join(f"{c.name}: {c.kind}" for c in columns[:8] if c.name != target)
+        if not kinds:
+            raise DataError(
+                f"{table.where} has no column but the target '{target}': there is nothing to learn from."
+            )
         raise DataError(
             f"{table.where} has no column to learn from ({kinds}). See --numeric and --categorical."
         )

@@ -58,7 +58,7 @@ class Table:
         """
         if name not in self.columns:
             few = ", ".join(list(self.columns)[:12]) + (", ..." if len(self.columns) > 12 else "")
-            hint = did_you_mean(name, self.columns) + _headless(self)
+            hint = did_you_mean(name, self.columns) + _headless(self) + _unparted(self)
             raise UsageError(f"{option}: {self.where} has no column '{name}' (it has: {few}).{hint}")
         return self.columns[name]
 
@@ -67,8 +67,21 @@ def _headless(table: Table) -> str:
     """Say so when the names look like numbers, as in a file without a header."""
     if table.lines is None or not table.columns:
         return ""
-    numbers = sum(n.replace(".", "", 1).lstrip("-").isdigit() for n in table.columns)
+    numbers = sum(map(_is_number, table.columns))
     return " Its first line seems to hold data, not names." if numbers * 2 > len(table.columns) else ""
+
+
+def _is_number(name: str) -> bool:
+    return name.replace(".", "", 1).lstrip("-").isdigit()
+
+
+def _unparted(table: Table) -> str:
+    """Say so when a file has one column whose name holds marks, as where they part its columns."""
+    if table.lines is None or len(table.columns) > 1:
+        return ""
+    marks = sorted({c for c in next(iter(table.columns)) if not c.isalnum() and c not in "_- ."})
+    found = f" Is it '{marks[0]}' that separates its columns?" if len(marks) == 1 else ""
+    return found + " Columns must be separated by ',', ';', tab or '|'."
 
 
 def read_table(source: Any, target: str | None = None) -> Table:
@@ -186,6 +199,10 @@ def _text_bytes(path: Path) -> bytes:
         bad = error.start
     if bad >= 0:
         line = data.count(b"\n", 0, bad) + 1
+        if not data[bad]:
+            raise DataError(
+                f"{path}, line {line}: byte {bad} is zero, so this is no text; expected UTF-8 text."
+            )
         raise DataError(
             f"{path}, line {line}: byte {bad} (0x{data[bad]:02x}) is not UTF-8 text. If the file is in "
             f"Latin-1: iconv -f ISO-8859-1 -t UTF-8 {shlex.quote(str(path))} > mended.csv"
@@ -197,7 +214,8 @@ def _check_names(names: list[str], where: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name and name in seen:
-            raise DataError(f"{where}: two columns are called '{name}'. Rename one of them.")
+            data = " Or does its first line hold data, and no names?" if _is_number(name) else ""
+            raise DataError(f"{where}: two columns are called '{name}'. Rename one of them.{data}")
         seen.add(name)
 
 

@@ -21,12 +21,14 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
     Raises:
         UsageError: outside [0, 1), or together 1 or more.
     """
-    for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+    for name, value in (("--val-fraction", val_fraction), ("--test-fraction", test_fraction)):
         if not 0 <= value < 1:
             raise UsageError(f"{name} must lie in [0, 1), got {value!r}.")
     if val_fraction + test_fraction >= 1:
         both = val_fraction + test_fraction
-        raise UsageError(f"val_fraction + test_fraction must stay below 1, got {both:g}: no row would train.")
+        raise UsageError(
+            f"--val-fraction and --test-fraction must stay below 1 together, got {both:g}: no row would train."
+        )
 
 
 def random_of(split_seed: int, name: str) -> np.random.Generator:

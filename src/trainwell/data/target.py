@@ -11,7 +11,7 @@ import numpy as np
 from trainwell.data.cells import MOMENTS, NUMBERS, OTHER, WORDS, Cells, as_words, cells_of
 from trainwell.data.columns import MOSTLY
 from trainwell.data.notes import Note, info
-from trainwell.data.numerals import number_format, parse_numbers
+from trainwell.data.numerals import date_format, number_format, parse_numbers
 from trainwell.data.read import Table
 from trainwell.values.errors import DataError, UsageError, did_you_mean
 from trainwell.values.task import BINARY, KINDS, MULTICLASS, REGRESSION, Task
@@ -22,6 +22,8 @@ METRIC_SIGNS = {
     "rmse": -1, "mae": -1, "r2": 1,
 }  # fmt: skip
 """The metrics that a task may name, and whether larger is better."""
+LARGEST = 1e100
+"""Sums of squares of larger targets are lost in double precision."""
 ASKED = "as asked for"
 OF_NUMBERS = ("rmse", "mae", "r2")
 
@@ -69,8 +71,15 @@ def cells_of_target(table: Table, name: str, na: Sequence[str], option: str = "-
         kind = "dates" if cells.form == MOMENTS else f"{cells.dtype} values"
         raise DataError(f"{table.where}: the target '{name}' holds {kind}; expected classes or numbers.")
     bad, what = cells.missing, "missing"
+    if bad.all():
+        raise DataError(
+            f"{table.where}: the target '{name}' has no value in any of the {len(bad)} rows. "
+            "Name the column that holds what is to be learned, or fill it."
+        )
     if cells.form == NUMBERS and not bad.any():
         bad, what = np.isinf(cells.values), "infinite"
+        if not bad.any():
+            bad, what = np.abs(cells.values) > LARGEST, f"larger than {LARGEST:g} in size"
     if bad.any():
         raise DataError(
             f"{table.where}, {table.row(int(np.argmax(bad)))}: the target '{name}' is {what} ({bad.sum()} of "
@@ -168,11 +177,17 @@ def _check_values(target: Target, table: Table, name: str) -> Target:
         )
     if target.kind == MULTICLASS and distinct > 0.5 * len(target.values) and len(target.values) >= 20:
         raise DataError(
-            f"{table.where}: the target '{name}' has {distinct} distinct values in {len(target.values)} "
-            "rows; "
-            "classes must repeat. Name another column, or --task regression if they are numbers."
+            f"{table.where}: the target '{name}' has {distinct} distinct values{_dates(target)} in "
+            f"{len(target.values)} rows; classes must repeat. Name another column, or --task regression if they are "
+            "numbers."
         )
     return target
+
+
+def _dates(target: Target) -> str:
+    """Return words for texts that are dates, which are no classes; the empty string for others."""
+    texts = tuple(str(v) for v in target.values.tolist())
+    return " (dates)" if date_format(texts, np.ones(len(texts), np.int64))[1] > MOSTLY else ""
 
 
 def metric_of(metric: str | None, kind: str) -> tuple[str, int]:

@@ -240,7 +240,7 @@ def _cut(
     cut = stratified(strata, shares["val"], shares["test"], seed)
     if not len(cut["val"]):
         raise DataError(
-            f"the validation part is empty ({len(y)} rows, val_fraction {shares['val']:g}). Pass (train, "
+            f"the validation part is empty ({len(y)} rows, val_fraction={shares['val']:g}). Pass (train, "
             "val), or a "
             "larger fraction: without it nothing tells when to stop."
         )

@@ -14,7 +14,8 @@ import click
 
 from trainwell.app.cli import averaging, proving, reporting, telling, training, tuning, using, watching
 from trainwell.app.cli.output import complain, emit_error
-from trainwell.values.errors import Interrupted, TrainwellError, UsageError
+from trainwell.values.errors import Interrupted, TrainwellError, UsageError, did_you_mean
+from trainwell.values.version import version
 
 BROKEN_PIPE = 141
 """128 + SIGPIPE: whoever read the output went away, as every command of a pipe says it."""
@@ -32,12 +33,26 @@ class _InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence of every verb, whole."""
+        first = [(name, str(verb.help).partition(".\n")[0].strip()) for name, verb in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, " ".join(said.rstrip(".").split()) + ".") for name, said in first])
+
+
+def _tell_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"trainwell {version()}")
+        ctx.exit()
+
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @click.group(cls=_InOrder, context_settings=SETTINGS, epilog=EPILOG)
-@click.version_option(package_name="trainwell", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Tell the version."
+)  # fmt: skip
 def cli() -> None:
     """Train neural networks well."""
 
@@ -92,10 +107,7 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        error.show()
-        if as_json:
-            emit_error(UsageError(error.format_message()))
-        return error.exit_code
+        return _fail(UsageError(_usage(error)), as_json)
     except TrainwellError as error:
         return _fail(error, as_json)
     except BrokenPipeError:
@@ -110,6 +122,33 @@ def _run(arguments: list[str]) -> int:
             emit_error(error)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """Return in one line what is wrong with the command line, and where to read more."""
+    context: click.Context | None = getattr(error, "ctx", None)
+    params = context.command.params if context is not None else []
+    options = [name for param in params for name in param.opts if name.startswith("--")]
+    match error:
+        case click.NoSuchOption():
+            said = f"there is no option {error.option_name}.{did_you_mean(error.option_name, options)}"
+        case click.MissingParameter(param=click.Parameter() as param):
+            named = param.opts[0] if param.opts[0].startswith("-") else param.human_readable_name
+            said = f"{named} is missing."
+        case click.BadOptionUsage():
+            said = f"{error.option_name} " + (
+                "needs a value" if "requires" in error.message else "takes no value"
+            )
+        case click.BadParameter(param=click.Parameter() as param):
+            said = f"{param.opts[0]}: {error.message}"
+        case _:
+            said = error.format_message()
+            said = said[0].lower() + said[1:]
+            said = said.replace("no such command", "there is no verb").replace(
+                "got unexpected", "there is an"
+            )
+    more = f" See `{context.command_path} --help`." if context is not None else ""
+    return f"{said}{'' if said.endswith(('.', '?')) else '.'}{more}"
 
 
 def _fail(error: TrainwellError, as_json: bool) -> int:

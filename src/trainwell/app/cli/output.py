@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,6 +22,11 @@ quiet_option = click.option("--quiet", is_flag=True, help="Say nothing on standa
 def several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
     """Return an option that may be given more than once."""
     return click.option(name, multiple=True, metavar=metavar, help=f"{text} [repeat]")
+
+
+def width(most: int = 110) -> int:
+    """Return how wide a line of a table may be: the terminal, and no more than `most` in it and in a pipe."""
+    return min(most, shutil.get_terminal_size((most, 24)).columns) if sys.stdout.isatty() else most
 
 
 def emit(document: Mapping[str, Any] | list[Any], lines: Iterable[str], as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from trainwell.app.cli.output import emit, json_option
+from trainwell.app.cli.output import emit, json_option, width
 
 PACKAGES = (
     "torch", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "safetensors", "click", "rich", "polars",
@@ -18,14 +18,15 @@ PACKAGES = (
 def techniques(name: str | None, as_json: bool) -> None:
     """List the techniques, or tell all of NAME.
 
-    The list has the site at which each acts, what it treats, its doses with their ranges, and its source.
+    The list has the site at which each acts, what it treats, and its doses with their ranges. NAME tells when it
+    helps and when it harms, and its source.
     """
     import trainwell.techniques  # noqa: F401  (fills the registry)
     from trainwell.app.catalogue import entries, table, whole
 
     found = entries(name)
     if name is None:
-        emit(found, table(found), as_json)
+        emit(found, table(found, width()), as_json)
     else:
         emit(found[0], whole(found[0]), as_json)
 
