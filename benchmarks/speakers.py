@@ -60,10 +60,10 @@ def main() -> None:
 def score(parts: dict[str, tuple[torch.Tensor, torch.Tensor]], arm: str, preset: str, seed: int) -> float:
     """Train the default recipe of sounds, with or without a further technique; return the accuracy of the test part."""
     from trainwell.models import build_model
-    from trainwell.values.task import InputSpec
+    from trainwell.values.task import InputSpec, Task
 
     rows = len(parts["train"][1])
-    recipe = sound_recipe(preset, rows)
+    recipe = sound_recipe(preset, Task("multiclass", classes=tuple(range(10))), rows)
     bare = recipe.replace(techniques=tuple(t for t in recipe.techniques if t.name != "spectral_tilt"))
     recipe = bare if arm == "none" else bare.with_(arm)
     spec = InputSpec(kind="audio", shape=tuple(parts["train"][0].shape[1:]))

@@ -101,7 +101,7 @@ def test_broken_files_are_named_skipped_and_never_mislabelled(tmp_path: Path) ->
     (root / "right" / "003.png").write_bytes(encode(picture(1, 3))[:-60])
     os.mkfifo(root / "right" / "pipe.png")
     (root / "left" / "bomb.png").write_bytes(bomb(20_000))
-    with pytest.raises(DataError, match=r"3 of 102 images are broken, more than the 0.01 .*--max-bad 3%"):
+    with pytest.raises(DataError, match=r"3 of 102 images are broken, more than the 1 % .*--max-bad 3%"):
         prepared(root)
     data = prepared(root, max_bad="5%")
     assert sum(len(y) for _, y in data.parts.values()) == 98

@@ -145,3 +145,31 @@ def test_pixels_that_memory_does_not_hold_lie_on_the_disk(
     monkeypatch.setattr(store.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"the pixels take .* MiB; memory has .*--size"):
         prepared(root)
+
+
+def test_a_table_of_names_without_endings_is_read_and_what_it_leaves_out_is_told(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 12)
+    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
+    rows = [f"{f.removesuffix('.png')},{f.split('/')[0]}" for f in files[1:]]
+    (root / "labels.csv").write_text("\n".join(["id,side", *rows]))
+    made = prepared(root)
+    assert sum(map(len, made.targets.values())) == 23
+    assert any(
+        "1 files that labels.csv does not name are passed over: 'left/000.png'" in n.message
+        for n in made.notes
+    )
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i, f in enumerate(files):
+        (root / f).rename(flat / f"{i}.png")
+    (flat / "other.csv").write_text("a,b\n1.5,2\n1.5,3\n")
+    with pytest.raises(DataError, match=r"has no labels \(other\.csv names none of its files\)"):
+        prepared(flat)
+
+
+def test_a_number_is_learned_from_images() -> None:
+    y = np.arange(80) % 2
+    x = np.stack([picture(int(label), i) for i, label in enumerate(y)])
+    run = tw.fit((x, y * 3.5 + np.arange(80) / 200), out=False, **{**QUICK, "budget": "12ep"})
+    assert run.task is not None and run.task.kind == "regression"
+    assert run.score < 1.2  # of the constant answer 1.75

@@ -43,7 +43,7 @@ def test_a_column_of_prose_is_text_and_other_columns_make_a_table() -> None:
     assert kind_of(frame.assign(stars=np.arange(120) % 5), "liked", {}) is None
     asked = kind_of(frame.assign(stars=1), "liked", {"text": ("review",)})
     assert asked is not None and asked[0].name == "text"
-    with pytest.raises(UsageError, match=r"no column 'reviews'.*Did you mean 'review'"):
+    with pytest.raises(UsageError, match=r"the data frame has no column 'reviews'.*Did you mean 'review'"):
         asked[0].prepare(frame, "liked", {"text": ("reviews",)})
 
 
@@ -64,6 +64,7 @@ def test_fit_predict_evaluate_and_load(family: str, tmp_path: Path) -> None:
     read = tw.load(tmp_path / "run")
     rows = reviews().drop(columns="liked")
     assert read.predict(rows).tolist() == run.predict(rows).tolist()
+    assert read.predict(rows["review"].tolist()).tolist() == run.predict(rows).tolist()
     assert tw.evaluate(read, tmp_path / "reviews.csv")["accuracy"] > 0.75
     assert len(tw.resume(tmp_path / "run", budget="13ep", watch=False).history) == 13
 

@@ -110,6 +110,9 @@ def test_the_verb_averages_folders(tmp_path: Path, capsys: pytest.CaptureFixture
     told = json.loads(capsys.readouterr().out)
     assert told["loss"] <= min(told["losses"]) and set(told["scores"]) == {"val", "test"}
     assert run_command(["evaluate", str(tmp_path / "s"), str(tmp_path / "d.npz")]) == 0
+    (tmp_path / "latest").symlink_to(tmp_path / "a")
+    assert run_command(["soup", str(tmp_path / "a"), str(tmp_path / "latest")]) == 2
+    assert "is given twice" in capsys.readouterr().err
 
 
 def test_the_best_trials_of_a_tuning_are_averaged(start: nn.Module, data: tuple[Part, Part, Part]) -> None:

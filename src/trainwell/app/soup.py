@@ -175,6 +175,11 @@ def _check(runs: Sequence[Run]) -> None:
     if len(runs) < 2:
         raise UsageError(f"a soup needs two runs or more, got {len(runs)}.")
     first = runs[0]
+    places = [run.path.resolve() if run.path is not None else id(run) for run in runs]
+    twice = next((p for i, p in enumerate(places) if p in places[:i]), None)
+    if twice is not None:
+        named = "a run in memory" if isinstance(twice, int) else twice
+        raise UsageError(f"{named} is given twice; a soup averages different runs, and takes each once.")
     shapes = {n: t.shape for n, t in first.model.state_dict().items()}
     for run in runs:
         where = run.path or "a run in memory"

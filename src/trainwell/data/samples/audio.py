@@ -165,7 +165,7 @@ class Sounds(Kind):
     def recipe(cls, preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:
         from trainwell.data.samples.presets import sound_recipe
 
-        return sound_recipe(preset, num_rows)
+        return sound_recipe(preset, task, num_rows)
 
 
 def find_items(source: Any, target: str | None, wanted: Sequence[str] = ()) -> Items:

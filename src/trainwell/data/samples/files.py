@@ -37,6 +37,7 @@ class Items:
         parts: (N,) of `train`, `val`, `test`; None where the source does not say.
         columns: further columns by name.
         others: names of the columns that may be the labels, where nobody said which.
+        unused: tables beside the items that name none of them.
         where: the source, in words.
     """
 
@@ -49,6 +50,7 @@ class Items:
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     others: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -116,27 +118,43 @@ def items_of_tree(
     Args:
         wanted: names of further columns to keep of a table.
     """
-    for name in tree.names:
-        if name.count("/") <= 1 and name.lower().endswith(SUFFIXES):
-            found = _by_table(tree, name, target, suffixes, wanted)
-            if found is not None:
-                return found
+    tables = [n for n in tree.names if n.count("/") <= 1 and n.lower().endswith(SUFFIXES)]
+    for name in tables:
+        found = _by_table(tree, name, target, suffixes, wanted)
+        if found is not None:
+            return found
     files = [n for n in tree.names if n.lower().endswith(tuple(suffixes))]
-    return _by_folder(tree, files) if files else None
+    return dataclasses.replace(_by_folder(tree, files), unused=tuple(tables)) if files else None
 
 
 def _by_table(
     tree: Tree, name: str, target: str | None, suffixes: Sequence[str], wanted: Sequence[str]
 ) -> Items | None:
     """Return the items that a table in the tree names, or None if it names none."""
-    known = set(tree.names)
-    frame, place = _frame_in(tree, name), _place_of(name.rpartition("/")[0], known)
-    column = names_column(frame.head(PEEK_ROWS), lambda c: place(c) in known, suffixes)
+    ours = {n for n in tree.names if n.lower().endswith(tuple(suffixes))}
+    frame, base = _frame_in(tree, name), name.rpartition("/")[0]
+    place = _place_of(base, set(tree.names))
+    column = names_column(frame.head(PEEK_ROWS), lambda c: place(c) in ours, suffixes)
+    if not column:
+        place = _place_of_ids(base, ours)
+        column = _ids_column(frame, lambda c: place(c) in ours, len(ours))
     if not column:
         return None
-    return items_of_frame(
-        frame, column, target, f"{tree.path}/{name}", lambda cell: tree.read(place(cell)), wanted
+    found = items_of_frame(
+        frame, column, target, f"{tree.path}/{name}", lambda cell: tree.read(place(str(cell))), wanted
     )
+    left = sorted(ours - {place(str(cell)) for cell in frame[column].tolist()})
+    said = f"{len(left)} files that {name} does not name are passed over: {named(left, 3)}"
+    return dataclasses.replace(found, notes=(*found.notes, info("passed_over", said))) if left else found
+
+
+def _ids_column(frame: pd.DataFrame, exists: Callable[[str], bool], files: int) -> str:
+    """Return the name of the column whose cells are names without their ending, each another, of most of the files."""
+    for name in frame.columns:
+        cells = set(map(str, frame[name].tolist()))
+        if len(cells) == len(frame) and 2 * sum(map(exists, cells)) > max(len(cells), files):
+            return str(name)
+    return ""
 
 
 def _frame_in(tree: Tree, name: str) -> pd.DataFrame:
@@ -160,6 +178,13 @@ def _place_of(base: str, known: set[str]) -> Callable[[str], str]:
         return beside.removeprefix("./") if beside in known else cell.removeprefix("./")
 
     return place
+
+
+def _place_of_ids(base: str, files: set[str]) -> Callable[[str], str]:
+    """Return what makes the name in the tree from a cell that leaves its ending out."""
+    stems = {n.rpartition(".")[0]: n for n in files}
+    place = _place_of(base, set(stems))
+    return lambda cell: stems.get(place(cell), cell)
 
 
 def _by_folder(tree: Tree, files: Sequence[str]) -> Items:
@@ -292,7 +317,7 @@ def items_of(
         path = Path(source)
         return Items([str(path)], lambda i: read_file(path), str(path))
     frame = _frame(source)
-    where = str(source) if isinstance(source, str | Path) else "the data frame"
+    where = where_of(source)
     column = bytes_column(frame.head(PEEK_ROWS), is_ours)
     if column:
         return items_of_frame(frame, column, target, where, lambda c: encoded(c) or b"", wanted)
@@ -301,6 +326,11 @@ def items_of(
     if not column:
         raise DataError(f"{where} has no column of files or of encoded bytes.")
     return items_of_frame(frame, column, target, where, lambda c: _read_named(base / c), wanted)
+
+
+def where_of(source: Any) -> str:
+    """Return what messages call a source."""
+    return str(source) if isinstance(source, str | Path) else "the data frame"
 
 
 def _read_named(path: Path) -> bytes:

@@ -177,7 +177,7 @@ class Images(Kind):
     def recipe(cls, preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:
         from trainwell.data.samples.presets import image_recipe
 
-        return image_recipe(preset, num_rows, spec)
+        return image_recipe(preset, task, num_rows, spec)
 
 
 def _is_array_part(data: Any) -> bool:

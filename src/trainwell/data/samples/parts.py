@@ -84,7 +84,7 @@ def bad_notes(bad: Sequence[Bad], total: int, max_bad: str | float | None, what:
         raise DataError(f"none of the {total} {what} can be used: {few}.")
     if len(bad) > share * total:
         raise DataError(
-            f"{len(bad)} of {total} {what} are broken, more than the {share:.3g} that --max-bad allows: {few}. "
+            f"{len(bad)} of {total} {what} are broken, more than the {100 * share:.3g} % that --max-bad allows: {few}. "
             f"Mend or remove them, or allow more: --max-bad {min(100, -(-100 * len(bad) // total))}%"
         )
     return [warning("bad_items", f"{len(bad)} of {total} {what} are broken and left out: {few}")]
@@ -135,7 +135,11 @@ def split_items(items: Items, parts: np.ndarray, kept: np.ndarray, options: Mapp
             f"--target is needed: which column of {items.where} is to be learned? It has: {have}."
         )
     if items.labels is None:
-        raise DataError(f"{items.where} has no labels: give a folder per class, or a table and --target.")
+        named_none = f" ({', '.join(items.unused[:3])} names none of its files)" if items.unused else ""
+        raise DataError(
+            f"{items.where} has no labels{named_none}: give a folder per class, or a table with the columns file and "
+            "label."
+        )
     chosen = Options(
         options.get("task"), options.get("group"), None, _or(options.get("val_fraction"), 0.15),
         _or(options.get("test_fraction"), 0.15), _or(options.get("split_seed"), 0), metric=options.get("metric"),

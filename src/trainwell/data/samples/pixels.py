@@ -67,7 +67,8 @@ def header_of(data: Any) -> Header:
         BadItem: it is no image, or one that is too large.
     """
     if isinstance(data, np.ndarray):
-        return Header(data.shape[0], data.shape[1], data.ndim == 2 or data.shape[2] == 1)
+        beyond = ("of four channels, of which the first three are taken",) * (data.shape[2:] == (4,))
+        return Header(data.shape[0], data.shape[1], data.ndim == 2 or data.shape[2] == 1, beyond)
     image = _open(data)
     width, height = image.size
     orientation = _orientation(image)

@@ -6,7 +6,7 @@ from typing import Any
 
 from trainwell.values.errors import UsageError, did_you_mean
 from trainwell.values.recipe import ModelSpec, Recipe
-from trainwell.values.task import InputSpec
+from trainwell.values.task import InputSpec, Task
 
 IMAGES = {"quick": (8, 24), "balanced": (24, 32), "best": (60, 48)}
 """Per preset: epochs at 5,000 images of 32 pixels, and channels of the first stage."""
@@ -29,11 +29,16 @@ def effort_of(preset: str, table: dict[str, tuple[int, int]]) -> tuple[int, int]
     return table[preset]
 
 
-def image_recipe(preset: str, num_rows: int, spec: InputSpec) -> Recipe:
+def smoothing_of(task: Task) -> list[str]:
+    """Return what a task of classes has beside one of numbers."""
+    return ["label_smoothing:amount=0.1"] if task.is_classification else []
+
+
+def image_recipe(preset: str, task: Task, num_rows: int, spec: InputSpec) -> Recipe:
     """Return a small CNN with one cycle of the rate, flips (of colour images) and shifts."""
     epochs, width = effort_of(preset, IMAGES)
     batch = 128 if num_rows >= 4000 else 64 if num_rows >= 1000 else 32
-    techniques: list[Any] = ["weight_decay:rate=0.05", "label_smoothing:amount=0.1", "shift:share=0.125"]
+    techniques: list[Any] = ["weight_decay:rate=0.05", *smoothing_of(task), "shift:share=0.125"]
     if spec.shape[0] == 3:
         techniques.append("flip")
     return Recipe(
@@ -52,12 +57,12 @@ def text_recipe(preset: str, num_rows: int) -> Recipe:
     )  # fmt: skip
 
 
-def sound_recipe(preset: str, num_rows: int) -> Recipe:
+def sound_recipe(preset: str, task: Task, num_rows: int) -> Recipe:
     """Return a small CNN on spectra, with stripes of time and frequency left out."""
     epochs, width = effort_of(preset, SOUNDS)
     techniques: list[Any] = [
         "weight_decay:rate=0.05",
-        "label_smoothing:amount=0.1",
+        *smoothing_of(task),
         "spec_augment",
         "dropout:rate=0.1",
     ]

@@ -86,7 +86,8 @@ def _opened(data: bytes) -> Iterator[Any]:
     except (BadItem, UsageError):
         raise
     except Exception as error:  # the library raises its own error, a RuntimeError or a ValueError
-        raise BadItem(f"is no sound that can be read ({str(error).splitlines()[0][:80]})") from None
+        said = str(error).splitlines()[0].rpartition(">: ")[2]  # before it stands an address in memory
+        raise BadItem(f"is no sound that can be read ({said[:80].rstrip('.')})") from None
 
 
 def read_sound(data: Any) -> tuple[np.ndarray, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from trainwell.data.columns import TEXT_CHARS, TEXT_WORDS
 from trainwell.data.notes import info, warning
 from trainwell.data.read import read_table
-from trainwell.data.samples.files import PART_COLUMNS, Items, items_of_frame, peek
+from trainwell.data.samples.files import PART_COLUMNS, Items, items_of_frame, peek, where_of
 from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
 from trainwell.data.samples.parts import (
     encode_labels,
@@ -81,13 +81,13 @@ class TextTransform:
         return [places.get(i, i) for i in ids]
 
     def batches(self, source: Any) -> Iterator[Arrays]:
-        texts = joined_texts(frame_of(source), self.columns, str(source))[0]
+        texts = joined_texts(_rows_of(source, self.columns), self.columns, where_of(source))[0]
         for start in range(0, len(texts), BLOCK_ROWS):
             yield (self.tokens(texts[start : start + BLOCK_ROWS]),)
 
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         frame = frame_of(source)
-        items, texts, _ = _items(frame, self.columns, self._target(frame), str(source))
+        items, texts, _ = _items(frame, self.columns, self._target(frame), where_of(source))
         yield (self.tokens(texts),), encode_labels(task, items, np.arange(len(items)))
 
     def _target(self, frame: pd.DataFrame) -> str | None:
@@ -145,7 +145,7 @@ class Texts(Kind):
         for name, part in sources.items():
             if part is not None:
                 own = frame if name == "train" else frame_of(part)
-                found[name], some, said = _items(own, columns, target, str(part))
+                found[name], some, said = _items(own, columns, target, where_of(part))
                 texts += some
                 notes += said
         items, parts = joined(found)
@@ -183,6 +183,15 @@ def frame_of(source: Any) -> pd.DataFrame:
     if isinstance(source, str | Path) and str(source).lower().endswith(".parquet"):
         return pd.read_parquet(source)
     return pd.DataFrame(dict(read_table(source).columns))
+
+
+def _rows_of(source: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Return a source to predict as a frame; a list of texts is the first column."""
+    import pandas as pd
+
+    if isinstance(source, list | tuple) and source and all(isinstance(text, str) for text in source):
+        return pd.DataFrame({name: list(source) if name == columns[0] else "" for name in columns})
+    return frame_of(source)
 
 
 def text_columns(frame: pd.DataFrame, target: str | None) -> list[str]:
