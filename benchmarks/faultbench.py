@@ -7,6 +7,7 @@ With `--dump FOLDER` the traces of every run are kept, and `--read FOLDER` score
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--own", action="store_true", help="our own cases in place of faultbench's")
     parser.add_argument("--blind", action="store_true", help="cases written before the doctor saw them")
     parser.add_argument("--blind2", choices=("A", "B", "all"), help="a second such set, in two halves")
+    parser.add_argument("--blind3", choices=("A", "B", "all"), help="a third such set, in two halves")
     parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
     parser.add_argument(
         "--wild", choices=("A", "B", "C", "all"), help="slips on real data, a third of them each"
@@ -48,7 +50,7 @@ def main() -> None:
     core.one_thread()
     cases = (
         _ours(args)
-        if args.own or args.blind or args.blind2 or args.mutations or args.wild
+        if args.own or args.blind or args.blind2 or args.blind3 or args.mutations or args.wild
         else core.load_cases(args.names or runner.names_of(args.split))
     )
     if args.prove:
@@ -85,6 +87,14 @@ def _ours(args: argparse.Namespace) -> list[Any]:
         assert blind2_first_data.case and blind2_sound.case and blind2_second.case and blind2_second_data.case
         halves = ("A", "B") if args.blind2 == "all" else (args.blind2,)
         found = [case for half in halves for case in blind2_first.HALVES[half]]
+        return [case for case in found if not args.names or case.name in args.names]
+    if args.blind3:
+        from benchmarks import blind3_parts
+
+        for name in ("rates", "layers", "wiring", "rows", "mixed", "sound"):
+            importlib.import_module(f"benchmarks.blind3_{name}")
+        halves = ("A", "B") if args.blind3 == "all" else (args.blind3,)
+        found = [case for half in halves for case in blind3_parts.HALVES[half]]
         return [case for case in found if not args.names or case.name in args.names]
     from benchmarks import mutations, own_faults, own_healthy, wild
 
