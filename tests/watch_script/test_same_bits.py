@@ -31,6 +31,21 @@ def test_weights_and_streams_are_equal(name: str, tmp_path: Path, watched: Watch
         assert traces.fact(problem) is None
 
 
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["functional", "in_backward", "script_module"])
+def test_rare_ways_to_train_are_left_as_they_are(name: str, tmp_path: Path, watched: Watched) -> None:
+    script = SCRIPTS / f"{name}.py"
+    run_plain(script, tmp_path / "a.pt")
+    code, said, folder = watched(script, tmp_path / "b.pt")
+    assert code == 0, said
+    assert_same_bits(tmp_path / "a.pt", tmp_path / "b.pt")
+    traces = Traces.load(folder / "watch")
+    assert traces.fact("watch_error") is None, said
+    assert traces.facts["steps"] >= 30
+    contracts = {"missing_zero_grad", "loss_mismatch"}
+    assert not contracts & {f["ailment"] for t in findings_of(folder) for f in t["findings"]}
+
+
 def test_new_processes_write_equal_files(tmp_path: Path) -> None:
     script = SCRIPTS / "plain.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -71,7 +71,8 @@ class Outputs(Family):
                 rows = isinstance(value, Tensor) and value.dim() and value.shape[0] == forward.rows
                 return value[:count] if rows else value
 
-            return replica.model(*map(cut, forward.args), **{k: cut(v) for k, v in forward.kwargs.items()})
+            args, kwargs = forward.inputs()
+            return replica.model(*map(cut, args), **{k: cut(v) for k, v in kwargs.items()})
 
         with torch.no_grad(), replica.mode(training=False):
             whole, part = answer(few)[:half], answer(half)

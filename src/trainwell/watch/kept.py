@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainwell.signals.data import target_facts
 from trainwell.watch.losses import LossCall
-from trainwell.watch.replica import Forward, relation
+from trainwell.watch.replica import Forward, mapped, relation
 
 
 def static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dict[str, Any]:
@@ -38,12 +40,12 @@ def static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dic
 def kept(forward: Forward, call: LossCall) -> Forward:
     """Return a forward that can be held: copies of the inputs, no graph, and no outputs, which may be large."""
 
-    def copied(value: Any) -> Any:
-        return value.detach().clone() if isinstance(value, Tensor) else value
+    def copied(tensor: Tensor) -> Tensor:
+        return tensor.detach().clone()
 
-    args, kwargs = tuple(map(copied, forward.args)), {k: copied(v) for k, v in forward.kwargs.items()}
+    args, kwargs = mapped(copied, forward.args), mapped(copied, forward.kwargs)
     kept = Forward(args, kwargs, forward.training, forward.rng, forward.device_rng, forward.autocast)
-    kept.inside = forward.inside
+    kept.inside, kept.edits = forward.inside, forward.edits
     if forward.inside == 0:
         with contextlib.suppress(LookupError):
             kept.relations = [relation(call.input, forward.output)]
@@ -53,6 +55,23 @@ def kept(forward: Forward, call: LossCall) -> Forward:
         LossCall(call.name, call.function, nothing, copied(call.target), call.args, call.kwargs, nothing)
     ]
     return kept
+
+
+def samples(call: LossCall, facts: dict[str, Any]) -> int:
+    """Guess the batch size where the forward was not seen: a sample may have several targets."""
+    per_sample = int(facts.get("targets_per_sample", 1))
+    total = call.target.shape[0] if call.target.dim() else 0
+    return total // per_sample if per_sample and total % per_sample == 0 else total
+
+
+def facts_of_targets(calls: Sequence[LossCall], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what the targets seen so far show, and the loss of the best constant answer."""
+    shapes = {c.target.shape[1:] for c in calls}
+    if not calls or len(shapes) > 1 or calls[0].target.dim() == 0:
+        return {}
+    targets = torch.cat([c.target.detach() for c in calls])
+    found = target_facts(targets, facts["loss_kind"])
+    return found | {"base_loss": base_loss(calls[0], targets, facts | found)}
 
 
 def base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float | None:

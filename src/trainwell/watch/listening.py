@@ -14,15 +14,14 @@ from torch.optim import Optimizer
 
 from trainwell.rules.rule import needed_signals
 from trainwell.signals.contracts import DROPOUTS, NORMS
-from trainwell.signals.data import target_facts
 from trainwell.signals.family import Family, families
 from trainwell.signals.scene import Batch, Scene, Validation
 from trainwell.signals.validation import judged
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
-from trainwell.watch.kept import base_loss, kept, static_facts
+from trainwell.watch.kept import facts_of_targets, kept, samples, static_facts
 from trainwell.watch.ledger import Ledger
-from trainwell.watch.losses import KINDS, LossCall
+from trainwell.watch.losses import KINDS, LossCall, is_transformed
 from trainwell.watch.own_step import OwnStep, may_listen
 from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
@@ -59,6 +58,8 @@ class Listening:
     """CPU time at which the step that is looked at began, and its forward, and what its forwards took."""
     _step_s = _t_clock = 0.0
     _own: OwnStep | None = None
+    _edits = False
+    """Whether the model was seen to edit its inputs in place."""
     _open: Forward | None = None
     _stale: Tensor | None = None
     _lr: Any = None
@@ -196,7 +197,7 @@ class Listening:
         self._root_handles = []
 
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._alive and not self._probing:
+        if self._alive and not self._probing and not is_transformed():
             self._guarded(self._open_forward, args, kwargs)
 
     def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -215,6 +216,8 @@ class Listening:
         if training and not self._window and not self._t_forward:
             self._t_forward = now
         self._open = Forward(args, kwargs, self.model.training, torch.get_rng_state())
+        if self._edits:
+            self._open.own_inputs()
         if torch.cuda.is_initialized():
             self._open.device_rng = torch.cuda.get_rng_state()
         device = self._open.tensors[0].device.type if self._open.tensors else "cpu"
@@ -269,7 +272,8 @@ class Listening:
 
     def _before_backward(self, grad: Tensor) -> None:
         """Look whether gradients of the step before are still there; called before any new one arrives."""
-        if self._alive and self._stale is None:
+        came = self._own is None or self._own.has_come  # else it was torch.autograd.grad that asked
+        if self._alive and (self._stale is None or not came):
             self._guarded(self._note_stale)
 
     def _note_stale(self) -> None:
@@ -281,7 +285,7 @@ class Listening:
 
     def _capture(self, forward: Forward, call: LossCall) -> None:
         rows = forward.rows
-        if rows:
+        if rows and not self._is_edited(forward):
             own = kept(forward, call)
             self.scene.train.append(Batch(own, own.calls, self._step))
             self._kept_rows += rows
@@ -297,22 +301,21 @@ class Listening:
             self._val_training = self.model.training and any(m.training for m in self._sensitive)
             if not self._root_handles and self._val_capturing:
                 self._arm()
-        rows = forward.rows if forward is not None else self._samples(call)
+        rows = forward.rows if forward is not None else samples(call, self.traces.facts)
         if self._val_rows < MAX_VAL_ROWS:
             each = call.each(rows)
             self._val.append(judged(call.name, call, rows, each))
             self._val_rows += len(each)
-        if not self._val_capturing or forward is None or not forward.tensors:
+        if not self._val_capturing or forward is None or not forward.tensors or self._is_edited(forward):
             return
         if sum(b.forward.rows for b in self.scene.val) < MAX_ROWS:
             own = kept(forward, call)
             self.scene.val.append(Batch(own, own.calls, len(self._val) - 1))
 
-    def _samples(self, call: LossCall) -> int:
-        """Guess the batch size where the forward was not seen: a sample may have several targets."""
-        per_sample = int(self.traces.facts.get("targets_per_sample", 1))
-        total = call.target.shape[0] if call.target.dim() else 0
-        return total // per_sample if per_sample and total % per_sample == 0 else total
+    def _is_edited(self, forward: Forward) -> bool:
+        """Whether the inputs are no longer what the model was called with; later ones are copied in time."""
+        self._edits = self._edits or forward.is_edited
+        return forward.is_edited
 
     def _end_validation(self) -> None:
         facts = self.traces.facts
@@ -370,6 +373,8 @@ class Listening:
             start, own = time.process_time(), self._own
             self._step_s = start - self._t_look
             self.scene.took(self._clock() - self._t_clock, sum(f.rows for f in self._window))
+            if any(self._is_edited(f) for f in self._window):
+                self._window, self._stale, self._stale_armed = [], None, False
             self._measured()
             cost_s = time.process_time() - start
             if own is not None:
@@ -387,11 +392,6 @@ class Listening:
 
     def _prepare_targets(self) -> None:
         """Measure the targets seen so far, and the loss of the best constant answer."""
-        facts = self.traces.facts
-        calls = [b.calls[0] for b in self.scene.train if b.calls]
-        shapes = {c.target.shape[1:] for c in calls}
-        if not calls or len(shapes) > 1 or calls[0].target.dim() == 0:
-            return
-        targets = torch.cat([c.target.detach() for c in calls])
-        facts |= target_facts(targets, facts["loss_kind"])
-        facts["base_loss"] = base_loss(calls[0], targets, facts)
+        self.traces.facts |= facts_of_targets(
+            [b.calls[0] for b in self.scene.train if b.calls], self.traces.facts
+        )

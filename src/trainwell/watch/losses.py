@@ -62,11 +62,16 @@ _LISTENERS: dict[Listener, Quick] = {}
 _ORIGINALS: dict[str, Callable[..., Tensor]] = {}
 
 
+def is_transformed() -> bool:
+    """Whether `torch.func` is at work, whose tensors are gone when its function returns."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
 def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(original)
     def seen(*args: Any, **kwargs: Any) -> Tensor:
         value = original(*args, **kwargs)
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and not is_transformed():
             # a copy: one that ends its watching leaves the table
             others = [listener for listener, quick in tuple(_LISTENERS.items()) if not quick(value)]
             if others:

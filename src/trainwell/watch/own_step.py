@@ -41,7 +41,8 @@ class OwnStep:
         self._handles: list[Any] = []
         self._held: list[Any] = []
         self._on_copy: list[Tensor] = []
-        self._grads: Sequence[Tensor | None] = ()
+        self._grads: list[Tensor | None] = []
+        self._come: dict[int, Tensor] = {}
         self._scales: list[Tensor | None] = []
         self.cost_s = 0.0
         self.needs_copy = any(isinstance(m, nn.RNNBase) for m in replica.modules.values())
@@ -58,9 +59,13 @@ class OwnStep:
             pairs = list(zip(self._replica.params, self._model.parameters(), strict=True))
             self._on_copy = [own for own, other in pairs if other.requires_grad]
             learning = [other for _, other in pairs if other.requires_grad]
-            if learning:
-                take = functools.partial(self._guarded, self._take)
-                self._held = [torch.autograd.graph.register_multi_grad_hook(learning, take)]
+            self._grads = [None] * len(learning)
+            self._come = {}
+            for place, param in enumerate(learning):
+                come, take = (
+                    functools.partial(self._guarded, f, place) for f in (self._note_grad, self._take)
+                )
+                self._held += [param.register_hook(come), param.register_post_accumulate_grad_hook(take)]
 
     def leave(self) -> None:
         """Take the hooks of a forward away."""
@@ -80,22 +85,28 @@ class OwnStep:
         self.leave()
         for handle in self._held:
             handle.remove()
-        self._held, self._grads, self._scales, self.cost_s = [], (), [], 0.0
+        self._held, self._grads, self._scales, self.cost_s = [], [], [], 0.0
+        self._come = {}
 
     # ------------------------------------------------------------------ after the step
+
+    @property
+    def has_come(self) -> bool:
+        """Whether a backward pass of the step has given gradients."""
+        return any(g is not None for g in self._grads)
 
     def mean_grads(self, window: Sequence[Forward]) -> tuple[list[Tensor | None], Tensor | float] | None:
         """Return the gradient of the mean loss of the forwards, and what the loop's own was scaled by.
 
         `None` where it does not follow from the loop's own: losses of different weights, or one that was not minimised.
         """
-        if not self._grads or len(self._scales) != sum(len(f.calls) for f in window):
+        there = [g for g in self._grads if g is not None]
+        if not there or len(self._scales) != sum(len(f.calls) for f in window):
             return None
         scale = _common(self._scales)
         if scale is None:
             return None
         scale = scale * len(window)
-        there = [g for g in self._grads if g is not None]
         if len(window) > 1 and not bool(torch.stack(torch._foreach_norm(there)).isfinite().all()):
             return None  # a scaler left the step out
         if not (isinstance(scale, float) and scale == 1.0):
@@ -141,13 +152,18 @@ class OwnStep:
 
         return hear
 
-    def _take(self, grads: Sequence[Tensor | None]) -> None:
+    def _note_grad(self, place: int, grad: Tensor) -> None:
+        """Keep a gradient on its way: `torch.autograd.grad` asks for it as well, and what that gives is no step's."""
+        self._come[place] = grad.detach()
+
+    def _take(self, place: int, param: Tensor) -> None:
         """Add up what the backward passes of the step give, before anything edits it."""
-        start, old = time.thread_time(), self._grads or [None] * len(grads)
-        self._grads = [
-            o if g is None else g.detach().clone() if o is None else o.add_(g.detach())
-            for o, g in zip(old, grads, strict=True)
-        ]
+        start = time.thread_time()
+        grad = self._come.pop(place, None)
+        if grad is None:
+            return  # the step was taken within the backward pass
+        old = self._grads[place]
+        self._grads[place] = grad.clone() if old is None else old.add_(grad)
         self.cost_s += time.thread_time() - start
 
     def _note_scale(self, place: int, grad: Tensor) -> None:

@@ -69,10 +69,31 @@ class Forward:
     calls: list[LossCall] = dataclasses.field(default_factory=list)
     inside: int = 0
     """How many of the calls came from within the forward."""
+    edits: bool = False
+    """Whether the model edits its inputs in place, so that each of its calls needs copies of them."""
+
+    def __post_init__(self) -> None:
+        self._versions = [(t, _version(t)) for t in self.tensors]
 
     @property
     def tensors(self) -> list[Tensor]:
-        return [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, Tensor) and v.dim()]
+        return [t for t in tensors_of((self.args, self.kwargs)) if t.dim()]
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether an input was written to since the model was called with it."""
+        return any(_version(tensor) != version for tensor, version in self._versions)
+
+    def own_inputs(self) -> None:
+        """Hold copies of the inputs, as they are now."""
+        self.args, self.kwargs = mapped(_own, self.args), mapped(_own, self.kwargs)
+        self.edits, self._versions = True, []
+
+    def inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what the model can be called with."""
+        if self.edits:
+            return mapped(_own, self.args), mapped(_own, self.kwargs)
+        return self.args, self.kwargs
 
     @property
     def rows(self) -> int:
@@ -108,6 +129,8 @@ class Replica:
     """A deep copy without the user's hooks; its weights are set before each use."""
 
     def __init__(self, model: nn.Module) -> None:
+        if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
+            raise TypeError("a module in TorchScript takes no hooks")
         self.model = _copied(model)
         self.modules = {name: m for name, m in self.model.named_modules() if name}
         self.params = list(self.model.parameters())
@@ -149,7 +172,8 @@ class Replica:
         """
         heard.clear()
         with _as_at(forward), _autocast(forward):
-            output = self.model(*forward.args, **forward.kwargs)
+            args, kwargs = forward.inputs()
+            output = self.model(*args, **kwargs)
             losses = [call.value for call in heard[: forward.inside]]
             outside = (calls if calls is not None else forward.calls)[forward.inside :]
             known = forward.relations or [relation(c.input, forward.output) for c in outside]
@@ -204,6 +228,25 @@ def tensors_of(tree: Tree) -> list[Tensor]:
     if isinstance(tree, list | tuple):
         return [t for v in tree for t in tensors_of(v)]
     return []
+
+
+def mapped(change: Callable[[Tensor], Any], tree: Tree) -> Any:
+    """Return a tree of arguments with its tensors changed; what is no plain container stays as it is."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if type(tree) in (list, tuple):
+        return type(tree)(mapped(change, v) for v in tree)
+    if type(tree) is dict:
+        return {k: mapped(change, v) for k, v in tree.items()}
+    return tree
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def relation(input: Tensor, output: Tree) -> Relation:
