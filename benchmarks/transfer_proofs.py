@@ -110,7 +110,7 @@ def prove(name: str, given: argparse.Namespace, home: Path, seconds: float) -> E
         data, about = str(folders["train"]), {"test": str(folders["test"])}
         options |= {"size": 32} if given.smoke else {}
     return tw.prove(
-        data, change=trial.changes, base=recipe, seeds=2 if given.smoke else given.seeds, group=4,
+        data, change=trial.changes, base=recipe, seeds=2 if given.smoke else given.seeds, look_every=4,
         budget=f"{max(1.0, seconds):.0f}s", device=given.device, out=out, val_fraction=trial.share,
         test_fraction=0.0,
         console=tw.Console.stderr(), **options, **about,

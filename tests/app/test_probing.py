@@ -73,7 +73,10 @@ def test_the_verb_prints_rate_and_next_command(table: Path, capsys: pytest.Captu
     assert found["changes"]["lr"] == pytest.approx(found["lr"]["value"], rel=0.05)
     assert run_command(command) == 0
     out = capsys.readouterr().out
-    assert f"next        trainwell fit {table} --target target --set lr=" in out and "rate  " in out
+    assert (
+        f"next        trainwell fit {table} --target target --preset quick --set lr=" in out
+        and "rate  " in out
+    )
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_resume_refuses_other_data(tmp_path: Path, trainwell: Command) -> None:
     data.unlink()
     done = trainwell("resume", tmp_path / "run", "--budget", "3ep")
     assert done.code == 2
-    assert "there is no file" in done.err
+    assert "are no longer at" in done.err
 
 
 def test_table_to_predict_that_does_not_fit(finished: Any, tmp_path: Path, trainwell: Command) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import QUICK, Command
+from tests.cli.conftest import QUICK, Command, make_frame
 
-EXIT_USAGE = 2
+EXIT_USAGE, EXIT_DATA = 2, 3
 
 Finished = tuple[Path, Path]
 BASE = ("--preset", "quick", "--budget", "1ep", "--target", "y")
@@ -107,6 +107,25 @@ def test_ablate_says_what_each_technique_is_worth(
     done = trainwell("ablate", run, "--seeds", 2, "--metric", "val_loss", "--out", tmp_path / "t")
     assert done.code == 0, done.err
     assert "label_smoothing" in done.out and "val_loss" in done.out
+
+
+def test_the_data_of_a_trial_are_those_of_the_run(trainwell: Command, tmp_path: Path) -> None:
+    data, run = tmp_path / "t.csv", tmp_path / "run"
+    frame = make_frame()
+    frame["who"] = [f"w{i % 24}" for i in range(len(frame))]
+    frame.to_csv(data, index=False)
+    fitted = trainwell("fit", data, "--target", "y", "--group", "who", *QUICK, "--out", run, "--quiet")
+    assert fitted.code == 0, fitted.err
+    done = trainwell("ablate", run, "--seeds", 2, "--out", tmp_path / "t", "--quiet")
+    assert done.code == 0 and "as given" in done.out, done.err
+    frame[:200].to_csv(data, index=False)
+    for verb in ("ablate", "treat", "resume"):
+        done = trainwell(verb, run)
+        assert done.code == EXIT_DATA and done.err.startswith("error: "), done.err
+    data.unlink()
+    for verb in ("ablate", "treat", "resume"):
+        done = trainwell(verb, run)
+        assert done.code == EXIT_USAGE and "no longer at" in done.err
 
 
 def test_a_number_of_treatments_below_zero_is_refused(finished: Finished, trainwell: Command) -> None:

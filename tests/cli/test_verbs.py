@@ -180,7 +180,7 @@ def test_proba_of_numbers_is_refused(tmp_path: Path, trainwell: Command) -> None
     assert trainwell("fit", data, "--target", "b", "--out", run, *QUICK).code == 0
     done = trainwell("predict", run, data, "--proba", "--out", tmp_path / "p.csv")
     assert done.code == 2
-    assert "is for classification" in done.err
+    assert "are for classification" in done.err
     assert not (tmp_path / "p.csv").exists()
 
 

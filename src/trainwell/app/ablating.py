@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trainwell.app import settings
 from trainwell.app.console import Console
 from trainwell.app.evidence_lines import evidence_lines
 from trainwell.app.proving import prove
 from trainwell.app.run import Run
+from trainwell.app.sources import Prepared, same_data
+from trainwell.trials.design import Design
 from trainwell.values.errors import RunError
 from trainwell.values.evidence import Comparison, Evidence
 from trainwell.values.recipe import Recipe
@@ -41,12 +44,14 @@ def ablate(
     Raises:
         RunError: the recipe has no technique, or its data are needed.
     """
-    recipe, again = told_again(run, data, data_options)
+    Design(seeds)  # refuses what is out of range before anything is read
+    settings.check(budget=budget)
+    recipe, again = told_again(run, data, data_options, own_model=model is not None, loss=loss)
     changes = [leave_out(recipe, t) for t in recipe.active()]
     if not changes:
         raise RunError("the recipe of this run has no technique: there is nothing to leave out.")
     return prove(
-        again.data, again.target, base=recipe, change=changes, model=model, loss=loss, seeds=seeds, budget=budget,
+        again.of_trial, again.target, base=recipe, change=changes, model=model, loss=loss, seeds=seeds, budget=budget,
         out=out, console=console, **{**again.options, "metric": metric or again.options.get("metric")},
     )  # fmt: skip
 
@@ -80,20 +85,32 @@ def leave_out(recipe: Recipe, technique: Technique) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Again:
-    """The data of a run once more: what `prepare` takes."""
+    """The data of a run once more: what `prepare` takes.
+
+    Args:
+        prepared: the same, read and found to be those of the run; None where they were given anew.
+    """
 
     data: Any
     target: str | None
     options: dict[str, Any]
+    prepared: Prepared | None = None
+
+    @property
+    def of_trial(self) -> Any:
+        return self.data if self.prepared is None else self.prepared
 
 
-def told_again(run: Run | str | Path, data: Any, given: dict[str, Any]) -> tuple[Recipe, Again]:
+def told_again(
+    run: Run | str | Path, data: Any, given: dict[str, Any], *, own_model: bool = False, loss: Any = None
+) -> tuple[Recipe, Again]:
     """Return the recipe of a run and its data, as they were given to `fit`.
 
     A run under a budget of time is taken with the epochs that it made: its networks cannot share a clock.
 
     Raises:
         RunError: the data were passed from Python and are not given again.
+        DataError: the file is no longer the one that the run was trained on.
     """
     folder = RunFolder(run.path) if isinstance(run, Run) and run.path else None
     if not isinstance(run, Run):
@@ -103,7 +120,8 @@ def told_again(run: Run | str | Path, data: Any, given: dict[str, Any]) -> tuple
         if data is None:
             raise RunError("the run was not written, so its data are not known; give them again: data=.")
         return _without_clock(run.recipe, len(run.history)), Again(data, given.pop("target", None), given)
-    known = folder.read_json("data")["source"]
+    about = folder.read_json("data")
+    known = about["source"]
     recipe = Recipe.from_dict(folder.read_json("recipe"), str(folder.path / "recipe.json"))
     again = [f"{name}=..." for name in known["again"] if name not in given]
     if again or (data is None and "data" not in known):
@@ -113,9 +131,12 @@ def told_again(run: Run | str | Path, data: Any, given: dict[str, Any]) -> tuple
     made = 0
     if recipe.seconds is not None and (folder.path / "results.json").is_file():
         made = int(folder.read_json("results")["epochs"])
+    prepared = (
+        None if data is not None or given else same_data(folder, about, None, loss, {}, own_model=own_model)
+    )
     target = given.pop("target", None) or known.get("target")
     recipe = _without_clock(recipe, made)
-    return recipe, Again(known["data"] if data is None else data, target, {**kept, **given})
+    return recipe, Again(known["data"] if data is None else data, target, {**kept, **given}, prepared)
 
 
 def _without_clock(recipe: Recipe, epochs: int) -> Recipe:

@@ -150,7 +150,8 @@ def _read_about(path: Path) -> dict[str, Any]:
 def _new_folder(out: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `out` when all went well, and vanishes otherwise."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there and not empty; give a new or an empty folder.")
+        what = "is there and not empty" if out.is_dir() else "is a file"
+        raise UsageError(f"{out} {what}; give a new or an empty folder.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = temporary_beside(out)

@@ -214,10 +214,12 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     kinds: dict[str, Any] = {".csv": frame.to_csv, ".parquet": frame.to_parquet}
     if path.suffix not in kinds:
         raise UsageError(f"--out {path}: expected a name that ends in .csv or .parquet.")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no folder {path.parent}.")
     temporary = temporary_beside(path)
     try:
         kinds[path.suffix](temporary, index=False)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UsageError(f"--out {path}: {error.strerror}.") from error
+        raise UsageError(f"--out {path} cannot be written: {error.strerror or error}.") from error

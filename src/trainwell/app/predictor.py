@@ -47,7 +47,7 @@ class Predictor:
     def predict_proba(self, data: Any) -> Array:
         """Return the probability of every class, (N, C), in the order of `task.classes`."""
         if self.task is None or not self.task.is_classification:
-            raise UsageError("predict_proba is for classification; use predict.")
+            raise UsageError("probabilities (--proba) are for classification; this run predicts numbers.")
         return self._probabilities(self.outputs(data))
 
     def predict(self, data: Any) -> Array:

@@ -45,7 +45,7 @@ def prove(
     change: Change | Sequence[Change],
     base: Recipe | None = None,
     seeds: int = 8,
-    group: int | None = None,
+    look_every: int | None = None,
     budget: str | float | None = None,
     smallest: float = 0.0,
     metric: str | None = None,
@@ -69,7 +69,7 @@ def prove(
         change: a technique, a text (`"dropout:rate=0.3"`, `"lr=0.01"`, `"-ema"` to take away, several joined by `+`),
             fields to set, or a whole recipe; a sequence compares each with the base and corrects for their number.
         base: what the changes are compared with; None takes that of the preset.
-        seeds: pairs at most. group: pairs that are added before each look; 8, or 4 under a budget.
+        seeds: pairs at most. look_every: pairs that are added before each look; 8, or 4 under a budget.
         budget: time (`"5m"`) after which no further group begins, and epochs (`"20ep"`) of every training.
         smallest: the gain that a change must exceed, in the unit of the metric.
         metric: what decides, on validation rows: the metric of the task, or another of it, or `val_loss`.
@@ -81,7 +81,9 @@ def prove(
     """
     console = console or Console.silent()
     _check_changes(change)
-    Design(seeds, GROUP if group is None else group)  # refuses what is out of range before the data are read
+    Design(
+        seeds, GROUP if look_every is None else look_every
+    )  # refuses what is out of range before the data are read
     is_old = isinstance(out, str | Path) and (Path(out) / "trial.json").is_file()
     settings.check(settings=settings_, budget=budget, out=None if is_old else out)
     chosen = choose_device(device)
@@ -95,7 +97,7 @@ def prove(
     held = held.replace(seconds=None, **{k: v for k, v in limit.items() if k == "epochs"})
     arms = arms_of(held, change)
     seconds = limit.get("seconds")
-    design = Design(seeds, group if group is not None else BUDGET_GROUP if seconds else GROUP)
+    design = Design(seeds, look_every if look_every is not None else BUDGET_GROUP if seconds else GROUP)
     plan = Plan(held, arms, design, smallest, _checked(metric, prepared), first_seed, seconds)
     folder = _folder(plan, prepared, out)
     runs = TrialRuns(

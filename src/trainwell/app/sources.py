@@ -144,6 +144,11 @@ def same_data(
     if again or (data is None and "data" not in source):
         words = ", ".join(["path", *["data"] * ("data" not in source), *again])
         raise RunError(f"{folder.path}: its data were passed from Python; give them again: resume({words}).")
+    if data is None and not Path(source["data"]).exists():
+        raise RunError(
+            f"{folder.path}: the data that it was trained on are no longer at {source['data']}. Put them back there, or "
+            "start a new run with `trainwell fit`."
+        )
     kept = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
     data, target = source["data"] if data is None else data, source.get("target")
     prepared = prepare(data, target, own_model=own_model, loss=loss, options={**kept, **given}, device=device)

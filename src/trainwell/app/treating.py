@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainwell.app import settings
 from trainwell.app.ablating import Again, told_again
 from trainwell.app.console import Console
 from trainwell.app.evidence_lines import evidence_lines
@@ -24,6 +25,7 @@ from trainwell.app.run import Run
 from trainwell.engine.compose import restore_structure
 from trainwell.engine.losses import objective_of
 from trainwell.engine.streams import derive, kept_streams, seeded
+from trainwell.trials.design import Design
 from trainwell.values.errors import NonFiniteError, RecipeError
 from trainwell.values.evidence import Comparison, Evidence
 from trainwell.values.finding import Finding, title_of
@@ -114,7 +116,9 @@ def treat(
         RunError: the data or the module are needed.
     """
     console = console or Console.silent()
-    recipe, again = told_again(run, data, dict(data_options))
+    Design(seeds)  # refuses what is out of range before anything is read
+    settings.check(budget=budget, out=out)
+    recipe, again = told_again(run, data, dict(data_options), own_model=model is not None, loss=loss)
     about = run if isinstance(run, Run) else _told(run, model)
     alarms = [f for f in about.findings if f.is_alarm]
     names = tuple(f.title for f in alarms)
@@ -130,7 +134,7 @@ def treat(
         "metric": metric or again.options.get("metric"), "out": False if out is False else None, "console": console,
     }  # fmt: skip
     evidence = prove(
-        again.data, again.target, base=recipe, change=[p.apply(recipe) for p in arms.values()], **rest
+        again.of_trial, again.target, base=recipe, change=[p.apply(recipe) for p in arms.values()], **rest
     )
     renamed = [dataclasses.replace(c, name=name) for c, name in zip(evidence.comparisons, arms, strict=True)]
     evidence = dataclasses.replace(evidence, comparisons=tuple(renamed))
@@ -169,7 +173,7 @@ def _accepted(
     if not together.diff(best):
         return best, None
     combined = prove(
-        again.data, again.target, base=best, change=together, first_seed=seeds, **rest
+        again.of_trial, again.target, base=best, change=together, first_seed=seeds, **rest
     )  # new seeds: the best of several has been lucky on the old ones
     return together if combined.verdict == "proved" else best, combined
 

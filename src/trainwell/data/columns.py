@@ -212,9 +212,21 @@ def _refuse_words(kind: ColumnType, cells: Cells, bad: np.ndarray, table: Table,
     if not wrong.any():
         return
     word = cells.words[cells.values[np.argmax(wrong)]]
-    raise DataError(
+    said = (
         f"{_place(kind.name, table, wrong)}: expected {expected}, got '{word}' "
-        f"({wrong.sum()} of {len(wrong)} cells hold such text). If it stands for missing: --na '{word}'; "
-        "if the column holds categories: "
-        f"--categorical {kind.name}"
+        f"({wrong.sum()} of {len(wrong)} cells hold such text)."
     )
+    written, share = number_format(cells.words, cells.counts())
+    if kind.kind == NUMERIC and share == 1:
+        raise DataError(
+            f"{said} These numbers are written like {written}, those of the training rows {_like(kind.written)}: "
+            "write both alike."
+        )
+    raise DataError(
+        f"{said} If it stands for missing: empty the cell, or fit with --na '{word}'; if the column holds categories: "
+        f"fit with --categorical {kind.name}"
+    )
+
+
+def _like(written: str) -> str:
+    return f"like {written}" if written and written != "plain" else "with a decimal point and nothing else"

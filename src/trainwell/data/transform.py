@@ -91,7 +91,7 @@ class TableTransform:
     def _check_columns(self, table: Table) -> None:
         gone = [c.type.name for c in self.columns if c.type.name not in table.columns]
         if gone:
-            rest = set(table.columns) - {c.type.name for c in self.columns}
+            rest = set(table.columns) - {c.type.name for c in self.columns} - {self.target}
             hint = did_you_mean(gone[0], rest)
             raise DataError(
                 f"{table.where} lacks {len(gone)} of the {len(self.columns)} columns that the model was "

@@ -46,10 +46,10 @@ class Design:
     def __post_init__(self) -> None:
         if self.seeds < MIN_SEEDS:
             raise UsageError(
-                f"seeds must be >= {MIN_SEEDS}, got {self.seeds}: one pair says nothing of chance."
+                f"--seeds must be >= {MIN_SEEDS}, got {self.seeds}: one pair says nothing of chance."
             )
         if self.group < 1:
-            raise UsageError(f"group must be >= 1, got {self.group}.")
+            raise UsageError(f"a group of pairs (--look-every) must be >= 1, got {self.group}.")
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha must lie in (0, 1), got {self.alpha!r}.")
         if self.spending not in SPENDING:

@@ -238,10 +238,22 @@ def _why_no_run(given: Path, root: Path) -> str:
         if parent.name and (parent / "recipe.json").is_file():
             return f"{given} is a part of the run {parent}; give that."
     if given.is_dir():
-        return f"{given} is not a run: it has no recipe.json."
+        return f"{given} is not a run{_what_instead(given)}."
     made = [p.name for p in runs_in(root)]
     have = f" Runs in {root}/: {', '.join(made[-5:])}." if made else f" There are no runs in {root}/."
     return f"there is no run {given}.{did_you_mean(given.name, [*made, 'latest']) or have}"
+
+
+def _what_instead(folder: Path) -> str:
+    if (folder / "study.jsonl").is_file():
+        best = folder / "best"
+        told = f"; its best run is {best}" if (best / "recipe.json").is_file() else ""
+        return f" but a study of `trainwell tune`{told}"
+    if (folder / "trial.json").is_file():
+        return " but a trial of `trainwell prove`"
+    if (folder / "model.json").is_file():
+        return " but what `trainwell export` wrote, which `predict` and `evaluate` take"
+    return ": it has no recipe.json"
 
 
 def _trace_file(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from trainwell.app.cli.data import check_data, data_options, of_data
 from trainwell.app.cli.output import emit, json_option, quiet_option, several
 from trainwell.app.cli.training import recipe_of, settings_of
 from trainwell.app.console import Console
@@ -32,7 +33,7 @@ metric_option = click.option("--metric", metavar="NAME", help="What decides; tha
 
 @click.command()
 @click.argument("data")
-@click.option("--target", metavar="COLUMN", help="Column to predict; needed.")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed for a table.")
 @several(
     "--against", "CHANGE", "Change to try: dropout:rate=0.3, lr=0.01, -ema to take away, or several with +."
 )
@@ -43,24 +44,23 @@ metric_option = click.option("--metric", metavar="NAME", help="What decides; tha
 @several("--without", "NAME", "Take a technique from the base.")
 @metric_option
 @seeds_option
-@click.option("--group", type=int, help="Pairs before each look [8, or 4 under a budget].")
+@click.option("--look-every", type=int, metavar="N", help="Pairs before each look [8, or 4 under a budget].")
 @budget_option
 @smallest_option
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the test part.")
+@data_options
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
 @out_option
 @quiet_option
 @json_option
 def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Try changes of a recipe on the table DATA with paired seeds, and say which are proved.
+    """Try changes of a recipe on DATA with paired seeds, and say which are proved.
 
     Both sides of a pair share the validation rows, the first weights and the order of the rows. Seeds are added in
     groups until every change is decided; looking often costs no false proof.
     """
     if not options["against"]:
         raise UsageError("--against is needed: which change is to be tried? E.g. --against dropout:rate=0.3.")
-    if target is None:
-        raise UsageError(f"--target is needed: which column of {data} is to be learned?")
+    check_data({"data": data, "target": target, **options})
     _check_names(options["against"])
     from trainwell.app.evidence_lines import evidence_lines
     from trainwell.app.proving import prove as conduct
@@ -68,9 +68,10 @@ def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: 
     evidence = conduct(
         data, target, change=list(options["against"]), base=recipe_of(options["recipe_file"]),
         preset=options["preset"], settings_=settings_of(options["set"]), with_=options["with"],
-        without=options["without"], metric=options["metric"], seeds=options["seeds"], group=options["group"],
-        budget=options["budget"], smallest=options["smallest"], split_seed=options["split_seed"],
+        without=options["without"], metric=options["metric"], seeds=options["seeds"], look_every=options["look_every"],
+        budget=options["budget"], smallest=options["smallest"],
         device=options["device"], out=options["out"], console=_console(quiet),
+        **of_data(options),
     )  # fmt: skip
     emit(evidence.to_dict(), evidence_lines(evidence), as_json)
 
@@ -99,7 +100,7 @@ def ablate(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 @seeds_option
 @budget_option
 @smallest_option
-@out_option
+@click.option("--out", metavar="FOLDER", help="Folder of the treated run; a new one in runs/ without it.")
 @quiet_option
 @json_option
 def treat(run: str, quiet: bool, as_json: bool, **options: Any) -> None:

@@ -54,7 +54,11 @@ def compare(runs: tuple[str, ...], out: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("folder", default="runs", required=False)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; a free one without it."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="NUMBER",
+    help="Port to listen on; a free one without it.",
 )
 def serve(folder: str, port: int) -> None:
     """Show all runs of FOLDER [runs] in the browser, and follow those that train.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainwell.app.cli.data import check_data, data_options, of_data
 from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
 from trainwell.app.console import Console, result_lines
 from trainwell.values.errors import TrainingError, UsageError
@@ -15,12 +16,6 @@ from trainwell.values.errors import TrainingError, UsageError
 if TYPE_CHECKING:
     from trainwell.app.run import Run
     from trainwell.values.recipe import Recipe
-
-TABLE_OPTIONS = (
-    "val", "test", "task", "metric", "group", "time", "split_seed", "drop", "na", "categorical", "numeric",
-    "on_duplicates", "text", "max_bad", "size",
-)  # fmt: skip
-"""Options that are passed on to the data as they are."""
 
 baseline_option = click.option(
     "--no-baseline", "baseline", flag_value=False, default=True, type=bool,
@@ -47,12 +42,8 @@ device_option = click.option(
 @click.command()
 @click.argument("data")
 @click.option("--target", metavar="COLUMN", help="Column to predict; needed for a table.")
-@click.option("--val", metavar="FILE", help="Validation part; without it one is split off.")
-@click.option("--test", metavar="FILE", help="Test part; without it one is split off, unless --val is given.")
-@click.option("--task", metavar="KIND", help="binary, multiclass or regression; inferred without it.")
 @click.option("--metric", metavar="NAME", help="Primary metric; accuracy or rmse without it.")
-@click.option("--group", metavar="COLUMN", help="Rows of one value of it never stand in two parts.")
-@click.option("--time", metavar="COLUMN", help="The latest rows by it are the test part.")
+@data_options
 @click.option("--val-fraction", type=float, help="Share of the validation part [0.15].")
 @click.option("--test-fraction", type=float, help="Share of the test part [0.15].")
 @click.option(
@@ -66,18 +57,8 @@ device_option = click.option(
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of all that is drawn in the training."
 )
-@click.option(
-    "--split-seed", type=int, default=0, show_default=True, help="Seed of the split, and of nothing else."
-)
 @device_option
 @click.option("--out", metavar="FOLDER", help="Folder of the run; a new one in runs/ without it.")
-@several("--drop", "COLUMN", "Column to leave out.")
-@several("--na", "WORD", "Word that stands for a missing value.")
-@several("--categorical", "COLUMN", "Column to read as categories.")
-@several("--numeric", "COLUMN", "Column to read as numbers.")
-@several("--text", "COLUMN", "Column to read as text; with it the row is that text.")
-@click.option("--size", type=int, metavar="PIXELS", help="Side that images are scaled to.")
-@click.option("--max-bad", metavar="SHARE", help="Share of broken files that is left out, e.g. 1% [1%].")
 @click.option(
     "--backbone", metavar="NAME", help="Pre-trained network to start from, e.g. efficientnet_lite0, minilm."
 )
@@ -110,7 +91,7 @@ def fit(**options: Any) -> int:
         seed=options["seed"], device=options["device"], out=options["out"],
         watch=options["watch"], treat=options["treat"], checkpoint_every=options["checkpoint_every"], console=console,
         baseline=options["baseline"], **backbone_options(options), **fractions,
-        **{key: options[key] for key in TABLE_OPTIONS},
+        metric=options["metric"], on_duplicates=options["on_duplicates"], **of_data(options),
     )  # fmt: skip
     return _report(run, options["as_json"])
 
@@ -171,17 +152,9 @@ def _check_before_torch(options: dict[str, Any]) -> tuple[Recipe | None, list[An
     import trainwell.techniques  # noqa: F401  (fills the registry)
     from trainwell.app.presets import check_preset
     from trainwell.app.settings import check, parse_seconds
-    from trainwell.data.samples.tree import is_tree
     from trainwell.values.technique import Technique, technique
 
-    for file in filter(None, (options["data"], options["val"], options["test"])):
-        if not Path(file).is_file() and not is_tree(file):
-            _read(file)
-    if options["target"] is None and not is_tree(options["data"]) and not options["data"].endswith(".npz"):
-        columns = ", ".join(list(_read(options["data"]).columns)[:40])
-        raise UsageError(
-            f"--target is needed: which column of {options['data']} is to be learned? It has: {columns}."
-        )
+    check_data(options)
     check(settings=settings_of(options["set"]), budget=options["budget"], out=options["out"])
     parse_seconds(options["checkpoint_every"])
     check_preset(options["preset"])
@@ -200,13 +173,6 @@ def backbone_options(options: dict[str, Any]) -> dict[str, Any]:
     if options["backbone"] is None and (options["weights"] or options["allow_pickle"]):
         raise UsageError("--weights and --allow-pickle are for a --backbone; name one.")
     return {} if options["backbone"] is None else {name: options[name] for name in names}
-
-
-def _read(file: str) -> Any:
-    """Read a table, or raise what is wrong with it."""
-    from trainwell.data.read import read_table
-
-    return read_table(file)
 
 
 def settings_of(given: tuple[str, ...]) -> dict[str, str]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainwell.app.cli.output import emit, json_option
+from trainwell.app.cli.output import complain, emit, json_option
 from trainwell.values.errors import UsageError
 
 if TYPE_CHECKING:
     from trainwell.app.run import Run
 
+UNFINISHED = "unfinished"
+"""Why a run ended that has not."""
 PREDICTION_FILES = (".csv", ".parquet")
 
 
@@ -21,9 +23,10 @@ PREDICTION_FILES = (".csv", ".parquet")
 @click.argument("data")
 @json_option
 def evaluate(run: str, data: str, as_json: bool) -> None:
-    """Score RUN on the labelled table DATA.
+    """Score RUN on labelled DATA.
 
-    Metrics are by scikit-learn's definitions. RUN is a run or what `export` wrote.
+    DATA is of the kind that RUN was trained on: a table, or a folder of images or sounds. Metrics are by scikit-learn's
+    definitions. RUN is a run or what `export` wrote.
     """
     trained = _load(run)
     from trainwell.app.outcome import evaluate_run
@@ -41,9 +44,10 @@ def evaluate(run: str, data: str, as_json: bool) -> None:
 @click.option("--proba", is_flag=True, help="Also the probability of each class.")
 @json_option
 def predict(run: str, data: str, out: str | None, proba: bool, as_json: bool) -> None:
-    """Predict the rows of the table DATA.
+    """Predict the rows of DATA.
 
-    One prediction for every row, in their order. RUN is a run or what `export` wrote.
+    One prediction for every row or file, in their order; DATA is of the kind that RUN was trained on. RUN is a run or
+    what `export` wrote.
     """
     if out is not None and Path(out).suffix not in PREDICTION_FILES:
         raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet.")
@@ -98,4 +102,9 @@ def _load(run: str) -> Run:
         RunFolder.open(run)
     from trainwell.app.export import load
 
-    return load(run)
+    found = load(run)
+    if found.stop_reason == UNFINISHED:
+        complain(
+            f"note: {run} is unfinished; its weights are those of epoch {found.best_epoch}, the best so far"
+        )
+    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainwell.app.cli.data import check_data, data_options, typed_again
 from trainwell.app.cli.output import complain, emit, json_option, quiet_option, several
 from trainwell.app.console import Console
 from trainwell.values.errors import GateError
@@ -84,10 +86,9 @@ def diagnose(run: str, fail_on: tuple[str, ...], as_json: bool) -> int:
 @several("--set", "FIELD=VALUE", "Field of the recipe: batch_size=64, model.width=128.")
 @several("--with", "TECHNIQUE", "Add a technique: dropout:rate=0.2.")
 @several("--without", "NAME", "Take a technique away.")
-@click.option("--task", metavar="KIND", help="binary, multiclass or regression; inferred without it.")
+@data_options
 @click.option("--steps", type=int, default=24, show_default=True, help="Steps of a short run at its rate.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all that is drawn.")
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
 @json_option
 def probe(
@@ -105,17 +106,15 @@ def probe(
     from trainwell.app.cli.training import recipe_of, settings_of
     from trainwell.app.probing import probe as ask
 
+    check_data({"data": data, "target": target, **options})
     wanted = settings_of(options.pop("set"))
     recipe, added = recipe_of(recipe_file), options.pop("with")
     found = ask(data, target, recipe=recipe, settings_=wanted, with_=added, **options)
-    changes = " ".join(f"--set {name}={value:g}" for name, value in found.changes.items())
-    command = [
-        "trainwell fit",
-        data,
-        *(["--target", target] if target else []),
-        *([changes] if changes else []),
-    ]
-    emit(found.to_dict(), [*found.lines(), f"next        {' '.join(command)}"], as_json)
+    changes = [word for name, value in found.changes.items() for word in ("--set", f"{name}={value:g}")]
+    command = shlex.join(
+        ["trainwell", "fit", data, *typed_again(("steps", "as_json"), found.changes), *changes]
+    )
+    emit(found.to_dict(), [*found.lines(), f"next        {command}"], as_json)
 
 
 COMMANDS = (watch, diagnose, probe)
