@@ -86,7 +86,7 @@ def van_heaps_squashed(seed: int, fixed: bool) -> Any:
 def exp_relu_recurrence(seed: int, fixed: bool) -> Any:
     d = sets.spoken(seed, 600)
     m = nets.SeqNet("rnn", 16, 32, 10, nonlin="relu")
-    nn.init.orthogonal_(m.rnn.weight_hh_l0, 0.9 if fixed else 2.0)
+    nn.init.orthogonal_(m.rnn.weight_hh_l0, 0.9 if fixed else 3.0)
     return job(m, SGD(m.parameters(), 3e-3, momentum=0.9), CE(), d, batch=20, epochs=14, seed=seed)
 
 
@@ -148,9 +148,9 @@ def dead_negative_filters(seed: int, fixed: bool) -> Any:
 def dead_after_the_first_steps(seed: int, fixed: bool) -> Any:
     d = sets.fashion(seed, 700, flat=True)
     m = nets.mlp([196, 64, 64, 64, 10])
-    o = SGD(m.parameters(), 0.03, momentum=0.9)
-    s = Lambda(o, lambda t: 1.0 if fixed or t >= 10 else 80.0)
-    return job(m, o, CE(), d, batch=32, epochs=12, seed=seed, scheduler=s, sched_per="batch")
+    o = Adam(m.parameters(), 1.5e-3)
+    s = Lambda(o, lambda t: 1.0 if fixed or t >= 12 else 200.0)
+    return job(m, o, CE(), d, batch=32, epochs=14, seed=seed, scheduler=s, sched_per="batch")
 
 
 @case(
@@ -180,8 +180,7 @@ def sat_gru_gates(seed: int, fixed: bool) -> Any:
     d = sets.spoken(seed, 600)
     m = nets.SeqNet("gru", 16, 32, 10)
     if not fixed:
-        m.rnn.weight_ih_l0.data *= 40
-        m.rnn.weight_hh_l0.data *= 20
+        m.rnn.weight_ih_l0.data *= 80
     return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=8, seed=seed)
 
 

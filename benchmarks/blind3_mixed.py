@@ -106,7 +106,7 @@ def mul_rate_gone_rare_class_lost(seed: int, fixed: bool) -> Any:
 
 
 @case("B", ["bad_init"], ("test_score", 1, 0.1), [*ROUGH, "exploding_gradient", "saturated_units",
-      "vanishing_gradient", "lr_too_low"])  # fmt: skip
+      "vanishing_gradient", "lr_too_low", "lr_too_high"])  # fmt: skip
 def mul_loud_head_drowns_the_rest(seed: int, fixed: bool) -> Any:
     d = sets.spoken(seed, 600, flat=True)
     m = nets.mlp([320, 48, 48, 10], "tanh")

@@ -41,9 +41,9 @@ def ok_sets_of_points(seed: int, fixed: bool) -> Any:
 @case("A", [])
 def ok_news_bag(seed: int, fixed: bool) -> Any:
     d = sets.news(seed, 2000)
-    m = Bag(2000, 32, 4, drop=0.3)
-    o = AdamW(m.parameters(), 1.2e-2, weight_decay=0.5)
-    return job(m, o, CE(), d, batch=16, epochs=5, seed=seed, scheduler=cosine(o, 5))
+    m = Bag(2000, 32, 4, drop=0.5)
+    o = AdamW(m.parameters(), 8e-3, weight_decay=0.5)
+    return job(m, o, CE(), d, batch=16, epochs=4, seed=seed, scheduler=cosine(o, 4))
 
 
 @case("A", [])
@@ -71,9 +71,9 @@ def ok_imitation_of_an_expert(seed: int, fixed: bool) -> Any:
 @case("A", [])
 def ok_factors_of_ratings(seed: int, fixed: bool) -> Any:
     d = sets.ratings(seed, 4000)
-    m = Factors(d=4)
-    o = Adam(m.parameters(), 2e-2, weight_decay=1e-4)
-    return job(m, o, MSE(), d, batch=64, epochs=10, seed=seed, scheduler=cosine(o, 10))
+    m = Factors(d=4, std=0.5)
+    o = Adam(m.parameters(), 5e-2, weight_decay=1e-4)
+    return job(m, o, MSE(), d, batch=64, epochs=14, seed=seed, scheduler=cosine(o, 14))
 
 
 @case("A", [])
@@ -142,7 +142,7 @@ def ok_mean_and_variance(seed: int, fixed: bool) -> Any:
 def ok_two_looks(seed: int, fixed: bool) -> Any:
     d = sets.views(seed, 1200)
     m = Looks(h=64, code=24)
-    o = AdamW(m.parameters(), 2e-3, weight_decay=0.3)
+    o = AdamW(m.parameters(), 6e-3, weight_decay=0.3)
     return job(m, o, CE(), d, batch=40, epochs=4, seed=seed, scheduler=cosine(o, 4))
 
 
