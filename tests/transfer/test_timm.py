@@ -15,7 +15,7 @@ import trainwell as tw
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
 from trainwell.models.backbones.base import BackboneNet
-from trainwell.values.errors import UsageError
+from trainwell.values.errors import RecipeError, UsageError
 from trainwell.values.task import InputSpec
 
 try:
@@ -106,6 +106,38 @@ def load_body(name: str, path: Path) -> nn.Module:
     assert isinstance(net, BackboneNet)
     net.load()
     return net.body
+
+
+def test_images_of_another_size_are_read_or_refused_in_words() -> None:
+    def features(name: str, side: int) -> torch.Size:
+        spec = InputSpec(kind="image", shape=(3, side, side))
+        net = build_model(resolve(name, "none"), spec, 2, torch.Generator().manual_seed(0)).eval()
+        assert isinstance(net, BackboneNet)
+        return net.features(torch.zeros(1, *spec.shape, dtype=torch.uint8)).shape
+
+    assert features("vit_tiny_patch16_224", 64) == (1, 192)  # its places are interpolated
+    for name, side, why in (
+        ("vit_tiny_patch16_224", 70, "divisible"),
+        ("mixer_s32_224", 64, "this size only, 224 x 224"),
+    ):
+        with pytest.raises(UsageError, match=f"cannot read those of {side} x {side}: .*{why}.*--size"):
+            features(name, side)
+
+
+def test_the_backbone_is_named_as_the_model_by_its_own_name() -> None:
+    images, labels = photographs(24, 32)
+    given = {
+        "backbone": "resnet10t",
+        "weights": "none",
+        "size": 32,
+        "budget": "1ep",
+        "out": False,
+        "watch": False,
+    }
+    run = tw.fit((images, labels), settings_={"model": "resnet10t"}, **given)
+    assert run.recipe.model.family == "timm"
+    with pytest.raises(RecipeError, match="no model family 'resnet10'"):
+        tw.fit((images, labels), settings_={"model": "resnet10"}, **given)
 
 
 def test_weights_that_the_hub_does_not_give_are_an_error() -> None:

@@ -104,8 +104,12 @@ def fit(
         NonFiniteError: a loss or weight became non-finite; `error.run` holds the best finite weights.
     """
     console = (console or Console.of_caller()).logging(log)
-    settings.check(settings=settings_, budget=budget, out=out)
-    if data_options.get("backbone") is not None:
+    backbone = data_options.get("backbone") is not None
+    named = {
+        k: v for k, v in (settings_ or {}).items() if k != "model" or not backbone
+    }  # it may be the backbone
+    settings.check(settings=named, budget=budget, out=out)
+    if backbone:
         from trainwell.app.transfer import transfer
 
         _refuse_beside_a_backbone(model=model, loss=loss, optimizer=optimizer, start_from=start_from)

@@ -20,7 +20,7 @@ from trainwell.data.samples import SampleData, kind_of
 from trainwell.engine.assemble import Source
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.lanes import LaneSpec, train_lanes
-from trainwell.models import FAMILIES, build_model
+from trainwell.models import FAMILIES, build_model, check_family
 from trainwell.models.backbones import Backbone, resolve
 from trainwell.values.errors import UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
@@ -230,6 +230,8 @@ def _is_by_hand(
     """Whether the user asks for the backbone itself to be trained, by a recipe of theirs."""
     named = str((settings_ or {}).get("model", "")).removeprefix("timm:").removeprefix("hf:")
     known = {model.family, backbone, str(model.get("architecture", ""))} - {""}
+    if named and named not in known:
+        check_family(named)
     return named in known or (recipe is not None and recipe.model.family == model.family)
 
 

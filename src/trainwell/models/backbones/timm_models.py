@@ -14,6 +14,9 @@ from trainwell.models.pixels import PixelFront
 from trainwell.values.errors import UsageError
 from trainwell.values.task import InputSpec
 
+REACH_S = 10.0
+"""Seconds in which the hub must answer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Timm(Backbone):
@@ -50,9 +53,10 @@ class Timm(Backbone):
 
         timm = require_timm()
         try:
+            _check_reach(timm, self.architecture)
             held = timm.create_model(self.architecture, pretrained=True, num_classes=0).state_dict()
         except Exception as error:  # whatever the hub's client raises without a network
-            why = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+            why = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
             raise UsageError(
                 f"the weights of {self.architecture} cannot be fetched here ({why}). Give a file: --weights "
                 "NAME.safetensors. To train it from random numbers on purpose: --weights none"
@@ -61,6 +65,16 @@ class Timm(Backbone):
         for tensor in held.values():
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
         return held, digest.hexdigest()
+
+
+def _check_reach(timm: Any, architecture: str) -> None:
+    """Ask the hub once for weights that were not fetched before; its client would ask for most of a minute."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    home = timm.get_pretrained_cfg(architecture).hf_hub_id
+    held = ("model.safetensors", "pytorch_model.bin")
+    if home and not any(isinstance(try_to_load_from_cache(home, file), str) for file in held):
+        HfApi().repo_info(home, timeout=REACH_S)
 
 
 def require_timm() -> Any:
@@ -97,11 +111,25 @@ class TimmNet(BackboneNet):
         config = family._config()
         mean, std = ([255 * v for v in config[k]] for k in ("mean", "std"))
         self.front = PixelFront(len(mean), mean, std)
+        is_fixed = timm.get_pretrained_cfg(family.architecture).fixed_input_size
+        fixed = is_fixed and tuple(config["input_size"][1:]) != tuple(inputs.shape[1:])
+        given = (
+            {"dynamic_img_size": True} if fixed else {}
+        )  # places are interpolated, the weights stay as they are
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            self.body = timm.create_model(family.architecture, pretrained=False, num_classes=0)
-        with torch.no_grad():
-            size = self.body.eval()(torch.zeros(1, *inputs.shape)).shape[-1]
+            try:
+                self.body = timm.create_model(family.architecture, pretrained=False, num_classes=0, **given)
+                with torch.no_grad():
+                    size = self.body.eval()(self.front(torch.zeros(1, *inputs.shape))).shape[-1]
+            except Exception as error:  # each network refuses a size in its own way
+                side = config["input_size"][-1]
+                why = str(error).splitlines()[0][:160].rstrip(".")
+                why = f"it has this size only, {side} x {side}" if "dynamic_img_size" in why else why
+                raise UsageError(
+                    f"--backbone {family.architecture}, trained on images of {side} x {side} pixels, cannot read those "
+                    f"of {inputs.shape[1]} x {inputs.shape[2]}: {why}. Give another --size, or leave it out."
+                ) from None
         self.head = new_head(int(size), num_outputs, generator)
         self.family = family
 

@@ -21,7 +21,14 @@ from trainwell.values.errors import UsageError
 CONVERT = """
 import sys, torch
 from safetensors.torch import save_file
-held = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+try:
+    held = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+except Exception as error:
+    if "GLOBAL" in str(error):
+        sys.exit("it holds other objects, maybe a whole module; save its state_dict()")
+    sys.exit(f"{type(error).__name__} {error}".splitlines()[0][:200])
+if not hasattr(held, "items"):
+    sys.exit(f"expected a dictionary of tensors, got {type(held).__name__}")
 for key in ("state_dict", "model_state_dict", "model"):
     held = held[key] if isinstance(held.get(key), dict) else held
 tensors = {k.removeprefix("module."): v.contiguous().clone() for k, v in held.items() if hasattr(v, "shape")}
@@ -99,7 +106,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], str]:
             words = [sys.executable, "-c", CONVERT, str(path), str(made)]
             done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
             if done.returncode or not made.is_file():
-                why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                why = (done.stderr.strip().splitlines() or ["no reason given"])[-1].rstrip(".")
                 raise UsageError(f"the weights {path} cannot be read as tensors alone: {why}.")
             os.replace(made, made_before)
     tensors, _ = _read(made_before)
