@@ -91,6 +91,8 @@ class Traces:
         self.limits: dict[str, int] = {}
         self._steps: dict[tuple[str, str | None], list[int]] = {}
         self._values: dict[tuple[str, str | None], list[Any]] = {}
+        self._seen: dict[tuple[str, str | None], int] = {}
+        self._every: dict[tuple[str, str | None], int] = {}
 
     def add(self, signal: str, step: int, value: Any, layer: str | None = None) -> None:
         """Append one value."""
@@ -99,15 +101,27 @@ class Traces:
     def extend(
         self, signal: str, steps: Iterable[int], values: Iterable[Any], layer: str | None = None
     ) -> None:
-        """Append a block of values; long series are thinned in their older half."""
+        """Append a block of values; a long series is thinned evenly, and its newest value is always kept."""
         key = (signal, layer)
         own_steps, own_values = self._steps.setdefault(key, []), self._values.setdefault(key, [])
-        own_steps.extend(steps)
-        own_values.extend(values)
-        assert len(own_steps) == len(own_values), key
-        if len(own_steps) > self.limits.get(signal, LIMIT):
-            half = len(own_steps) // 2
-            own_steps[:half], own_values[:half] = own_steps[:half:2], own_values[:half:2]
+        new_steps, new_values = list(steps), list(values)
+        assert len(new_steps) == len(new_values), key
+        if not new_steps:
+            return
+        seen, every = self._seen.get(key, 0), self._every.get(key, 1)
+        if seen and (seen - 1) % every:  # the newest of before, which lies between those that are kept
+            own_steps.pop(), own_values.pop()
+        first = -seen % every
+        own_steps.extend(new_steps[first::every])
+        own_values.extend(new_values[first::every])
+        seen += len(new_steps)
+        while len(own_steps) > self.limits.get(signal, LIMIT):
+            every *= 2
+            own_steps[:], own_values[:] = own_steps[::2], own_values[::2]
+        if (seen - 1) % every:
+            own_steps.append(new_steps[-1])
+            own_values.append(new_values[-1])
+        self._seen[key], self._every[key] = seen, every
 
     def get(self, signal: str, layer: str | None = None) -> Trace:
         """Return one series; an empty one when it was not measured."""
