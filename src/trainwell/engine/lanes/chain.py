@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from trainwell.engine.lanes import images, links, tables
 from trainwell.engine.lanes.bits import DropoutBits
+from trainwell.engine.lanes.block import Block, compiled, why_not
 from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
 from trainwell.models.front import Front
 from trainwell.models.layers import Dropout
@@ -125,6 +126,7 @@ class ChainNetwork:
         self._layers = [id(m) for m in model.modules() if isinstance(m, Dropout)]
         self._chain, self.compute = list(chain), compute
         self._flat = isinstance(self._chain[0], nn.Linear | Front)
+        self.why_not_compiled = ""
 
     def __call__(
         self,
@@ -162,7 +164,8 @@ class ChainNetwork:
                 make = self._link if flat else self._image_link
                 made.append(make(module, own, fresh=fresh, first=first))
                 fresh = isinstance(module, FRESH) or (fresh and type(module) is Dropout)
-        return Chain(made, compute, front)
+        self.why_not_compiled = why_not(made)
+        return Chain(compiled(made), compute, front)
 
     def _front(
         self, front: Front, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
@@ -241,6 +244,7 @@ class Chain:
     ) -> None:  # fmt: skip
         self._links, self._compute, self._front = list(made), compute, list(front)
         self._pass: Any = None
+        self.is_compiled = not front and all(isinstance(link, Block) for link in made)
 
     def forward(
         self, x: tuple[Tensor, ...], bits: DropoutBits | None, *, training: bool, adds: bool = False

@@ -73,7 +73,13 @@ def _goes_in_groups(stack: Stack) -> bool:
 def _in_groups(
     network: ChainNetwork, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
 ) -> Callable[..., Tensor]:
-    """Return the forward pass of a few lanes after the other, each group with buffers of its own."""
+    """Return the forward pass of a few lanes after the other, each group with buffers of its own.
+
+    Compiled layers go lane by lane themselves.
+    """
+    whole = network.bind(weights, buffers, {})
+    if whole.is_compiled:
+        return lambda *x: whole.forward(x, None, training=False).mT
     bound = list[tuple[slice, Chain]]()
     widest = max(t[0].numel() // t.shape[-1] for t in weights.values() if t.ndim > 1)
 

@@ -74,8 +74,8 @@ class Linear:
         self, weight: Tensor, bias: Tensor | None, grads: tuple[Tensor | None, Tensor | None], *,
         needs_input: bool, compute: torch.dtype,
     ) -> None:  # fmt: skip
-        self._low = compute != weight.dtype
-        self._master, self._master_bias = weight, bias
+        self.is_rounded = self._low = compute != weight.dtype
+        self.weight, self.bias, self.grads, self.needs_input = weight, bias, grads, needs_input
         self._weight = torch.empty_like(weight, dtype=compute, memory_format=torch.contiguous_format)
         self._bias = None if bias is None else bias.unsqueeze(-1)
         if self._low:
@@ -91,14 +91,13 @@ class Linear:
             self._by_lane = not in_one_piece and not self._low and weight[0].numel() >= LARGE
             scratch = None if self._by_lane else self._weight.new_empty(weight.shape)
             self._scratch = self._grad if in_one_piece else scratch
-        self._needs_input = needs_input
         self._out, self._back = Space(), Space()
 
     def forward(self, h: Tensor, now: Pass) -> Tensor:
         if self._low:
-            self._weight.copy_(self._master)
+            self._weight.copy_(self.weight)
             if self._bias is not None:
-                self._bias.squeeze(-1).copy_(self._master_bias)  # type: ignore[arg-type]
+                self._bias.squeeze(-1).copy_(self.bias)  # type: ignore[arg-type]
         self._h = h
         out = self._out.like(self._weight, self._weight.shape[1], h.shape[-1])
         if self._bias is None:
@@ -117,7 +116,7 @@ class Linear:
                 put(self._grad, self._scratch, now)
         if self._bias_grad is not None:
             put_sum(self._bias_grad, g, now)
-        if not self._needs_input:
+        if not self.needs_input:
             return None
         return torch.bmm(
             self._transposed, g, out=self._back.like(self._weight, self._weight.shape[2], g.shape[-1])
@@ -283,7 +282,7 @@ class Dropout:
     """
 
     def __init__(self, layer: int, *, in_place: bool) -> None:
-        self._layer, self._in_place = layer, in_place
+        self.layer, self._in_place = layer, in_place
         self._mask: Any = None
         self._of: DropoutBits | None = None
         self._masks, self._turned = Space(), Space()
@@ -320,11 +319,11 @@ class Dropout:
 
     def _look_up(self, dropout: DropoutBits, h: Tensor) -> None:
         """Take from the bits of a stack which lanes are masked here, and with what."""
-        lanes, ones = dropout.spans[self._layer], (1,) * (h.ndim - 1)
+        lanes, ones = dropout.spans[self.layer], (1,) * (h.ndim - 1)
         self._of, self._lanes = dropout, lanes if lanes.start < lanes.stop else None
         self._all = lanes == slice(0, len(h))
-        self._threshold = dropout.thresholds[self._layer, lanes].view(-1, *ones)
-        self._scale = dropout.scales[self._layer, lanes].view(-1, *ones)
+        self._threshold = dropout.thresholds[self.layer, lanes].view(-1, *ones)
+        self._scale = dropout.scales[self.layer, lanes].view(-1, *ones)
 
     def backward(self, g: Tensor, now: Pass) -> Tensor:
         if self._mask is not None:

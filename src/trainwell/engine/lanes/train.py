@@ -181,6 +181,8 @@ class _Work:
         group = group[: choice.lanes]
         if choice.told:
             self._say(f"measured: {choice.told}")
+        if isinstance(made.network, ChainNetwork) and (reason := made.network.why_not_compiled):
+            self._say(f"layers by torch: {reason}")
         alone = choice.lanes == 1
         self._say("stacks of one network each" if alone else f"{len(group)} networks in one stack")
         ready = self._tried is not None and set(self._tried.lanes) == set(group)

@@ -1,0 +1,85 @@
+"""Compiles the products of small networks once, with the C compiler of the machine, and loads them."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+
+from trainwell.data.samples.store import folder
+from trainwell.values.atomic import temporary_beside
+
+SOURCE = Path(__file__).with_name("block.c")
+
+FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
+
+REALS = {torch.float32: "float", torch.float64: "double"}
+
+LONGEST_S = 60.0
+"""Seconds after which the compiler is given up; it takes one."""
+
+
+def is_wanted() -> bool:
+    """Tell whether compiled layers may be used: `TRAINWELL_NATIVE=0` forbids it."""
+    return os.environ.get("TRAINWELL_NATIVE", "1") != "0"
+
+
+@functools.cache
+def load(dtype: torch.dtype) -> ctypes.CDLL | str:
+    """Return the compiled functions for this dtype, or why there are none.
+
+    They are kept in the cache folder under a name that depends on the source, the compiler and the processor.
+    """
+    command = shlex.split(os.environ.get("CC", "cc"))
+    found = shutil.which(command[0]) if command else None
+    if found is None:
+        return f"there is no C compiler ('{' '.join(command)}')"
+    real = REALS[dtype]
+    about = "\n".join((SOURCE.read_text(), found, *command, *FLAGS, real, _processor()))
+    path = folder() / "native" / f"{hashlib.sha256(about.encode()).hexdigest()[:24]}.so"
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _compile([*command, *FLAGS, f"-Dreal={real}", str(SOURCE)], path)
+        return _typed(ctypes.CDLL(str(path)))
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"the C compiler failed: {str(error).splitlines()[0]}"
+
+
+def _compile(command: list[str], path: Path) -> None:
+    """Run the compiler; another process may do the same at the same time."""
+    made = temporary_beside(path)
+    try:
+        ran = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=LONGEST_S)
+        if ran.returncode:
+            raise OSError((ran.stderr.strip() or f"exit code {ran.returncode}").splitlines()[0])
+        os.replace(made, path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _processor() -> str:
+    """Describe the processor: code for one may not run on another that shares the folder."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return "\n".join(
+            sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
+        )
+    except OSError:
+        return f"{platform.node()} {platform.machine()} {platform.processor()}"
+
+
+def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
+    p, n = ctypes.c_void_p, ctypes.c_long
+    library.forward.argtypes = [p, n, n, n, p, n, n, p, n, n, p, n]
+    library.backward.argtypes = [p, n, n, n, p, n, n, n, p, p, n, p, n]
+    library.forward.restype = library.backward.restype = None
+    return library
