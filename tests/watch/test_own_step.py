@@ -60,13 +60,13 @@ def two_weights(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         optimizer.step()
 
 
-def with_penalty(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def with_penalty(net: nn.Module, optimizer: torch.optim.Optimizer, weight: float = 2e-3) -> None:
     """A term that is no loss of torch's: the gradient of the loop is not that of its losses."""
     x, y = loops.rows()
     for part in torch.arange(len(x)).repeat(3).split(32):
         optimizer.zero_grad()
         penalty = sum((p**2).sum() for p in net.parameters())
-        (F.cross_entropy(net(x[part]), y[part]) + 0.1 * penalty).backward()
+        (F.cross_entropy(net(x[part]), y[part]) + weight * penalty).backward()
         optimizer.step()
 
 
@@ -117,6 +117,14 @@ def test_own_step_shows_what_the_copy_shows(name: str, monkeypatch: pytest.Monke
         mine, its = series(own.traces, signal), series(copied.traces, signal)
         assert mine.shape == its.shape, signal
         np.testing.assert_allclose(mine, its, rtol=2e-3, atol=1e-5, err_msg=signal)
+
+
+def test_another_training_is_not_asked_what_if() -> None:
+    net, optimizer = loops.start()
+    with watch(net, optimizer, quiet=True) as seen:
+        with_penalty(net, optimizer, weight=0.3)
+    assert seen._has_more and np.isnan(seen.traces.get("q").values[-1])
+    assert seen.traces.fact("what_if") is None and len(seen.traces.get("grad_norm", "head.weight")) > 3
 
 
 def test_looks_are_rarely_repeated_on_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,6 @@ from trainwell.watch.replica import Forward, Replica
 EQUAL = 1e-5
 """Losses of one step are scaled alike where their scales differ by less than this share."""
 
-AGREES = 0.01
-"""The copy repeats the gradient of the loop where the difference is shorter than this share of it."""
-
-
 class OwnStep:
     """Listens in the loop's own network while a step is looked at, so that the copy need not repeat it.
 
@@ -127,17 +123,19 @@ class OwnStep:
         for own, grad in zip(self._on_copy, grads, strict=True):
             own.grad = grad
 
-    def agrees(self, grads: Sequence[Tensor | None]) -> bool | None:
-        """Whether these are the gradients that the copy has; `None` where they are no numbers."""
+    def apart(self, grads: Sequence[Tensor | None]) -> float | None:
+        """Return how far the gradients of the copy are from these, as a share of its own; `None` for no numbers."""
         theirs = [p.grad for p in self._on_copy]
         if [g is None for g in grads] != [t is None for t in theirs]:
-            return False
+            return float("inf")
         mine, known = ([v for v in values if v is not None] for values in (grads, theirs))
         if not mine:
             return None
-        apart = torch.stack(torch._foreach_norm(torch._foreach_sub(mine, known))).norm()
+        apart = float(torch.stack(torch._foreach_norm(torch._foreach_sub(mine, known))).norm())
         size = float(torch.stack(torch._foreach_norm(known)).norm())
-        return float(apart) <= AGREES * size if size < float("inf") else None
+        if not size < float("inf"):
+            return None
+        return apart / size if size else (float("inf") if apart else 0.0)
 
     # ------------------------------------------------------------------ inside
 

@@ -31,8 +31,10 @@ AGAIN, OFTEN = 20, 6
 """So often a step is repeated on the copy: every 20th look, of recurrent networks every 6th. The rest is read off the
 loop's own step."""
 
-REPEATS = 1e-3
-"""The copy repeats the loss of the loop where it differs by less than this share."""
+REPEATS, AGREES, MORE = 1e-3, 0.01, 0.1
+"""The copy repeats the loss of the loop where it differs by less than the first share, and its gradient by the second. An
+equal loss with a gradient further apart than the third is not all that is minimised: what the copy does with it alone is
+another training."""
 
 
 WHAT_IF_S, WHAT_IF_SHARE = (1.0, 0.4), 0.01
@@ -52,6 +54,8 @@ class Watch(Listening):
     """Whether the loop's own gradient is that of the copy; `None` as long as it is not known."""
     _repeats = False
     """Whether the copy computes the loss that the loop does."""
+    _has_more = False
+    """Whether the loop minimises more than the losses that are heard, e.g. a divergence written by hand."""
 
     # ------------------------------------------------------------------ what the user calls
 
@@ -132,6 +136,8 @@ class Watch(Listening):
             return self._look_at_own(window, stale, *own)
         if own is not None:
             self._compare(own[0], look)
+            if self._has_more:
+                return self._look_at_own(window, stale, *own)
         return look
 
     def _look_unheard(self, window: list[Forward]) -> Look | None:
@@ -155,10 +161,12 @@ class Watch(Listening):
     def _compare(self, grads: list[Tensor | None], look: Look) -> None:
         """Note whether the loop's own step shows what the copy does."""
         assert self._own is not None
-        agrees = self._own.agrees(grads)
+        apart = self._own.apart(grads)
         same = (look.before - look.recorded).abs() <= REPEATS * look.recorded.abs() + 1e-6
-        if agrees is not None:
-            self._agrees, self._repeats = agrees, bool(same)
+        if apart is None:
+            return
+        self._has_more = bool(same) and apart > MORE
+        self._agrees, self._repeats = self._has_more or apart <= AGREES, bool(same) and not self._has_more
 
     def _look_at_own(
         self, window: list[Forward], stale: Tensor | None, grads: list[Tensor | None], scale: Tensor | float
@@ -244,7 +252,7 @@ class Watch(Listening):
     def _is_suspicious(self) -> bool:
         """Whether to ask what another rate would do: not solved, or steps too long, and no plain fault explains it."""
         view = View(self.traces)
-        if view.has_nonfinite or view.steps < 20 or self.scene.replica is None:
+        if view.has_nonfinite or view.steps < 20 or self.scene.replica is None or self._has_more:
             return False
         if view.is_solved and (view.rate_decayed or not self._may_overshoot(view)):
             return False
