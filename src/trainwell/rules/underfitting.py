@@ -11,13 +11,35 @@ from trainwell.values.finding import Finding, Reading
 LEFT, MUCH_LEFT, FALLING = 0.1, 0.3, 0.3
 """Predictable share of the errors, and late against mean progress."""
 
-POOR, FEW, POOR_PICTURE = 0.8, 0.95, 0.6
+POOR, FEW, POOR_PICTURE, POOR_SEQUENCE = 0.8, 0.95, 0.6, 0.25
 """Way on a few rows that are learned by heart, where every network that is large enough comes near 1; autoencoders
 with a sound bottleneck come to 0.7 and more."""
+
+NOTHING = 0.1
+"""Way of a run that learned nothing: of sequences no other learner tells what is left, so only then it is asked."""
 
 STRONG = 0.8
 """Dropout that leaves a fifth of the units; the authors of dropout found 0.5 best and 0.8 harmful (Srivastava et al.
 2014, figure 9)."""
+
+SMALL_NET = (
+    "The network no longer improves, on training rows as little as on new ones, and yet simple learners can "
+    "predict part of its errors. It is too small, or held back too strongly."
+)
+CANNOT = (
+    "After the whole training the network tells the next part hardly better than a constant, and not even a few "
+    "sequences can be learned by heart with it. It is too small for what it should hold."
+)
+HELD = (
+    "So strong a dropout leaves a fraction of what a layer computes, another one at every step. "
+    "The network stays unsure of what it could learn, on training rows as much as on new ones."
+)
+
+
+def asks_few_rows(view: View) -> bool:
+    """Whether it matters how well a few rows are learned by heart: something is left, or nothing was learned at all."""
+    nothing = view.is_sequence and view.way < NOTHING
+    return not view.is_solved and (view.number("residual_r2", 0.0) > LEFT or nothing)
 
 
 class Underfitting(Rule):
@@ -31,35 +53,49 @@ class Underfitting(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         few = view.number("few_way")
-        if view.is_solved or view.has_nonfinite or view.is_sequence:
+        if view.is_done or view.has_nonfinite:
             return None
+        if view.is_sequence:
+            return self._of_sequences(view, few)
         # of a picture always something is left that can be predicted; what not even a few rows teach is another matter
         if view.is_wide and not (few < POOR_PICTURE and view.way < 0.5):
             return None
-        left = view.number("residual_r2", 0.0)
+        left = view.number("residual_r2", math.nan)
+        gap = view.train_score - view.val_score
+        if left <= LEFT or gap >= 0.25 * (1 - view.base_score):
+            return None
         rates = [float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m]
         strong = max(rates, default=0.0)
-        gap = view.train_score - view.val_score
-        fits_alike = not math.isfinite(gap) or gap < 0.25 * (1 - view.base_score)
-        longer = view.doubling_gain
-        stands = view.late_rate < FALLING or longer < MORE
+        stands = view.late_rate < FALLING or view.doubling_gain < MORE
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
         crawls = view.q_median > STRAIGHT and view.update_ratio < SMALL
         small = few < POOR or (few < FEW and left > MUCH_LEFT and not crawls)
-        held = strong > STRONG
-        if not left > LEFT or not fits_alike or not view.way < 0.8 or not (held or (stands and small)):
+        readings = (
+            Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<"), Reading("dropout", strong, STRONG)
+        )  # fmt: skip
+        told = tuple(r for r in readings if r.holds)
+        if strong > STRONG:
+            # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
+            return self._finding(view, told, 0.88, strong, HELD)
+        if not (left > LEFT and view.way < 0.8 and stands and small):
             return None
+        return self._finding(view, told, 0.8, strong, SMALL_NET)
+
+    def _of_sequences(self, view: View, few: float) -> Finding | None:
+        """Sequences are never solved, and no other learner tells what is left: here it must be nearly all."""
+        stands = view.late_rate < FALLING or view.doubling_gain < MORE
+        if not (view.way < NOTHING and few < POOR_SEQUENCE and stands):
+            return None
+        return self._finding(view, (Reading("few_way", few, POOR_SEQUENCE, "<"),), 0.75, 0.0, CANNOT)
+
+    def _finding(
+        self, view: View, told: tuple[Reading, ...], confidence: float, strong: float, meaning: str
+    ) -> Finding:
         fix = "use a wider or deeper network, or better features"
         if strong > 0.6:
             fix = f"lower the dropout of {strong:g} to 0.1 to 0.3"
-        told = (
-            Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<"), Reading("dropout", strong, STRONG)
-        )  # fmt: skip
+        left = view.number("residual_r2", 0.0)
         return Finding(
-            # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
-            self.ailment, "critical", 0.88 if held else 0.8, "W",
-            "The network no longer improves, on training rows as little as on new ones, and yet simple learners can "
-            "predict part of its errors. It is too small, or held back too strongly.",
-            tuple(r for r in told if r.holds), fix=fix, source=self.source,
+            self.ailment, "critical", confidence, "W", meaning, told, fix=fix, source=self.source,
             measured={**view.measured, "dropout": strong, "residual_r2": left},
         )  # fmt: skip

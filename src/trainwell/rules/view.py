@@ -17,6 +17,9 @@ SOLVED = 0.9
 """Share of the way from the best constant answer to perfection at which a run counts as solved."""
 
 
+HARM = 0.2
+"""Validation loss at the end, in units of the base loss, from which new rows fare badly whatever the score says."""
+
 FEW_EPOCHS, PART_STEPS = 5, 8
 """Epochs from which their means make a curve; steps that a part of a run of fewer must have."""
 
@@ -96,6 +99,20 @@ class View(LayerView):
     @cached_property
     def is_solved(self) -> bool:
         return bool(self.way >= SOLVED)
+
+    @cached_property
+    def is_done(self) -> bool:
+        """Whether nothing much is left to gain: solved by the score, and by the loss on training rows.
+
+        Answers that are right but unsure leave a high loss. That alone is no fault, but it shows that one costs.
+        """
+        left = self.get("probe_loss").last / self.base_loss
+        return self.is_solved and (not left > 1 - SOLVED or bool(self.fact("label_smoothing")))
+
+    @cached_property
+    def is_harmed(self) -> bool:
+        """Whether new rows fare badly, be the rows of the training learned or not."""
+        return not self.is_sound or bool(self.get("val_loss").last > HARM * self.base_loss)
 
     @cached_property
     def is_sound(self) -> bool:

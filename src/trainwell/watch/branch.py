@@ -21,8 +21,15 @@ STEPS, LEAST, COOL = 24, 8, 12
 """Steps of a branch at its rate, at most and at least, and of the linear cool-down to zero that all branches share:
 without it a lower rate always looks better over a short horizon (Wu et al. 2018, arXiv:1803.02021)."""
 
-PROBE_ROWS = 256
-"""Rows of training, and of validation, on which branches are compared row by row."""
+PROBE_ROWS, PROBE_BATCHES = 256, 64
+"""Rows of training, and of validation, on which branches are compared row by row; fewer where batches are tiny, for
+every batch is judged by itself."""
+
+TINY = 8
+"""Rows of a batch under which a step sees little: branches then take more steps, and a lower rate is tried as well."""
+
+UNSURE = 5.0
+"""Standard errors under which a gain of ten times the rate is measured again over a longer way."""
 
 DECAYED = 0.34
 """A rate below this share of its peak has decayed; then all branches start from the peak."""
@@ -30,9 +37,9 @@ DECAYED = 0.34
 LINEAR, CURVED = 0.98, 0.85
 """Above the first prediction ratio a higher rate is tried, below the second a lower one."""
 
-FEW_ROWS, FEW_STEPS, FEW_RATE, FEW_TRIAL = 64, 120, 1e-2, 5
-"""Rows to be learned by heart, and the steps of Adam for it: any network that is large enough does it. By the time of the
-first steps it is known how many can be paid; fewer than half say nothing."""
+FEW_ROWS, FEW_SEQUENCES, FEW_STEPS, FEW_RATE, FEW_TRIAL = 64, 16, 120, 1e-2, 5
+"""Rows, or sequences of many targets, to be learned by heart, and the steps of Adam for it: any network that is large
+enough does it. By the time of the first steps it is known how many can be paid; fewer than half say nothing."""
 
 
 LossOf = Callable[[Batch], Tensor]
@@ -106,6 +113,8 @@ class WhatIf:
         self.loss_of, self.evaluate = scene.loss_of, scene.evaluate
         self.replica: Replica = scene.replica
         self.pace_s = 0.0
+        self.is_tiny = bool(self.batches) and 0 < self.batches[0].forward.rows < TINY
+        self.more = TINY // self.batches[0].forward.rows if self.is_tiny else 1
 
     @property
     def has_decayed(self) -> bool:
@@ -148,7 +157,7 @@ class WhatIf:
         qs: list[Tensor] = []
         began = self.clock()
         hot = self._losses() if steps == 0 else ()
-        cool = min(COOL, max(4, steps // 2))
+        cool = min(COOL * self.more, max(4, steps // 2))
         for i in range(steps + cool):
             share = 1.0 if i < steps else 1 - (i - steps + 0.5) / cool
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -178,8 +187,9 @@ class WhatIf:
             _backward(self.loss_of(self.batches[0]))
         passes = 0.9 * budget_s / max(self.clock() - began, 1e-9)
         # the rows are judged about five times, and a branch cools down for half as many steps again
-        fitting = (passes - 5 * PROBE_ROWS / max(1, self.batches[0].forward.rows)) / 4
-        return max(LEAST, min(STEPS, int(fitting))) if passes > 2 * LEAST else 0
+        judging = min(PROBE_BATCHES, PROBE_ROWS / max(1, self.batches[0].forward.rows))
+        fitting = (passes - 5 * judging) / 4
+        return max(LEAST, min(STEPS * self.more, int(fitting))) if passes > 2 * LEAST else 0
 
     def affordable_steps(self) -> int:
         """Return how many more steps the budget lasts, with a reserve of a third."""
@@ -198,7 +208,7 @@ def _first(batches: Sequence[Batch]) -> list[Batch]:
     for batch in batches:
         probe.append(batch)
         rows += batch.forward.rows
-        if rows >= PROBE_ROWS:
+        if rows >= PROBE_ROWS or len(probe) == PROBE_BATCHES:
             break
     return probe
 
@@ -237,9 +247,10 @@ def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> d
     """Return what continuations of the training gain, in units of the loss of the best constant answer.
 
     `what_if` has an entry for every continuation: `as_is` at the rate as it is, `tenfold`, `tenth`, and `longer`, for
-    as many steps as the training took where the budget lasts. Each has `steps`, the fall of the loss on training and
-    validation rows to the end, `train` and `val`, the same before the cool-down, `train_hot` and `val_hot`, and how
-    many standard errors it lies below `as_is`, row by row: `train_z`, `val_z`.
+    as many steps as the training took where the budget lasts; where `tenfold` gains more but not surely also
+    `tenfold_longer`, whose standard errors are those against `longer`. Each has `steps`, the fall of the loss on
+    training and validation rows to the end, `train` and `val`, the same before the cool-down, `train_hot` and
+    `val_hot`, and how many standard errors it lies below `as_is`, row by row: `train_z`, `val_z`.
 
     Args: longest: steps that `longer` may take; as many as the training took, where nothing is said.
     """
@@ -263,21 +274,36 @@ def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> d
         as_is = what_if.grow(1.0, num, want_q=True)
         facts["branch_q"] = list(as_is.q)
         found["as_is"] = _gains(start, as_is, as_is, base)
-        middle = float(np.median(as_is.q)) if as_is.q else 1.0
-        if middle > LINEAR:
-            found["tenfold"] = _gains(start, what_if.grow(10.0, num), as_is, base)
-        if middle < CURVED:
-            found["tenth"] = _gains(start, what_if.grow(0.1, num), as_is, base)
-        steps = (
-            0
-            if what_if.has_decayed
-            else min(int(scene.step) if longest is None else longest, what_if.affordable_steps())
-        )
-        if steps > 2 * STEPS:
-            found["longer"] = _gains(start, what_if.grow(1.0, steps), as_is, base)
+        unsure = _ask_rates(what_if, start, as_is, found, base)
+        steps = int(scene.step) if longest is None else longest
+        steps = 0 if what_if.has_decayed else min(steps, what_if.affordable_steps() // (1 + unsure))
+        if steps > 2 * max(STEPS, num):
+            longer = what_if.grow(1.0, steps)
+            found["longer"] = _gains(start, longer, as_is, base)
+            if unsure:
+                found["tenfold_longer"] = _gains(start, what_if.grow(10.0, steps), longer, base)
     except OutOfTime:
         pass
     return facts
+
+
+def _ask_rates(
+    what_if: WhatIf,
+    start: tuple[Tensor, Tensor],
+    as_is: Branch,
+    found: dict[str, dict[str, float]],
+    base: float,
+) -> bool:
+    """Add what other rates gain to `found`; return whether ten times the rate gained more, but not surely."""
+    middle = float(np.median(as_is.q)) if as_is.q else 1.0
+    unsure = False
+    if middle > LINEAR:
+        found["tenfold"] = _gains(start, what_if.grow(10.0, as_is.steps), as_is, base)
+        better = found["tenfold"]["train"] > found["as_is"]["train"]
+        unsure = better and found["tenfold"]["train_z"] < UNSURE
+    if middle < CURVED or what_if.is_tiny:
+        found["tenth"] = _gains(start, what_if.grow(0.1, as_is.steps), as_is, base)
+    return unsure
 
 
 def _gains(start: tuple[Tensor, Tensor], branch: Branch, as_is: Branch, base: float) -> dict[str, float]:
@@ -296,8 +322,9 @@ def _gains(start: tuple[Tensor, Tensor], branch: Branch, as_is: Branch, base: fl
 def few_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
     """Return how far a copy gets on a few rows, without dropout, decay and noise: `few_way`, 1 is perfect."""
     batches, rows = [], 0
+    enough = FEW_ROWS if scene.facts.get("targets_per_sample", 1) <= 1 else FEW_SEQUENCES
     for batch in scene.train:
-        if rows >= FEW_ROWS or not batch.forward.repeatable:
+        if rows >= enough or not batch.forward.repeatable:
             break
         batches.append(batch)
         rows += batch.forward.rows

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwell.rules.diagnosis import diagnose
-from trainwell.rules.underfitting import LEFT
+from trainwell.rules.underfitting import asks_few_rows
 from trainwell.rules.view import View
 from trainwell.signals.family import Family
 from trainwell.signals.scene import Batch, Look
@@ -260,9 +260,9 @@ class Watch(Listening):
 
     @staticmethod
     def _may_overshoot(view: View) -> bool:
-        """Whether the steps looked at went past the middle, or were too few to tell in a run that is not sound."""
+        """Whether the steps looked at went past the middle, or were too few to tell where new rows fare badly."""
         known = view.q_median == view.q_median
-        return view.q_median < CURVED if known else not view.is_sound
+        return view.q_median < CURVED if known else view.is_harmed
 
     def _loss_of(self, batch: Batch) -> Tensor:
         """The loss of a kept batch with the copy as it stands, in its modes as they are."""
@@ -301,7 +301,7 @@ class Watch(Listening):
         asks: dict[str, Callable[[], dict[str, Any]]] = {
             "branch_facts": lambda: branch_facts(self.scene, rates_s, longest=0 if view.is_solved else None),
         }
-        if not view.is_solved and view.number("residual_r2", 0.0) > LEFT:  # else no rule asks for it
+        if asks_few_rows(view):
             asks["few_facts"] = lambda: few_facts(self.scene, rows_s)
         with same_streams():
             for name, ask in asks.items():
