@@ -170,3 +170,108 @@ def test_a_run_that_halts_below_a_simple_learner_had_too_small_batches(
 
     found = [g.ailment for f in diagnose(rebuilt(traces, change)) for g in (f, *f.consequences)]
     assert ("batch_too_small" in found) is told
+
+
+def told_with(traces: Traces, **series: float) -> list[str]:
+    """Return what is found, consequences included, where these series have these values."""
+
+    def change(signal: str, name: str | None, values: Any) -> tuple[str | None, Any]:
+        return name, values * 0 + series[signal] if signal in series else values
+
+    return [g.ailment for f in diagnose(rebuilt(traces, change)) for g in (f, *f.consequences)]
+
+
+FACTS_THAT_COST: dict[str, dict[str, Any]] = {
+    "lr_schedule": {},
+    "batch_too_large": {},
+    "bad_init": {},
+    "params_not_trained": {"params": [{"learns": False}]},
+    "underfitting": {"layers": [{"dropout": 0.95}]},
+}
+
+
+@pytest.mark.parametrize("name", sorted(FACTS_THAT_COST))
+@pytest.mark.parametrize(("left", "told"), [(0.3, True), (0.03, False)])
+def test_a_fault_that_is_a_fact_is_told_where_answers_are_right_but_unsure(
+    name: str, left: float, told: bool
+) -> None:
+    """A score near 1 is no sign that it costs nothing while the loss is still a third of a constant's."""
+    traces = sick_traces(name) if name not in ("params_not_trained", "underfitting") else healthy_traces()
+    for group, changes in FACTS_THAT_COST[name].items():
+        for entry, change in zip(traces.facts[group], changes, strict=False):
+            entry |= change
+    traces.facts.pop("residual_r2")
+    base = float(traces.facts["base_loss"])
+    found = told_with(traces, probe_score=0.96, val_score=0.96, probe_loss=left * base, val_loss=0.1 * base)
+    assert (name in found) is told
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.12, True), (0.04, False)])
+def test_near_the_end_only_a_measured_gain_says_that_training_was_too_short(gain: float, told: bool) -> None:
+    traces = sick_traces("undertrained")
+    traces.facts["what_if"] = {
+        "longer": {"steps": 200, "val_hot": gain, "val_hot_z": 9.0, "train_hot_z": 9.0}
+    }
+    assert ("undertrained" in told_with(traces, probe_score=0.91, val_score=0.91)) is told
+
+
+@pytest.mark.parametrize(
+    ("ratio", "longer", "told"), [(1e-4, 0.02, True), (1e-2, 0.02, False), (1e-4, 0.09, False)]
+)
+def test_ten_times_the_rate_may_show_its_worth_over_a_longer_way_only(
+    ratio: float, longer: float, told: bool
+) -> None:
+    traces = sick_traces("lr_too_low")
+    short = {"steps": 24, "train": 0.006, "train_z": 1.5, "val_z": 1.5}
+    way = {"steps": 200, "train": 0.2, "train_z": 12.0, "val_z": 8.0}
+    traces.facts["what_if"] = {"as_is": {**short, "train": 0.001}, "tenfold": short,
+                               "longer": {"steps": 200, "train": longer}, "tenfold_longer": way}  # fmt: skip
+    assert ("lr_too_low" in told_with(traces, update_norm=10 * ratio, weight_norm=10.0)) is told
+
+
+@pytest.mark.parametrize(("size", "gain", "told"), [(1, 0.2, True), (1, 0.01, False), (64, 0.2, False)])
+def test_noise_of_tiny_batches_shows_where_a_tenth_of_the_rate_calms_it(
+    size: int, gain: float, told: bool
+) -> None:
+    traces = healthy_traces()
+    traces.facts |= {"batch_size": size, "what_if": {
+        "as_is": {"steps": 192, "train_hot": 0.0},
+        "tenth": {"steps": 192, "train": gain, "train_hot_z": 6.0, "val_hot_z": 5.0}}}  # fmt: skip
+    base = float(traces.facts["base_loss"])
+    found = told_with(traces, probe_score=0.8, val_score=0.8, probe_loss=0.4 * base, q=0.95)
+    assert ("batch_too_small" in found) is told
+
+
+@pytest.mark.parametrize(("nearest", "columns", "told"), [(0.5, 2, True), (40.0, 2, False), (0.5, 60, False)])
+def test_labels_that_not_even_the_nearest_rows_share_follow_from_nothing(
+    nearest: float, columns: int, told: bool
+) -> None:
+    traces = sick_traces("shuffled_labels")
+    traces.facts |= {"nearest_z": nearest, "x_columns": columns, "label_rows": 400.0}
+    assert ("shuffled_labels" in told_with(traces, probe_score=0.25)) is told
+
+
+@pytest.mark.parametrize(("way", "few", "told"), [(0.02, 0.1, True), (0.02, 0.7, False), (0.5, 0.1, False)])
+def test_a_network_that_cannot_hold_a_few_sequences_is_too_small(way: float, few: float, told: bool) -> None:
+    traces = sick_traces("underfitting")
+    traces.facts |= {"targets_per_sample": 20, "few_way": few}
+    score = 0.25 + 0.75 * way
+    assert ("underfitting" in told_with(traces, probe_score=score, val_score=score)) is told
+
+
+@pytest.mark.parametrize(("pull", "told"), [(0.17, True), (0.02, False)])
+def test_a_decay_that_the_mean_gradient_balances_holds_the_loss_up(pull: float, told: bool) -> None:
+    traces = sick_traces("underfitting")
+    traces.facts["hyper"]["weight_decay"] = 0.1
+    assert ("weight_decay_misuse" in told_with(traces, weight_norm=1.0, grad_norm=0.1 / pull)) is told
+
+
+@pytest.mark.parametrize(("helps", "told"), [(0.1, True), (0.0, False)])
+def test_a_run_that_learned_its_rows_had_too_high_a_rate_where_a_lower_one_betters_new_rows(
+    helps: float, told: bool
+) -> None:
+    traces = healthy_traces()
+    tenth = {"steps": 24, "train": 0.1, "train_z": 6.0, "val": helps, "val_z": 6.0}
+    traces.facts["what_if"] = {"as_is": {"steps": 24, "train_hot": -0.02, "val_hot": 0.0}, "tenth": tenth}
+    base = float(traces.facts["base_loss"])
+    assert ("lr_too_high" in told_with(traces, val_loss=0.5 * base, q=0.4)) is told

@@ -9,10 +9,6 @@ from trainwell.values.finding import Finding, Reading
 RATIO = 2.0
 """First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (faultbench, dev part)."""
 
-HARM = 0.2
-"""Validation loss at the end, in units of the base loss, at which a run that is solved in training was harmed by start
-weights that are too large: such a network fits its rows without changing what it starts with."""
-
 
 class BadInit(Rule):
     """Find start weights that are alike, or far too large or small."""
@@ -28,8 +24,8 @@ class BadInit(Rule):
     )
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved:
-            return self._large(view) if self._is_harmed(view) else None
+        if view.is_done:  # a network of large weights fits its rows without changing what it starts with
+            return self._large(view) if view.is_harmed else None
         params = view.fact("params") or []
         weights = [
             p
@@ -46,6 +42,8 @@ class BadInit(Rule):
                 "All units of a layer start with the same weights, so they get the same gradients and stay alike. "
                 "The layer works as a single unit.",
                 Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
+        if view.is_solved:
+            return self._large(view) if view.is_harmed else None
         if not self._has_scale(view):
             return None
         fade = self._fades(view)
@@ -59,11 +57,6 @@ class BadInit(Rule):
     @staticmethod
     def _has_scale(view: View) -> bool:
         return view.kind in ("classification", "binary", "regression") and not view.fact("pretrained")
-
-    @staticmethod
-    def _is_harmed(view: View) -> bool:
-        """Whether new rows fare badly though the rows of the training are learned."""
-        return not view.is_sound or bool(view.get("val_loss").last > HARM * view.base_loss)
 
     def _large(self, view: View) -> Finding | None:
         ratio, large = self._ratio(view), self._too_large(view) if self._has_scale(view) else []

@@ -17,7 +17,7 @@ class BatchTooLarge(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         rows = view.number("rows_per_epoch", 0)
-        if view.is_solved or not 0 < view.steps < 4 * UPDATES or not rows or view.num_epochs < 3:
+        if view.is_done or not 0 < view.steps < 4 * UPDATES or not rows or view.num_epochs < 3:
             return None
         per_epoch = view.steps / view.num_epochs
         # a longer training would also help; the batch is to blame where an epoch has only a few steps

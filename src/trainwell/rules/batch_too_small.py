@@ -18,6 +18,9 @@ FORGETS, MORE = 0.02, 0.15
 """Median of |update| / |weight| at which fifty steps renew the weights; by how much more of the targets a simple
 learner explains than a network that got no further."""
 
+CALMER, Z = 0.05, 3.0
+"""What a tenth of the rate must gain in a few steps, in units of the base loss, and in standard errors."""
+
 
 class BatchTooSmall(Rule):
     """Find tiny batches whose noise keeps the loss from falling."""
@@ -30,7 +33,10 @@ class BatchTooSmall(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         size = view.batch_size
-        if not 0 < size < FEW or view.is_solved or view.rate_decayed:
+        if not 0 < size < FEW or view.is_done or view.rate_decayed:
+            return None
+        calms = self._calms(view)
+        if view.is_solved and calms is None:
             return None
         overshoots = view.q_median < 0.72 or view.q_negative > 0.3
         # a batch of one or two hardly sees its own curvature: there the unrest of the loss must do
@@ -43,17 +49,26 @@ class BatchTooSmall(Rule):
         behind = view.number("learnable", 0.0) - view.way > MORE and view.update_ratio > FORGETS
         halted = behind and abs(view.falling_z) < 2
         lost = (restless or stuck or renewed or halted) and size <= 4
-        if not (overshoots and flat) and not lost and not view.has_nonfinite:
+        noisy = not view.is_solved and ((overshoots and flat) or lost or view.has_nonfinite)
+        if not noisy and calms is None:
             return None
         told = (Reading("q, median", view.q_median, 0.72, "<"), Reading("q < 0, share", view.q_negative, 0.3),
                 Reading("rises of the epoch loss", view.unrest, UNREST),
                 Reading("update_ratio", view.update_ratio, RENEWED if not halted else FORGETS))  # fmt: skip
         return Finding(
-            self.ailment, "critical", 0.8, "S",
+            self.ailment, "critical", 0.8, "S" if calms is None else "W",
             f"A step sees only {size} samples, and what they say differs from step to step. "
             "At this learning rate the noise moves the weights more than the signal.",
             (Reading("batch_size", size, FEW, "<"),
-             *(r for r in told if r.holds)),
+             *([calms] if calms else ()), *(r for r in told if r.holds)),
             fix="use batches of 32 or more, accumulate gradients, or lower the learning rate", source=self.source,
             measured=view.measured,
         )  # fmt: skip
+
+    @staticmethod
+    def _calms(view: View) -> Reading | None:
+        """What a tenth of the rate gains where more steps as they are gain nothing: the noise is what holds the loss."""
+        better = view.what_if("tenth", "train") - max(0.0, view.what_if("as_is", "train_hot"))
+        sure = min(view.what_if("tenth", f"{part}_hot_z") for part in ("train", "val"))
+        reading = Reading("gain of a tenth of the rate / base loss", better, CALMER)
+        return reading if reading.holds and sure > Z and not view.gets_faster else None

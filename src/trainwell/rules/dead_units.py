@@ -24,7 +24,7 @@ class DeadUnits(Rule):
     source = "Lu et al. 2019, arXiv:1903.06733; Sokar et al. 2023, arXiv:2302.12902 (dormant units)."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_sound:
+        if view.is_sound and view.is_done:
             return None
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]
         layers = [n for n in view.traces.layers("unit_activity") if n != last]
@@ -34,6 +34,8 @@ class DeadUnits(Rule):
             return None
         made = view.thrown > THROW or view.dead_share(worst)[0] > SHARE
         if not made and view.way >= FAR:
+            return None
+        if view.is_sound and not view.dead_share(worst)[0] > SHARE:
             return None
         dead = 1 - (view.get("unit_activity", worst).values < DEAD_RATE).mean(1) < 1 - SHARE
         start = int(view.get("unit_activity", worst).steps[int(dead.argmax())])

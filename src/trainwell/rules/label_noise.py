@@ -12,10 +12,10 @@ RATE, LOWER = 0.04, 0.02
 FLAT = 0.6
 """Errors among the surest rows over all errors: wrong labels hit both alike, a poor witness errs where it is unsure."""
 
-POOR, WEAK, FLAT_OF_BOTH, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.4, 0.5, 0.25
+POOR, WEAK, FLAT_OF_BOTH, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.4, 0.5, 0.5
 """A witness with over half the errors of the best constant answer needs a second: the network, on rows that it has not
-seen, with fewer than this share of those errors and not much worse than on rows of its training; errors of both must
-be as flat as this."""
+seen, with fewer than this share of those errors, at least half of which it makes on rows of its training as well;
+errors of both must be as flat as this."""
 
 
 class LabelNoise(Rule):

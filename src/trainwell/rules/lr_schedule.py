@@ -26,23 +26,39 @@ class LrSchedule(Rule):
     )
 
     def diagnose(self, view: View) -> Finding | None:
-        if len(view.get("lr")) < 2 or view.steps < 10 or view.is_solved:
+        if len(view.get("lr")) < 2 or view.steps < 10 or view.is_done:
             return None
-        return self._decays_early(view) or self._rises_for_ever(view) or self._leaps(view)
+        if view.is_solved:  # that the rate is spent is a fact, the others are harmless there
+            return self._is_spent(view)
+        return (
+            self._is_spent(view)
+            or self._decays_early(view)
+            or self._rises_for_ever(view)
+            or self._leaps(view)
+        )
 
-    def _decays_early(self, view: View) -> Finding | None:
-        trace, peak = view.get("lr"), float(view.get("lr").values.max())
-        ends = np.append(trace.steps[1:], view.steps)
-        after = trace.steps > trace.steps[int(trace.values.argmax())]
-        at = np.flatnonzero((trace.values < 0.02 * peak) & after)
-        tiny = float((ends[at] - trace.steps[at]).sum() / view.steps)
+    def _is_spent(self, view: View) -> Finding | None:
+        trace = view.get("lr")
+        at, tiny = self._under(view, 0.02)
         if at.size and tiny > TINY:
             return self._finding(view, Reading("share of steps under 2 % of the peak rate", tiny, TINY),
                 int(trace.steps[at[0]]),
                 "The learning rate is almost zero before half of the training is over. ",
                 "step the scheduler once per epoch, or set its length to the real number of steps")  # fmt: skip
-        low = np.flatnonzero((trace.values < 0.1 * peak) & after)
-        share = float((ends[low] - trace.steps[low]).sum() / view.steps)
+        return None
+
+    @staticmethod
+    def _under(view: View, share: float) -> tuple[np.ndarray, float]:
+        """Return where the rate lies under a share of its peak after it, and for which share of the steps."""
+        trace = view.get("lr")
+        after = trace.steps > trace.steps[int(trace.values.argmax())]
+        at = np.flatnonzero((trace.values < share * trace.values.max()) & after)
+        ends = np.append(trace.steps[1:], view.steps)
+        return at, float((ends[at] - trace.steps[at]).sum() / view.steps)
+
+    def _decays_early(self, view: View) -> Finding | None:
+        trace = view.get("lr")
+        low, share = self._under(view, 0.1)
         gain, z = view.what_if("as_is", "val_hot"), view.what_if("as_is", "val_hot_z")
         if low.size and view.rate_decayed and share > SPENT and gain > MORE and z > 5:
             return self._finding(view, Reading("gain of a few steps at the peak rate / base loss", gain, MORE),

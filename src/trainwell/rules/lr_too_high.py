@@ -104,7 +104,7 @@ class LrTooHigh(Rule):
             and overshoots
             and view.what_if("tenth", "train_z") > Z
             and not view.rate_decayed
-            and view.way < 0.8
+            and (view.way < 0.8 or self._helps_new_rows(view))
             and not view.gets_faster  # a few steps on may go up where the whole run does not
         ):
             reading = Reading("gain of a tenth of the rate", better, BETTER)
@@ -112,8 +112,9 @@ class LrTooHigh(Rule):
             return self._finding(view, told, confidence + 0.03, (0, view.steps), "W")
         if view.is_solved:
             # what is solved was not harmed, unless it is thrown back again and again
-            allowed = UNREST if view.is_sound else UNREST_UNSOUND
-            overshoots = view.q_median < Q_SOLVED and view.unrest > allowed and not view.rate_decayed
+            allowed = UNREST_UNSOUND if view.is_harmed else UNREST
+            overshoots = (view.q_median < Q_SOLVED or self._is_shaken(view)) and view.unrest > allowed
+            overshoots = overshoots and not view.rate_decayed
             harm = Reading("rises of the epoch loss", view.unrest, allowed)
         else:
             stands = view.way < FAR and view.falling_z < 2 and view.steps >= 40
@@ -127,7 +128,23 @@ class LrTooHigh(Rule):
             overshoots = overshoots and harm.holds
         if not overshoots:
             return None
-        return self._finding(view, (*(r for r in q if r.holds), harm), confidence, (0, view.steps))
+        told = (*q, Reading("update_ratio", view.update_ratio, RENEWED)) if view.is_solved else q
+        return self._finding(view, (*(r for r in told if r.holds), harm), confidence, (0, view.steps))
+
+    @staticmethod
+    def _helps_new_rows(view: View) -> bool:
+        """Whether a tenth of the rate also betters the rows that it has not seen, of a run that fares badly there."""
+        better = view.what_if("tenth", "val") - view.what_if("as_is", "val_hot")
+        return view.is_harmed and better > BETTER and view.what_if("tenth", "val_z") > Z
+
+    @staticmethod
+    def _is_shaken(view: View) -> bool:
+        """Whether steps that renew the weights within twenty throw training and validation loss up and down.
+
+        The prediction ratio is blind to that: each step may suit its own batch and undo what others taught.
+        """
+        shaken = view.thrown > THROW and view.val_swings > SWINGS and view.update_ratio > RENEWED
+        return shaken and not view.is_sound and not view.targets_move
 
     def _renewed(self, view: View) -> Finding | None:
         """Weights that are made anew every few steps and learn nothing: from where they are all steps look alike."""

@@ -52,6 +52,7 @@ class LrTooLow(Rule):
             ]
             sure = SURE if self._stays(view) else Z
             better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > sure and min(seen) >= 2
+            better = better or self._pays_later(view)
             # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
             whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
             too_low = better and q > LINEAR and whole > LEAST
@@ -76,6 +77,17 @@ class LrTooLow(Rule):
             fix=f"raise the learning rate to {3 * rate:.2g} to {10 * rate:.2g}", source=self.source,
             measured={**view.measured, "lr.suggested": 5 * rate},
         )  # fmt: skip
+
+    @staticmethod
+    def _pays_later(view: View) -> bool:
+        """Whether ten times the rate gains far more over a longer way, where a short one could not be sure.
+
+        So long a way shows a plateau as well, which any longer step would leave: the steps must be short by themselves.
+        """
+        gains = [view.what_if(name, "train") for name in ("tenfold_longer", "longer")]
+        z = [view.what_if("tenfold_longer", f"{part}_z") for part in ("train", "val")]
+        better = gains[0] > RATIO * max(gains[1], 0.0) and max(z) > Z and min(z) > 2
+        return better and view.update_ratio < SMALL
 
     @staticmethod
     def _stays(view: View) -> bool:

@@ -32,7 +32,7 @@ class ParamsNotTrained(Rule):
             return self._finding("the optimizer does not have them, and they hold random start values", _names(forgotten),
                 "give all of them to the optimizer: Adam(model.parameters())", 0.95)  # fmt: skip
         frozen = [p for p in fresh if not p["learns"]]
-        if frozen and not view.is_solved:
+        if frozen and not view.is_done:
             return self._finding("requires_grad is False, and they hold random start values", _names(frozen),
                 "set requires_grad = True, or load the pre-trained weights", 0.9)  # fmt: skip
         if view.steps < 3 or view.has_nonfinite:

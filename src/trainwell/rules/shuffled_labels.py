@@ -12,6 +12,12 @@ LEARNABLE = 0.06
 CARRIES = 0.05
 """Share of the base loss that has to be gone on validation rows for something to carry over."""
 
+PER_COLUMN, NOTHING = 40, 0.03
+"""Rows for each column from which the nearest of them is near; way, and explained variation, of nothing at all."""
+
+GOES_ON = 4.0
+"""Standard errors by which the loss on training rows falls when the training goes on."""
+
 
 class ShuffledLabels(Rule):
     """Find labels that have nothing to do with their inputs."""
@@ -43,7 +49,8 @@ class ShuffledLabels(Rule):
             least = max(
                 0.03, 3 * math.sqrt(max(base * (1 - base), 0.01) * (1 / max(rows, 1) + 1 / max(num_val, 1)))
             )
-        fitted = view.way > 0.03 and gap > least
+        fitted = (view.way > 0.03 and gap > least) or _only_by_heart(view)
+        fitted = fitted or _nothing_follows(view)
         if not best < chance or not fitted or _beats_constant(view):
             return None
         return Finding(
@@ -60,6 +67,24 @@ def _beats_constant(view: View) -> bool:
     """Whether the validation loss ends below that of the best constant: of labels without any bearing it cannot."""
     losses, base = view.get("val_loss").values, view.base_loss
     return bool(losses.size) and base > 0 and float(losses[-1]) < (1 - CARRIES) * base
+
+
+def _only_by_heart(view: View) -> bool:
+    """Whether the network goes on to learn its rows, surely so, and no validation row ever gained by it."""
+    losses, base = view.get("val_loss").values, view.base_loss
+    learns = view.what_if(view.continuation, "train_hot_z") > GOES_ON and view.way > 0.03
+    learned = view.get("probe_loss").last < (1 - CARRIES) * base
+    worse = bool(losses.size) and float(losses[-1]) > base and float(losses.min()) > (1 - CARRIES / 2) * base
+    return learns and learned and worse and view.what_if(view.continuation, "val_hot") < 0
+
+
+def _nothing_follows(view: View) -> bool:
+    """Whether in few columns neither the nearest rows, nor another learner, nor the network find anything at all."""
+    rows, columns = view.number("label_rows", 0.0), view.number("x_columns", math.inf)
+    seen = (
+        rows >= PER_COLUMN * columns and view.number("nearest_z") < 2 and view.number("learnable") < NOTHING
+    )
+    return seen and view.way < NOTHING and view.steps >= 40
 
 
 def _judged_late(view: View) -> bool:

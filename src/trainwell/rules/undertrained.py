@@ -7,7 +7,7 @@ from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
 LATE, LATE_SEQUENCE, FAR = 0.3, 0.5, 0.85
-"""Late against mean progress of the training loss; share of the way from which more training is no great matter."""
+"""Late against mean progress of the training loss; share of the way from which only a measured gain tells."""
 
 MORE, MORE_SEQUENCE, Z = 0.05, 0.03, 3.0
 """What doubling the steps must gain on validation rows, in units of the base loss, and in standard errors.
@@ -30,19 +30,14 @@ class Undertrained(Rule):
     source = "Domhan et al. 2015, IJCAI (learning curves); the continuation is measured on a copy."
 
     def diagnose(self, view: View) -> Finding | None:
-        if (
-            view.is_solved
-            or not view.way < FAR
-            or view.rate_decayed
-            or len(view.epoch_loss) < 3
-            or view.gained < 0.05
-        ):
+        if view.is_solved or view.rate_decayed or len(view.epoch_loss) < 3 or view.gained < 0.05:
             return None
         val = view.get("val_loss").values
         if val.size > 1 and not val[-1] <= val.min() + 0.01 * (val[0] - val.min()):
             return None
         reading = self._reading(view)
-        if reading is None:
+        # near the end neither a curve nor what follows from a gain tells, only the gain that was measured
+        if reading is None or not (view.way < FAR or view.what_if(view.continuation, "val_hot") > MORE):
             return None
         return Finding(
             self.ailment, "warning", 0.75, "W" if reading.trace.startswith("gain") else "S",

@@ -20,7 +20,7 @@ class UnscaledInputs(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.fact("tokens") or view.fact("first_layer_normalises"):
             return None
-        if view.is_solved and not view.has_nonfinite:
+        if view.is_solved and not view.is_harmed and not view.has_nonfinite:
             return None
         ratio, rms = view.number("x_sd_ratio", 1.0), view.number("x_rms", 1.0)
         readings = []

@@ -27,6 +27,9 @@ TELLING = 0.97
 ENOUGH = 0.7
 """Where the other columns explain so much, none is missed: the question is not asked further."""
 
+FEW_COLUMNS = 8
+"""Columns up to which the nearest row is near in all of them."""
+
 BANDS = (1.0, 4.0)
 """Squared distances are counted in medians; 4 is a kernel half as wide."""
 
@@ -92,7 +95,8 @@ def testify(seen: list[Array], targets: Array) -> tuple[float, Array]:
 def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, float]:
     """Return what the witness says of the labels.
 
-    `learnable`: explained variation. With classes also `witness_error`, its share of errors, `witness_sure_error`,
+    `learnable`: explained variation; of few columns also `nearest_z`: by how many standard errors the nearest row has
+    a more similar target than any. With classes also `witness_error`, its share of errors, `witness_sure_error`,
     the same among the quarter of the rows of which it is surest, and `witness_sure_rows`, how many those are: where
     classes overlap or the witness is poor the sure ones are nearly all right, where labels are wrong they are not.
     """
@@ -101,6 +105,8 @@ def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, fl
     targets = _hot(y) if classes else y.reshape(-1, 1)
     learnable, guess = testify(seen, targets)
     facts = {"learnable": learnable, "label_rows": float(len(y))}
+    if not tokens and x.shape[1] <= FEW_COLUMNS:
+        facts["nearest_z"] = _nearest_z(seen[0], targets)
     if classes and targets.shape[1] > 1:
         facts |= _errors(guess, targets)
     return facts
@@ -128,6 +134,16 @@ def column_facts(
         elif targets.shape[1] == 1:  # a column that ranks a number explains about the square of it
             facts["learnable_with"] = score**2
     return facts
+
+
+def _nearest_z(x: Array, targets: Array) -> float:
+    """Return by how many standard errors the nearest other row has a more similar target than any row."""
+    near, _ = rows.neighbours(x, 1)
+    apart = ((targets - targets[near[:, 0]]) ** 2).sum(1)
+    # two rows by chance differ by twice the variance
+    usual = 2 * float(((targets - targets.mean(0)) ** 2).sum(1).mean())
+    # nearest rows come in pairs: every difference counts up to twice
+    return float((usual - apart.mean()) / (apart.std() * np.sqrt(2 / len(apart)) + 1e-300))
 
 
 def _hot(y: Array) -> Array:
