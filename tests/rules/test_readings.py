@@ -275,3 +275,13 @@ def test_a_run_that_learned_its_rows_had_too_high_a_rate_where_a_lower_one_bette
     traces.facts["what_if"] = {"as_is": {"steps": 24, "train_hot": -0.02, "val_hot": 0.0}, "tenth": tenth}
     base = float(traces.facts["base_loss"])
     assert ("lr_too_high" in told_with(traces, val_loss=0.5 * base, q=0.4)) is told
+
+
+@pytest.mark.parametrize(("cools", "told"), [(0.2, True), (0.01, False)])
+def test_noise_of_tiny_batches_shows_where_a_cool_down_takes_it_away(cools: float, told: bool) -> None:
+    traces = healthy_traces()
+    as_is = {"steps": 192, "train_hot": -0.1, "train": cools - 0.1, "train_cool_z": 6.0, "val_cool_z": 5.0}
+    traces.facts |= {"batch_size": 1, "what_if": {"as_is": as_is}}
+    base = float(traces.facts["base_loss"])
+    found = told_with(traces, probe_score=0.8, val_score=0.8, probe_loss=0.4 * base, q=0.95)
+    assert ("batch_too_small" in found) is told

@@ -67,8 +67,15 @@ class BatchTooSmall(Rule):
 
     @staticmethod
     def _calms(view: View) -> Reading | None:
-        """What a tenth of the rate gains where more steps as they are gain nothing: the noise is what holds the loss."""
-        better = view.what_if("tenth", "train") - max(0.0, view.what_if("as_is", "train_hot"))
-        sure = min(view.what_if("tenth", f"{part}_hot_z") for part in ("train", "val"))
-        reading = Reading("gain of a tenth of the rate / base loss", better, CALMER)
-        return reading if reading.holds and sure > Z and not view.gets_faster else None
+        """What a tenth of the rate, or a cool-down, gains where steps as they are gain nothing: noise holds the loss."""
+        hot = view.what_if("as_is", "train_hot")
+        gains = (
+            ("a tenth of the rate", view.what_if("tenth", "train") - max(0.0, hot), "tenth", "hot_z"),
+            ("a cool-down", view.what_if("as_is", "train") - hot, "as_is", "cool_z"),
+        )
+        for name, gain, branch, z in gains:
+            reading = Reading(f"gain of {name} / base loss", gain, CALMER)
+            sure = min(view.what_if(branch, f"{part}_{z}") for part in ("train", "val"))
+            if reading.holds and sure > Z and not view.gets_faster:
+                return reading
+        return None

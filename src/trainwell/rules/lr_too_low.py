@@ -38,9 +38,10 @@ class LrTooLow(Rule):
     )
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or len(view.epoch_loss) < 3 or view.steps < 40:
-            return None
         tenfold, as_is = (view.what_if(name, "train") for name in ("tenfold", "as_is"))
+        harmless = view.is_done if math.isfinite(tenfold) else view.is_solved
+        if harmless or len(view.epoch_loss) < 3 or view.steps < 40:
+            return None
         # where a schedule has lowered the rate, what-ifs start from its peak
         q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
         if math.isfinite(tenfold):
