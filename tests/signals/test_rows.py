@@ -12,6 +12,7 @@ import trainwell as tw
 from trainwell.signals import rows
 from trainwell.signals.contracts import _is_default
 from trainwell.signals.data import target_facts
+from trainwell.signals.outputs import _differ
 from trainwell.signals.witness import column_facts, label_facts
 
 
@@ -134,3 +135,18 @@ class TwoInputs(torch.nn.Module):
     def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.head(torch.cat([numbers, self.table(codes[:, 0])], 1))
         return out
+
+
+def test_weights_that_are_all_alike_favour_no_class() -> None:
+    assert not _differ(None)
+    assert not _differ(torch.ones(10))
+    assert _differ(torch.tensor([1.0, 1.0, 20.0]))
+
+
+def test_the_nearest_row_tells_of_what_no_smooth_learner_sees() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (400, 1))
+    fast = label_facts(x, np.sin(80 * x[:, 0]), False, False)
+    assert fast["learnable"] < 0.03 and fast["nearest_z"] > 10
+    by_chance = [label_facts(normal(400, 2, s), normal(400, 1, s + 99)[:, 0], False, False) for s in range(5)]
+    assert max(facts["nearest_z"] for facts in by_chance) < 3

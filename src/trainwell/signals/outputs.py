@@ -46,7 +46,7 @@ class Outputs(Family):
                 "target_integer": not call.target.is_floating_point(),
                 "reduction": str(call.kwargs.get("reduction", "mean")),
                 "label_smoothing": float(call.kwargs.get("label_smoothing", 0.0) or 0.0),
-                "loss_weighted": call.kwargs.get("weight") is not None,
+                "loss_weighted": _differ(call.kwargs.get("weight")),
             }  # fmt: skip
         record("out_min", out.min())
         record("out_max", out.max())
@@ -79,3 +79,10 @@ class Outputs(Family):
         if part.shape == whole.shape:
             scale = whole.float().pow(2).mean().sqrt().clamp(min=1e-12)
             record("mate_effect", (part - whole).float().abs().mean() / scale)
+
+
+def _differ(weights: Any) -> bool:
+    """Whether weights favour something: weights that are all alike are none."""
+    if isinstance(weights, Tensor) and weights.numel() > 1:
+        return bool((weights != weights.flatten()[0]).any())
+    return weights is not None
