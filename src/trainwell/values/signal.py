@@ -24,7 +24,7 @@ CADENCES = ("once", "step", "look", "epoch")
 """How often a signal is taken: once, at every optimizer step, on sampled steps, at every validation."""
 
 LIMIT = 8192
-"""A series longer than this loses every other point of its older half."""
+"""A series longer than this keeps every second, fourth, eighth ... point, and its newest."""
 
 
 @dataclasses.dataclass(frozen=True)
