@@ -54,14 +54,14 @@ def van_arm_ten_sigmoids(seed: int, fixed: bool) -> Any:
 
 @case("A", ["vanishing_gradient"], ("test_score", 1, 0.2), FADES)
 def van_recall_plain_rnn(seed: int, fixed: bool) -> Any:
-    d = sets.recall(seed, 600, 30)
+    d = sets.recall(seed, 600, 60)
     m = nets.SeqNet("rnn", 4, 32, 4, nonlin="relu" if fixed else "tanh")
     if fixed:
         nn.init.eye_(m.rnn.weight_hh_l0)
         nn.init.normal_(m.rnn.weight_ih_l0, 0, 0.1)
         for b in (m.rnn.bias_ih_l0, m.rnn.bias_hh_l0):
             nn.init.zeros_(b)
-    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=32, epochs=12, seed=seed, clip=1.0)
+    return job(m, Adam(m.parameters(), 1e-3), CE(), d, batch=32, epochs=9, seed=seed, clip=1.0)
 
 
 @case("B", ["vanishing_gradient"], ("test_score", 1, 0.2), FADES)
