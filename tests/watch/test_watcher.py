@@ -127,3 +127,15 @@ def test_a_model_that_cannot_be_copied_is_watched_without_looks() -> None:
         loops.plain(net, optimizer, 2)
     assert "no copies of me" in seen.traces.fact("no_replica")
     assert len(seen.traces.get("train_loss")) == 16 and seen.traces.fact("watch_error") is None
+
+
+def test_layers_unfrozen_on_the_way_are_trained() -> None:
+    net, _ = loops.start()
+    net.body[0].requires_grad_(False)
+    optimizer = torch.optim.AdamW(net.head.parameters(), 3e-3)
+    with watch(net, optimizer, quiet=True) as seen:
+        loops.plain(net, optimizer, 2)
+        net.body[0].requires_grad_(True)
+        optimizer.add_param_group({"params": net.body.parameters()})
+        loops.plain(net, optimizer, 2)
+    assert "params_not_trained" not in {f.ailment for f in seen.findings}

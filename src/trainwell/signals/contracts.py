@@ -29,7 +29,7 @@ class Contracts(Family):
     )
 
     def start(self, scene: Scene, record: Record) -> None:
-        optimized = {id(p) for group in scene.optimizer.param_groups for p in group["params"]}
+        optimized = _optimized(scene)
         own = {id(p) for p in scene.model.parameters()}
         modules = dict(scene.model.named_modules())
         facts: list[dict[str, Any]] = []
@@ -65,11 +65,19 @@ class Contracts(Family):
         record("val_in_train_mode", float(phase.training))
 
     def close(self, scene: Scene, record: Record) -> None:
+        optimized = _optimized(scene)
         for i, param in enumerate(scene.model.parameters()):
             entry = scene.facts["params"][i]
+            # layers may be unfrozen, and given to the optimizer, on the way
+            entry["learns"] = entry["learns"] or param.requires_grad
+            entry["optimized"] = entry["optimized"] or id(param) in optimized
             entry["moved"] = bool(_checksum(param) != self._sums[i])
             entry["rms_end"] = float(param.detach().float().pow(2).mean().sqrt())
             entry["received"] = self._received[i] if self._looks else None
+
+
+def _optimized(scene: Scene) -> set[int]:
+    return {id(p) for group in scene.optimizer.param_groups for p in group["params"]}
 
 
 def _layer_facts(name: str, module: nn.Module) -> dict[str, Any]:
