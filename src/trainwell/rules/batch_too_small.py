@@ -21,6 +21,9 @@ learner explains than a network that got no further."""
 CALMER, Z = 0.05, 3.0
 """What a tenth of the rate must gain in a few steps, in units of the base loss, and in standard errors."""
 
+MOMENT = 0.05
+"""Share of the steps that makes no progress where the loss no longer falls: what moves it is chance."""
+
 
 class BatchTooSmall(Rule):
     """Find tiny batches whose noise keeps the loss from falling."""
@@ -78,4 +81,8 @@ class BatchTooSmall(Rule):
             sure = min(view.what_if(branch, f"{part}_{z}") for part in ("train", "val"))
             if reading.holds and sure > Z and not view.gets_faster:
                 return reading
-        return None
+        moved = [view.what_if("as_is", f"{part}_hot") for part in ("train", "val")]
+        sure = min(abs(view.what_if("as_is", f"{part}_hot_z")) for part in ("train", "val"))
+        reading = Reading("what a few steps move the loss by / base loss", min(map(abs, moved)), CALMER)
+        few = view.what_if("as_is", "steps") < MOMENT * view.steps and view.falling_z < 2
+        return reading if few and reading.holds and sure > Z and moved[0] * moved[1] > 0 else None

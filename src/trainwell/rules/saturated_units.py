@@ -5,7 +5,18 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-SHARE = 0.25
+SHARE, FLAT = 0.25, 0.5
+"""Share of a layer's units that are stuck; share of all its answers in the flat part, from the start to the end, which
+of healthy runs lies under 0.3 and of large start weights or inputs at 0.7 to 1 (benchmarks/wild.py, loud_tanh)."""
+
+STUCK = (
+    "{:.0f} % of the units of a layer give the same extreme value for nearly every sample. "
+    "There their slope is almost zero, so they neither tell samples apart nor learn."
+)
+LIKE_SIGNS = (
+    "{:.0f} % of the answers of a layer lie in the flat part of its activation, from the start on. "
+    "Its units only say yes or no, and as their slope is almost zero, no gradient tells them better."
+)
 
 
 class SaturatedUnits(Rule):
@@ -27,24 +38,29 @@ class SaturatedUnits(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.is_sound:
             return None
-        shares = {}
-        hidden = view.traces.layers("unit_saturation")
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]
-        for layer in hidden:
+        stuck, flat = {}, {}
+        for layer in view.traces.layers("unit_saturation"):
             values = view.get("unit_saturation", layer).values
             if layer == last or values.ndim != 2 or not len(values):
                 continue
-            tail = values[-max(3, len(values) // 3) :]
-            shares[layer] = float((tail.mean(0) > STUCK_ROWS).mean())
+            tail = values[-max(3, len(values) // 3) :].mean(0)
+            stuck[layer] = float((tail > STUCK_ROWS).mean())
+            flat[layer] = min(float(values[:2].mean()), float(tail.mean()))
+        return self._finding(view, stuck, SHARE, 0.85, STUCK) or self._finding(
+            view, flat, FLAT, 0.8, LIKE_SIGNS
+        )
+
+    def _finding(
+        self, view: View, shares: dict[str, float], limit: float, confidence: float, meaning: str
+    ) -> Finding | None:
         worst = max(shares, key=lambda k: shares[k], default=None)
-        if worst is None or shares[worst] <= SHARE:
+        if worst is None or shares[worst] <= limit:
             return None
         return Finding(
-            self.ailment, "critical", 0.85, "S",
-            f"{100 * shares[worst]:.0f} % of the units of a layer give the same extreme value for nearly every sample. "
-            "There their slope is almost zero, so they neither tell samples apart nor learn.",
-            (Reading("unit_saturation", shares[worst], SHARE, layer=worst),),
-            layers=tuple(k for k in shares if shares[k] > SHARE),
+            self.ailment, "critical", confidence, "S", meaning.format(100 * shares[worst]),
+            (Reading("unit_saturation", shares[worst], limit, layer=worst),),
+            layers=tuple(k for k in shares if shares[k] > limit),
             fix="scale the inputs, start with Xavier weights, or normalise before the activation",
             source=self.source, measured=view.measured,
         )  # fmt: skip

@@ -29,7 +29,7 @@ class ShuffledLabels(Rule):
     source = "Zhang et al. 2017, arXiv:1611.03530 (random labels are memorised)."
 
     def diagnose(self, view: View) -> Finding | None:
-        learnable, rows = view.number("learnable"), view.number("label_rows", 0)
+        learnable, rows = _learnable(view)
         val = view.get("val_score").values
         if not rows >= 60 or not learnable <= LEARNABLE or not _judged_late(view) or view.is_sequence:
             return None
@@ -63,6 +63,18 @@ class ShuffledLabels(Rule):
         )  # fmt: skip
 
 
+def _learnable(view: View) -> tuple[float, float]:
+    """Return what another learner explains of the targets of rows that it has not seen, and of how many rows.
+
+    Of many targets a row it is asked what the network leaves, which is all where the network itself explains nothing.
+    """
+    learnable, rows = view.number("learnable"), view.number("label_rows", 0)
+    losses = view.get("val_losses").values
+    if math.isnan(learnable) and losses.ndim == 2:
+        return view.number("residual_r2"), float(losses.shape[-1])
+    return learnable, rows
+
+
 def _beats_constant(view: View) -> bool:
     """Whether the validation loss ends below that of the best constant: of labels without any bearing it cannot."""
     losses, base = view.get("val_loss").values, view.base_loss
@@ -72,8 +84,9 @@ def _beats_constant(view: View) -> bool:
 def _only_by_heart(view: View) -> bool:
     """Whether the network goes on to learn its rows, surely so, and no validation row ever gained by it."""
     losses, base = view.get("val_loss").values, view.base_loss
-    learns = view.what_if(view.continuation, "train_hot_z") > GOES_ON and view.way > 0.03
-    learned = view.get("probe_loss").last < (1 - CARRIES) * base
+    learns = view.what_if(view.continuation, "train_hot_z") > GOES_ON
+    learned = view.way > 0.03 and view.get("probe_loss").last < (1 - CARRIES) * base
+    learned = learned or view.what_if(view.continuation, "train_hot") > CARRIES
     worse = bool(losses.size) and float(losses[-1]) > base and float(losses.min()) > (1 - CARRIES / 2) * base
     return learns and learned and worse and view.what_if(view.continuation, "val_hot") < 0
 

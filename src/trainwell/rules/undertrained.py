@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import SOLVED, View
 from trainwell.values.finding import Finding, Reading
 
 LATE, LATE_SEQUENCE, FAR = 0.3, 0.5, 0.85
@@ -36,8 +36,8 @@ class Undertrained(Rule):
         if val.size > 1 and not val[-1] <= val.min() + 0.01 * (val[0] - val.min()):
             return None
         reading = self._reading(view)
-        # near the end neither a curve nor what follows from a gain tells, only the gain that was measured
-        if reading is None or not (view.way < FAR or view.what_if(view.continuation, "val_hot") > MORE):
+        # near the end only a gain that was measured tells, and one of all that SOLVED leaves
+        if reading is None or not (view.way < FAR or view.what_if(view.continuation, "val_hot") > 1 - SOLVED):
             return None
         return Finding(
             self.ailment, "warning", 0.75, "W" if reading.trace.startswith("gain") else "S",
