@@ -29,7 +29,8 @@ class Processes:
 
     Args:
         function: called in a worker with `shared` and a group; it and `shared` have to be known to another process.
-        workers: processes. Each has its share of the cores as threads.
+        workers: processes. Each has one thread, or OMP_NUM_THREADS of them: with other threads sums round otherwise, and
+            on cores that are busy two threads can be many times slower than one.
         say: told when a worker has died.
 
     Raises:
@@ -49,7 +50,7 @@ class Processes:
         self.workers, self._say = workers, say
         self._context = multiprocessing.get_context("spawn")
         self._stop = self._context.Event()
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        threads = int(os.environ.get("OMP_NUM_THREADS", "1") or 1)
         self._begin = (function, shared, threads, self._stop)
         self._executor: ProcessPoolExecutor | None = None
 
