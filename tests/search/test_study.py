@@ -145,10 +145,13 @@ def test_optuna_takes_and_gives_studies(tmp_path: Path) -> None:
     assert [t.state.name for t in found.trials] == ["COMPLETE"] * 12 + ["FAIL", "PRUNED"]
     assert found.trials[-1].intermediate_values == {1: 2.5, 2: 2.0}
     assert found.best_value == pytest.approx(study.best.value if study.best else None)
-    with pytest.raises(UsageError, match="already"):
-        export_optuna(study, storage)
-    with pytest.raises(UsageError, match="no study 'other'"):
+    assert len(export_optuna(study, storage).trials) == 14  # a newer copy in the place of the older
+    with pytest.raises(UsageError, match="another study 'trainwell' already"):
+        export_optuna(Study(MIXED, "gp"), storage)
+    with pytest.raises(UsageError, match="no study 'other' there; there are: trainwell"):
         import_optuna(Study(MIXED), storage, "other")
+    with pytest.raises(UsageError, match="cannot use this storage"):
+        import_optuna(Study(MIXED), "nothing://here")
     path = tmp_path / "study.jsonl"
     with Study(MIXED, "gp", batch=8, path=path) as fresh:
         assert import_optuna(fresh, storage) == 12

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainwell.search.searcher import Searcher, Told, make_searcher
-from trainwell.search.space import Config, Space
+from trainwell.search.space import Config, Space, same
 from trainwell.values.errors import RunError, UsageError
 from trainwell.values.journal import Journal, from_plain, read_journal, unseal
 from trainwell.values.lock import locked
@@ -65,6 +65,7 @@ class Study:
 
     Attributes:
         trials: all of them, by number.
+        header: what the study was begun with, as it stands in the journal.
         notes: what had to be mended in the journal.
         exhausted: whether the searcher has nothing more to propose.
 
@@ -91,7 +92,7 @@ class Study:
         self._best: Trial | None = None
         self._generation: tuple[int, list[Config]] = (-1, [])
         self.exhausted = False
-        self._header = {
+        self.header = {
             "format": FORMAT, "space": space.to_dict(), "searcher": searcher, "seed": seed,
             "batch": self.searcher.batch, "first": list(first), "about": dict(about or {}),
         }  # fmt: skip
@@ -107,10 +108,10 @@ class Study:
         self.notes += warnings
         self._journal = Journal(path)
         if not events:
-            self._write("study", self._header)
+            self._write("study", self.header)
             return
-        found = {k: events[0].get(k) for k in self._header}
-        for key, mine in self._header.items():
+        found = {k: events[0].get(k) for k in self.header}
+        for key, mine in self.header.items():
             if _plain(found[key]) != _plain(mine):
                 self.close()
                 raise RunError(
@@ -153,8 +154,9 @@ class Study:
     def begin_with(self, configs: Sequence[Config]) -> None:
         """Put configurations before those that the study begins with; it must be fresh."""
         assert not self.trials, "only a fresh study takes trials from elsewhere"
-        self.first[:0] = [self.space.check(c) for c in configs]
-        self._write("study", {**self._header, "first": self.first})
+        known = {same(c) for c in configs}
+        self.first = [*map(self.space.check, configs), *(c for c in self.first if same(c) not in known)]
+        self._write("study", {**self.header, "first": self.first})
 
     def _waits(self) -> bool:
         """Whether the next trial begins a generation while one before it still runs."""
