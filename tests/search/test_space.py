@@ -97,9 +97,42 @@ def test_one_line_narrows_widens_fixes_and_removes() -> None:
     )
 
 
+def test_lines_tell_conditions_off_values_and_scales() -> None:
+    space = MIXED.changed(
+        "width=[16, 64] log when optimizer=sgd|muon", "depth=0|1 when optimizer is adam or sgd"
+    )
+    assert space["width"].when == ("optimizer", ("sgd", "muon"))
+    assert space["depth"].when == ("optimizer", ("adam", "sgd"))
+    assert "width" not in space.active({**MIXED.default(), "optimizer": "adam"})
+    kept = MIXED.changed("dropout.rate={0} + log range")["dropout.rate"]
+    assert (kept.low, kept.high, kept.log, kept.off) == (0.05, 0.7, True, 0.0)
+    assert (
+        MIXED.changed(*(p.line for p in MIXED if p.when is None and not p.is_categorical)).size == MIXED.size
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "line"),
+    [
+        ("lr", "high", "lr=[0.0001, 10] log"),
+        ("batch_size", "low", "batch_size=8|16|32|64|128"),
+        ("depth", "high", "depth=[0, 6] whole"),
+        ("dropout.rate", "high", "dropout.rate={0} + [0.05, 1]"),
+    ],
+)
+def test_a_range_is_widened_beyond_an_end(name: str, end: str, line: str) -> None:
+    assert MIXED[name].widened(end).line == line
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("lr", "expected NAME"), ("-lrr", "Did you mean 'lr'"), ("lr=[1, 0.1]", "low <= high")],
+    [
+        ("lr", "expected NAME"),
+        ("width=[1, 9] when optimizer=sdg", "one of"),
+        ("optimizer=log", "no range to keep"),
+        ("-lrr", "Did you mean 'lr'"),
+        ("lr=[1, 0.1]", "low <= high"),
+    ],
 )
 def test_wrong_lines_are_told(line: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):

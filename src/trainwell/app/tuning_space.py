@@ -169,20 +169,42 @@ def make_space(
         if text.lstrip().startswith("{"):
             return _with_defaults(Space.read(given), recipe)
         given = [line.split("#")[0].strip() for line in text.splitlines()]
-    for line in [given] if isinstance(given, str | Path) else given:
-        if str(line).strip():
-            space = _changed(space, str(line).strip(), recipe)
+    lines = [str(line).strip() for line in ([given] if isinstance(given, str | Path) else given)]
+    whole_first = sorted(filter(None, lines), key=lambda line: "." in line.partition("=")[0])
+    for line in whole_first:  # which optimizers there are, before what only some of them have
+        space = _changed(space, line, recipe)
     return _with_defaults(space, recipe)
 
 
 def _changed(space: Space, line: str, recipe: Recipe) -> Space:
     if "=" not in line and Path(line).suffix in SPACE_FILES:
         raise UsageError(f"--space {line}: there is no such file.")
+    if line.startswith("-"):
+        return space.changed(line)
     name = line.partition("=")[0].strip()
-    known = {p.name for p in space}
-    if "." in name and not name.startswith("-") and name not in known and recipe.model.family != "module":
-        space = space.with_(dose_parameter(name, recipe))
-    return space if "=" not in line and not line.startswith("-") and "." in name else space.changed(line)
+    own_size = name.startswith("model.") and recipe.model.family == "module"
+    is_dose = "." in name and not own_size
+    if is_dose and name not in {p.name for p in space}:
+        space = space.with_(_dose_among(space, name, recipe))
+    return space if is_dose and "=" not in line else space.changed(line)
+
+
+def _dose_among(space: Space, name: str, recipe: Recipe) -> Parameter:
+    """Return the parameter of a dose; it counts only for those of the searched optimizers or schedules that have it."""
+    head, _, field = name.partition(".")
+    searched = next((p for p in space if p.name == head and head in ROLES and p.options), None)
+    if searched is None:
+        return dose_parameter(name, recipe)
+    holders = [(o, _set(recipe, head, o)) for o in searched.options]
+    having = [
+        (o, r) for o, r in holders if head in ("optimizer", "schedule") and field in _holder(head, r)[0]
+    ]
+    if not having:
+        return dose_parameter(name, recipe)
+    found = dose_parameter(name, dict(having).get(str(getattr(recipe, head)), having[0][1]))
+    if len(having) == len(holders):
+        return found
+    return dataclasses.replace(found, when=(head, tuple(o for o, _ in having)))
 
 
 def _with_defaults(space: Space, recipe: Recipe) -> Space:
@@ -192,11 +214,11 @@ def _with_defaults(space: Space, recipe: Recipe) -> Space:
         now = p.default if p.default is not None else value_of(recipe, p.name)
         fixed.append(dataclasses.replace(p, default=_nearest(p, now)))
     made = Space(tuple(fixed))
-    _try_values(made, recipe)
+    try_values(made, recipe)
     return made
 
 
-def _try_values(space: Space, recipe: Recipe) -> None:
+def try_values(space: Space, recipe: Recipe) -> None:
     """Make sure that a recipe can have every option and both ends of every range.
 
     Raises:

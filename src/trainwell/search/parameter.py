@@ -174,6 +174,31 @@ class Parameter:
         place = self.place(value)
         return "low" if place < 0.02 else "high" if place > 0.98 else ""
 
+    def widened(self, end: str) -> Parameter:
+        """Return the parameter with room beyond an end: one more option, a decade, or half of its length."""
+        if self.options:
+            near, last = (self.options[:2][::-1]) if end == "low" else self.options[-2:]
+            more = last * last / near if self.log and near else 2 * last - near
+            more = round(more) if isinstance(last, int) else more
+            options = (more, *self.options) if end == "low" else (*self.options, more)
+            return dataclasses.replace(self, options=options)
+        if self.log:
+            new = self.low / 10 if end == "low" else self.high * 10
+        else:
+            step = (self.high - self.low) / 2
+            new = self.low - step if end == "low" else self.high + step
+        new = round(new) if self.integer else float(f"{new:.2g}")
+        return dataclasses.replace(self, low=new) if end == "low" else dataclasses.replace(self, high=new)
+
+    @property
+    def line(self) -> str:
+        """The parameter as a line that `Space.changed` reads."""
+        if self.options:
+            return f"{self.name}={'|'.join(map(_word, self.options))}"
+        off = "" if self.off is None else "{" + f"{self.off:g}" + "} + "
+        kinds = "".join([" log"] * self.log + [" whole"] * self.integer)
+        return f"{self.name}={off}[{self.low:g}, {self.high:g}]{kinds}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the parameter as plain data, without what is as usual."""
         usual = Parameter(self.name, options=("",))

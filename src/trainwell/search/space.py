@@ -20,8 +20,9 @@ Config = dict[str, Any]
 """The values of the parameters that count, by name; one whose condition does not hold is left out."""
 
 _RANGE = re.compile(
-    r"(?:\{(?P<off>[^}]+)\}\s*\+\s*)?\[(?P<low>[^,]+),(?P<high>[^\]]+)\]\s*(?P<kind>(?:log|whole|\s)*)"
+    r"(?:\{(?P<off>[^}]+)\}\s*\+\s*)?(?:\[(?P<low>[^,]+),(?P<high>[^\]]+)\])?\s*(?P<kind>(?:log|whole|range|\s)*)"
 )
+_WHEN = re.compile(r"(?P<right>.*\S)\s+when\s+(?P<name>[\w.]+)\s*(?:=|\s+is\s+)\s*(?P<values>\S.*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +117,9 @@ class Space:
     def changed(self, *lines: str) -> Space:
         """Return a space with changes of one line each.
 
-        `lr=[1e-4, 1e-1] log`, `dropout.rate={0} + [0.05, 0.6]`, `model.activation=relu|tanh`, `lr=0.01` (one value,
-        no longer searched), `-dropout.rate` (left as the recipe has it).
+        `lr=[1e-4, 1e-1] log`, `dropout.rate={0} + [0.05, 0.6]`, `l1.rate={0} + log` (its own range, with off),
+        `model.activation=relu|tanh`, `lr=0.01` (one value, no longer searched), `-dropout.rate` (left as the recipe has
+        it), `optimizer.momentum=[0, 0.99] when optimizer=sgd|lion` (it counts only there).
         """
         space = self
         for line in lines:
@@ -129,8 +131,19 @@ class Space:
             if not equals or not right:
                 raise UsageError(f"--space {line}: expected NAME=[low, high], NAME=a|b|c or -NAME.")
             known = next((p for p in space if p.name == name), Parameter(name, options=(None,)))
-            space = space.with_(_parsed(known, right, line))
+            condition = _WHEN.fullmatch(right)
+            made = _parsed(known, condition["right"] if condition else right, line)
+            if condition:
+                made = dataclasses.replace(
+                    made, when=space._condition(condition["name"], condition["values"])
+                )
+            space = space.with_(made)
         return space
+
+    def _condition(self, name: str, values: str) -> tuple[str, tuple[Any, ...]]:
+        """Return a condition as a line tells it: `sgd|lion`, or `sgd or lion` as it is printed."""
+        parent = self[name]
+        return name, tuple(parent.check(_value(v)) for v in re.split(r"\||\s+or\s+", values))
 
     def lines(self) -> Iterator[str]:
         """Yield the space as aligned lines, with the default of each parameter."""
@@ -181,6 +194,8 @@ def _parsed(known: Parameter, right: str, line: str) -> Parameter:
     """Return a parameter with another range, other options or one value."""
     match = _RANGE.fullmatch(right)
     likely = known.likely
+    if match is not None and match["low"] is None and known.options:
+        raise UsageError(f"--space {line}: there is no range to keep; give one: {known.name}=[low, high].")
     if match is None:
         options = tuple(_value(word) for word in right.split("|"))
         numbers = len(options) > 1 and all(
@@ -191,7 +206,7 @@ def _parsed(known: Parameter, right: str, line: str) -> Parameter:
         log = known.log and numbers and options[0] > 0
         return dataclasses.replace(known, options=options, ordered=numbers, log=log, likely=None)
     try:
-        low, high = float(match["low"]), float(match["high"])
+        low, high = (float(match[k]) if match["low"] else getattr(known, k) for k in ("low", "high"))
         off = known.off if match["off"] is None else float(match["off"])
     except ValueError:
         raise UsageError(f"--space {line}: expected numbers in [low, high].") from None
