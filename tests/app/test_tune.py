@@ -17,7 +17,9 @@ from torch import nn
 import trainwell as tw
 from tests.conftest import shared_data
 from trainwell.app.cli import run_command
+from trainwell.app.console import Console
 from trainwell.app.tuning_search import Search
+from trainwell.app.tuning_space import make_space
 from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, STOPPED, read_study
 from trainwell.values.errors import Interrupted, UsageError
@@ -207,6 +209,44 @@ def test_mistakes_are_told_before_anything_is_done(
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith(f"error: {options[0]}")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dose_of_some_optimizers_counts_only_there() -> None:
+    space = make_space(
+        BASE, ["optimizer.momentum=[0, 0.99]", "optimizer=adam|sgd"], None, own_model=True, num_rows=99
+    )
+    assert space["optimizer.momentum"].when == ("optimizer", ("sgd",))
+    assert space["optimizer.momentum"].default == 0.9
+    shared = make_space(BASE, ["optimizer=adam|adamw", "optimizer.beta1"], None, own_model=True, num_rows=99)
+    assert shared["optimizer.beta1"].when is None
+    clipped = make_space(BASE, "clip_grad.max_norm", None, own_model=True, num_rows=99)
+    assert "clip_grad.max_norm" in [p.name for p in clipped]
+    with pytest.raises(UsageError, match="has no dose"):
+        make_space(BASE, "warmup.steps", None, own_model=True, num_rows=99)
+
+
+def test_one_trial_judges_the_default_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    found = tuned(trials=1, repeats=2, console=Console.stderr())
+    said = capsys.readouterr().err
+    assert "search    1 trial, " in said and "confirm   the default, up to 2 fresh seeds\n" in said
+    assert "epochs" not in said  # three trainings fit, so that none is made shorter
+    assert "verdict   nothing but the default was judged" in list(found.lines())
+    assert found.flags == ["1 complete trial is few for 7 parameters; give more budget"]
+
+
+def test_optuna_begins_a_study_and_takes_its_trials(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    storage = f"sqlite:///{tmp_path / 'o.db'}"
+    given: dict[str, Any] = {"trials": 8, "repeats": 2, "finalists": 1}
+    one = tuned(optuna_to=storage, **given)
+    two = tuned(optuna_from=storage, optuna_to=f"{storage}#two", **{**given, "trials": 12})
+    done = [t.config for t in one.trials if t.state == COMPLETE]
+    assert [t.config for t in two.trials[: len(done)]] == done
+    assert len(two.trials) == 12
+    with pytest.raises(UsageError, match="another study 'two' already"):
+        tuned(optuna_to=f"{storage}#two", seed=5, **given)
+    with pytest.raises(UsageError, match="there are: trainwell, two"):
+        tuned(optuna_from=storage, **given)
 
 
 def test_a_search_of_recipes_that_all_fail_ends() -> None:

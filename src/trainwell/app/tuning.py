@@ -22,6 +22,7 @@ from trainwell.app.sources import Prepared, prepare
 from trainwell.app.transfer import to_search
 from trainwell.app.tuning_folds import check_folds
 from trainwell.app.tuning_group import Shared
+from trainwell.app.tuning_live import span
 from trainwell.app.tuning_options import check_options, parse_time
 from trainwell.app.tuning_pace import Fitted, fitted
 from trainwell.app.tuning_plan import Plan
@@ -72,6 +73,8 @@ def tune(
     workers: int | None = None,
     out: str | Path | bool | None = None,
     resume: bool = False,
+    optuna_from: str | None = None,
+    optuna_to: str | None = None,
     console: Console | None = None,
     **data_options: Any,
 ) -> Tuning:
@@ -88,7 +91,7 @@ def tune(
         searcher: `auto`, `grid`, `random`, `sobol`, `gp`, `optuna:tpe`, ...
         budget: time for all of it, e.g. `"90s"`, `"10m"`, `"1h"`, or seconds.
         trials: trainings of the search at most.
-        fidelity: `auto` ends trainings early where early results predict the end, `full` never does.
+        fidelity: `auto` pauses trainings at rungs where early results predict the end, `full` never does.
         folds: K or KxR: a trial is the mean over K folds (R times); 1 for one split, `auto` for folds where data are few.
         finalists, repeats: configurations that are judged beside the default, each on so many fresh seeds and splits.
         batch: trials that are proposed knowing the same results; None for 64, or a quarter of `trials`.
@@ -96,6 +99,8 @@ def tune(
             tasks of Ray at a time. A script that does so begins under `if __name__ == "__main__":`.
         out: folder of the study; None makes `runs/...`, False keeps it in memory.
         resume: go on with the study in `out`.
+        optuna_from, optuna_to: storages of Optuna, `sqlite:///study.db` or `sqlite:///study.db#name`: its trials begin
+            the study, and all trials are written there at the end, for its dashboard.
 
     Raises:
         UsageError, DataError: something the message says how to mend.
@@ -103,7 +108,8 @@ def tune(
     """
     began, seconds = time.monotonic(), parse_time(budget)
     given = {"searcher": searcher, "budget": budget, "trials": trials, "fidelity": fidelity, "folds": folds,
-             "finalists": finalists, "repeats": repeats, "batch": batch, "on": on, "workers": workers}  # fmt: skip
+             "finalists": finalists, "repeats": repeats, "batch": batch, "on": on, "workers": workers,
+             "optuna_from": optuna_from, "optuna_to": optuna_to}  # fmt: skip
     check_options(given, out=out, resume=resume)
     console, used = console or Console.silent(), choose_device(device)
     data, recipe, settings_, data_options = _around(data, target, recipe, preset, settings_, data_options)
@@ -119,24 +125,23 @@ def tune(
     with _one_thread(work.device):
         made = fitted(
             work, searched, seconds - 2 * prepared_s, seed, kept,
-            free=space is None, counted=trials is not None, folds=str(folds),
+            free=space is None, trials=trials, folds=str(folds),
             console=console, side_by_side=workers or 1,
         )  # fmt: skip
     pool = make_pool(on, workers, Shared.of(made.work, made.folds), console.say)
     folder = _folder(out, prepared, resume=resume)
     study = _study(made, kept, searcher, trials, batch, seed, folder, pool, console)
     with study, _one_thread(work.device):
+        copied = _exchanged(study, optuna_from, optuna_to, console)
         end = began + seconds - prepared_s - made.final_s
         plan = Plan(
             made.work, study, began, end, trials, fidelity, made.folds, finalists, repeats, seed, console, pool,
         )  # fmt: skip
         found = _carried_out(plan, interrupts, pool)
+        copied()
         found.path = folder.path if folder else None
-        if made.work.base.epochs != base.epochs:
-            found.flags = [
-                f"all of this, the default too, was trained for {made.work.base.epochs:g} epochs in place of "
-                f"{base.epochs:g}; give more budget to learn what is best in the long run", *found.flags,
-            ]  # fmt: skip
+        found.flags = [*_shortened(made.work.base, base), *found.flags]
+        console.say(f"train     the winner once more, about {span(made.final_s)}")
         found.run = _final(found, data, target, build, loss, device, folder, data_options)
     if folder is not None:
         folder.write_json("tuning", found.to_dict())
@@ -161,6 +166,16 @@ def _carried_out(plan: Plan, interrupts: Interrupts, pool: Any) -> Tuning:
         found = plan.run()
     found.interrupted = interrupts.signal
     return found
+
+
+def _shortened(used: Recipe, asked: Recipe) -> list[str]:
+    """Return what to beware of where trainings were made shorter."""
+    if used.epochs == asked.epochs:
+        return []
+    return [
+        f"all of this, the default too, was trained for {used.epochs:g} epochs in place of {asked.epochs:g}; give more "
+        "budget to learn what is best in the long run"
+    ]
 
 
 def _around(
@@ -253,6 +268,26 @@ def _study(
     for note in study.notes:
         console.say(f"warning   {note}")
     return study
+
+
+def _exchanged(study: Study, source: str | None, to: str | None, console: Console) -> Callable[[], None]:
+    """Begin a fresh study with the trials of Optuna's, and return what writes all trials for it."""
+    from trainwell.search import exchange
+
+    if source and not study.trials:
+        count = exchange.import_optuna(study, *exchange.named(source))
+        if not count:
+            raise UsageError(f"{source}: none of its complete trials lies in the space.")
+        console.say(f"optuna    {count} trials of {source} begin the study")
+    if to is None:
+        return lambda: None
+    exchange.reserve(study, *exchange.named(to))
+
+    def copied() -> None:
+        exchange.export_optuna(study, *exchange.named(to))
+        console.say(f"optuna    the trials are in {to}")
+
+    return copied
 
 
 @contextlib.contextmanager

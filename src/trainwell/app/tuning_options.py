@@ -25,7 +25,8 @@ def check_options(
     """Check what does not depend on the data.
 
     Args:
-        options: any of searcher, budget, trials, fidelity, folds, finalists, repeats, batch, workers, on.
+        options: any of searcher, budget, trials, fidelity, folds, finalists, repeats, batch, workers, on, optuna_from,
+            optuna_to.
 
     Raises:
         UsageError: one of them cannot be.
@@ -37,6 +38,10 @@ def check_options(
     parse_time(options.get("budget", "10m"))
     parse_folds(str(options.get("folds", "auto")))
     _check_words(options)
+    if options.get("optuna_from") or options.get("optuna_to"):
+        from trainwell.search.optuna_form import require_optuna
+
+        require_optuna()
     if resume and (out in (None, True, False) or not Path(str(out)).is_dir()):
         raise UsageError("--resume needs --out FOLDER, the folder of the study.")
 
@@ -71,6 +76,8 @@ def check_honest(folds: int, options: Mapping[str, Any]) -> None:
         raise UsageError("--honest draws its own test parts; leave --test away.")
     if options.get("resume") or options.get("out"):
         raise UsageError("--honest keeps no study that could be resumed; leave --out and --resume away.")
+    if options.get("optuna_from") or options.get("optuna_to"):
+        raise UsageError("--honest makes several studies; leave --optuna-from and --optuna-to away.")
 
 
 def parse_time(budget: str | float) -> float:

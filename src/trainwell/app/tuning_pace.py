@@ -16,8 +16,8 @@ from trainwell.engine.streams import kept_streams
 from trainwell.search.space import Space
 from trainwell.values.recipe import Recipe
 
-LEAST_TRAININGS = 32
-"""Full trainings that a budget has to hold, else they are made shorter: 12 judge one finalist against the default."""
+LEAST_TRAININGS, JUDGING = 32, 12
+"""Full trainings that a budget has to hold, else they are made shorter; those that judge one finalist and the default."""
 
 FEW_TRAININGS = 64
 """Below so many the sizes stay as they are: networks of one size are trained together."""
@@ -45,13 +45,14 @@ class Pace:
         """Return how many full trainings fit, one alone at the end."""
         return max(0.0, seconds - epochs * self.alone_s) / (epochs * self.lane_s)
 
-    def epochs_for(self, epochs: float, seconds: float) -> float:
-        """Return the length of training at which enough of them fit, `epochs` at most."""
-        needed = epochs * (LEAST_TRAININGS * self.lane_s + self.alone_s)
+    def epochs_for(self, epochs: float, seconds: float, trainings: int = LEAST_TRAININGS) -> float:
+        """Return the length of training at which enough of them fit, `epochs` at most; a whole one from two on."""
+        needed = epochs * (trainings * self.lane_s + self.alone_s)
         if needed <= seconds:
             return epochs
         fitting = max(epochs * seconds / needed, LEAST_STEPS / self.steps_per_epoch)
-        return min(epochs, float(math.floor(fitting)) if fitting >= 2 else round(fitting, 3))
+        digits = 0 if fitting >= 2 else 1 - math.floor(math.log10(fitting))
+        return min(epochs, math.floor(fitting * 10.0**digits) / 10.0**digits)
 
     def lanes(self, seconds: float) -> int:
         """Return how many networks a stack may have, so that the budget can be kept."""
@@ -120,8 +121,8 @@ class Fitted:
 
 
 def fitted(
-    work: Work, space: Space, seconds: float, seed: int, kept: Mapping[str, Any] | None, *, free: bool, counted: bool,
-    folds: str, console: Console, side_by_side: int = 1,
+    work: Work, space: Space, seconds: float, seed: int, kept: Mapping[str, Any] | None, *, free: bool,
+    trials: int | None, folds: str, console: Console, side_by_side: int = 1,
 ) -> Fitted:  # fmt: skip
     """Measure what a training costs, and shorten the trainings where the budget would hold too few.
 
@@ -130,14 +131,15 @@ def fitted(
         free: whether the space is our own choice; its sizes are then left out where few trainings fit.
         side_by_side: workers that train at a time.
         folds: how many are asked for, as `folds_for` reads it.
-        counted: whether the trials are counted by the user: then the clock does not decide what is searched.
+        trials: as many as the user wants; then the clock does not decide what is searched.
     """
     about: dict[str, Any] = {"fingerprint": work.prepared.fingerprint}
     start, whole = time.monotonic(), float(work.base.epochs)
     pace = measure(work, seed, seconds)
     seconds -= time.monotonic() - start
     shared = dataclasses.replace(pace, lane_s=pace.lane_s / side_by_side)
-    epochs = shared.epochs_for(whole, seconds)
+    least = LEAST_TRAININGS if trials is None else min(LEAST_TRAININGS, trials + JUDGING)
+    epochs = shared.epochs_for(whole, seconds, least)
     if kept is not None:
         epochs = float(kept["about"].get("epochs", whole))
         space = Space.from_dict(kept["space"]) if free else space
@@ -149,14 +151,14 @@ def fitted(
     affordable = shared.affordable(epochs, seconds)
     console.say(f"budget    about {affordable:,.0f} full trainings fit")
     sizes = [p.name for p in space if p.name in ("batch_size", "model.width", "model.depth")]
-    if kept is None and free and not counted and affordable < FEW_TRAININGS and sizes:
+    if kept is None and free and trials is None and affordable < FEW_TRAININGS and sizes:
         for name in sizes:
             space = space.changed(f"-{name}")
         console.say(f"budget    {', '.join(sizes)} stay as they are: trainings of one size go together")
     work = dataclasses.replace(work, base=work.base.replace(epochs=epochs) if epochs != whole else work.base,
                                max_lanes=pace.lanes(seconds))  # fmt: skip
     asked = folds if kept is None or folds != "auto" else str(kept["about"].get("folds", "1"))
-    made, told = folds_for(work, asked, 0.0 if counted else affordable, seed, console)
+    made, told = folds_for(work, asked, affordable if trials is None else 0.0, seed, console)
     if told != "1":
         about["folds"] = told
     return Fitted(work, space, affordable / len(made), epochs * pace.alone_s, about, made)

@@ -13,7 +13,7 @@ import torch
 
 from trainwell.app.console import Console
 from trainwell.app.tuning_folds import Fold, shared_rows
-from trainwell.app.tuning_live import Live
+from trainwell.app.tuning_live import LiveJudging, LiveSearch
 from trainwell.app.tuning_report import Tuning, flags
 from trainwell.app.tuning_search import Search
 from trainwell.app.tuning_space import recipe_of
@@ -60,7 +60,7 @@ class Plan:
         halving = None if self.fidelity == "full" else Halving(math.ceil(self.work.base.epochs))
         now = time.monotonic()
         search = self._search(now, halving)
-        live = Live(self.console, self.study, search, self.began)
+        live = LiveSearch(self.console, self.study, search, self.began, self.end)
 
         def told() -> None:
             search.deadline = self._deadline(start, search.epochs)
@@ -100,7 +100,9 @@ class Plan:
         return max(start, self.end - judged_s)
 
     def _judged(self, search: Search, spent: float) -> Tuning:
-        default = next((t for t in self.study.trials if same(t.config) == same(self.study.first[0])), None)
+        default = next(
+            (t for t in self.study.trials if same(t.config) == same(self.study.space.default())), None
+        )
         done = self._promising()
         if self.work.stopped() and not done:
             raise Interrupted("interrupted before the first trial had ended.")
@@ -116,13 +118,13 @@ class Plan:
         count = max(2, min(self.repeats, int(count)))
         recipes = [recipe_of(self.work.base, t.config) for t in top]
         splits, share = self._splits(count)
-        rivals = f"{len(top) - 1} configuration{'s' if len(top) > 2 else ''}"
-        self.console.say(f"confirm   {rivals} and the default, up to {count} fresh seeds each")
+        self._tell_judged(len(top) - 1, count)
         seeds = [derive(self.seed, "confirm", i) for i in range(count)]
-        if self.pool is None:
-            losses = repeats(self.work, recipes, splits, seeds, self.end).numpy()
-        else:
-            losses = spread_repeats(self.pool, recipes, splits, seeds, self.end)
+        with LiveJudging(self.console, count * len(top), self.end) as live:
+            if self.pool is None:
+                losses = repeats(self.work, recipes, splits, seeds, self.end, on_tell=live.one).numpy()
+            else:
+                losses = spread_repeats(self.pool, recipes, splits, seeds, self.end, live.one)
         winner = choose_winner(losses, share)
         told = [t.told() for t in self.study.trials if t.state == COMPLETE]
         best = top[winner.index]
@@ -130,9 +132,14 @@ class Plan:
             recipe=recipes[winner.index], config=best.config, winner=winner, task=self.work.prepared.task,
             trials=self.study.trials, losses=losses, configs=[t.config for t in top], space=self.study.space,
             importance=importances(self.study.space, told, self.seed), seconds=time.monotonic() - self.began,
-            flags=flags(self.study.space, best.config, winner, self.work.prepared, len(told)), search_seconds=spent,
+            flags=flags(self.study.space, best.config, winner, self.work, len(told)), search_seconds=spent,
             best_seen=done[0].value, seed=self._seed_of(best), enough_s=self._enough_s(winner),
         )  # fmt: skip
+
+    def _tell_judged(self, rivals: int, count: int) -> None:
+        names = ["the default", "1 configuration and the default", f"{rivals} configurations and the default"]
+        each = " each" if rivals else ""
+        self.console.say(f"confirm   {names[min(rivals, 2)]}, up to {count} fresh seeds{each}")
 
     def _seed_of(self, trial: Trial) -> int:
         """Return the seed with which a trial's network was trained on the parts as they are."""

@@ -12,11 +12,14 @@ import numpy as np
 from torch import nn
 
 from trainwell.app.run import Run
-from trainwell.app.sources import Prepared
+from trainwell.app.tuning_space import try_values
+from trainwell.app.tuning_work import Work
 from trainwell.search.importance import Importance
+from trainwell.search.parameter import Parameter
 from trainwell.search.space import Config, Space
 from trainwell.search.study import ENDED, Trial
 from trainwell.search.winner import Winner
+from trainwell.values.errors import TrainwellError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
@@ -121,7 +124,7 @@ class Tuning:
         yield f"trials    {done} in {self.search_seconds:.1f} s ({done / max(self.search_seconds, 1e-9):.1f}/s)"
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
         within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
-        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {within} on {self.losses.shape[1]} fresh seeds"
+        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {within} on {_count(self.losses.shape[1], 'fresh seed')}"
         flattered = "by which the search flattered its best"
         told = flattered if self.optimism > 0 else "the search did not flatter its best"
         yield f"optimism  {self.optimism:.4f}, {told}"
@@ -152,6 +155,8 @@ class Tuning:
         """Return whether the default is beaten, as a line."""
         w = self.winner
         a, b = w.gain_interval
+        if len(self.configs) == 1:
+            return "verdict   nothing but the default was judged"
         if w.index == 0:
             return "verdict   the default is not beaten; keep it"
         if w.beats_default:
@@ -174,23 +179,41 @@ class Tuning:
         )
 
 
-def flags(space: Space, best: Config, winner: Winner, prepared: Prepared, complete: int) -> list[str]:
+def flags(
+    space: Space, best: Config, winner: Winner, work: Work, complete: int
+) -> list[str]:  # fmt: skip
     """Return what to beware of: an optimum at a bound, finalists that cannot be told apart, few trials."""
     found = []
-    for name, value in best.items():
+    for name, value in best.items() if winner.index else ():
         end = space[name].at_bound(value)
-        if end and winner.index:
+        if end:
+            shown = f"{value:g}" if isinstance(value, float) else value
             found.append(
-                f"{name} stands at the {end} end of its range ({value:g}); widen it: --space '{name}=[...]'"
+                f"{name} stands at the {end} end of its range ({shown}){_wider(space[name], end, work)}"
             )
     others = [i for i in winner.rivals if i]
-    val = prepared.parts.get("val")
+    val = work.prepared.parts.get("val")
     rows = len(val[1]) if isinstance(val, tuple) else 0
     if others and winner.index:
         size = f"; the validation part has {rows} rows" if rows else ""
-        found.append(f"{len(others)} other finalists cannot be told from the winner{size}")
+        found.append(f"{_count(len(others), 'other finalist')} cannot be told from the winner{size}")
     if complete < 2 * len(space):
-        found.append(f"{complete} complete trials are few for {len(space)} parameters; give more budget")
+        trials = "1 complete trial is" if complete == 1 else f"{complete} complete trials are"
+        found.append(f"{trials} few for {_count(len(space), 'parameter')}; give more budget")
     if not math.isfinite(winner.interval[0]):
         found.append("the default or the winner failed on a fresh seed")
     return found
+
+
+def _wider(p: Parameter, end: str, work: Work) -> str:
+    """Return how to widen a range, as far as a recipe can have what lies beyond it."""
+    try:
+        wide = p.widened(end)
+        try_values(Space((dataclasses.replace(wide, when=None),)), work.base)
+    except (TrainwellError, TypeError, ZeroDivisionError):
+        return ""
+    return f"; widen it: --space '{wide.line}'"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -146,7 +146,7 @@ def alone(
 
 def repeats(
     work: Work, recipes: Sequence[Recipe], splits: Sequence[tuple[Any, Any] | None], seeds: Sequence[int],
-    deadline: float = math.inf, least: int = LEAST_REPEATS,
+    deadline: float = math.inf, least: int = LEAST_REPEATS, on_tell: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:  # fmt: skip
     """Train every recipe on every split with its seed; return the losses, (recipes, splits) float64.
 
@@ -155,6 +155,7 @@ def repeats(
         least: repeats that are trained though the deadline has passed.
         splits: (train rows, validation rows) of training and validation part together; None for the parts as they
             are, so that only the seed is fresh.
+        on_tell: told whenever a training has ended.
     """
     losses = torch.full((len(recipes), len(seeds)), math.nan, dtype=torch.float64)
     pooled = pool(work) if any(s is not None for s in splits) else work.source
@@ -174,6 +175,7 @@ def repeats(
         if result.best_epoch:
             losses[result.spec.tag] = work.value(result.history[result.best_epoch - 1])
         told[result.spec.tag[1]] += result.stop_reason != LATE
+        on_tell()
 
     try:
         train(work, in_time(), tell, lambda spec, row: LATE if late(spec) else None, pooled)

@@ -114,7 +114,12 @@ class Spread(Search):
 
 
 def spread_repeats(
-    pool: Pool, recipes: Sequence[Recipe], splits: Sequence[Any], seeds: Sequence[int], deadline: float
+    pool: Pool,
+    recipes: Sequence[Recipe],
+    splits: Sequence[Any],
+    seeds: Sequence[int],
+    deadline: float,
+    on_tell: Callable[[], None] = lambda: None,
 ) -> np.ndarray[Any, Any]:
     """Return what `repeats` returns, one group for each repeat."""
     wall = time.time() + min(deadline - time.monotonic(), 1e9)
@@ -122,7 +127,11 @@ def spread_repeats(
         Repeat(recipes, split, seed, wall, i < LEAST_REPEATS)
         for i, (split, seed) in enumerate(zip(splits, seeds, strict=True))
     ]
-    found: dict[int, Any] = dict(pool.run(groups))
+    found = dict[int, Any]()
+    for index, losses in pool.run(groups):
+        found[index] = losses
+        for _ in recipes:
+            on_tell()
     whole = [found[i] for i in sorted(found) if isinstance(found[i], np.ndarray)]
     if len(whole) < min(LEAST_REPEATS, len(groups)):
         raise Interrupted("interrupted before the confirmation had two repeats.")

@@ -20,7 +20,8 @@ def choose_searcher(space: Space, trials: int | None) -> tuple[str, str]:
     if trials is not None and space.size <= trials:
         return "grid", f"all {space.size:g} configurations fit into {trials} trials"
     if trials is not None and trials < FEW_TRIALS:
-        return "sobol", f"{trials} trials are too few to learn from; they fill the space evenly"
+        count = "1 trial is" if trials == 1 else f"{trials} trials are"
+        return "sobol", f"{count} too few to learn from; they fill the space evenly"
     if len(space) > MANY_PARAMETERS:
         return "sobol", f"{len(space)} parameters are too many for a model of the results"
     return "gp", "a model of the results finds better ones in fewer trials (docs/log-search.md)"

@@ -48,7 +48,7 @@ TABLE_OPTIONS = (
 )  # fmt: skip
 @several("--space", "FILE|LINE", "A space file, or 'lr=[1e-4, 0.1] log', 'model.depth=1|2|3', '-l1.rate'.")
 @click.option("--fidelity", type=click.Choice(["auto", "full"]), default="auto", show_default=True,
-              help="auto ends trainings early where early results predict the end.")  # fmt: skip
+              help="auto pauses trainings at rungs where early results predict the end.")  # fmt: skip
 @click.option("--folds", default="auto", show_default=True, metavar="K|KxR",
               help="A trial is the mean over K folds, R times; 1: one split; auto: folds for few rows.")  # fmt: skip
 @click.option(
@@ -94,6 +94,12 @@ TABLE_OPTIONS = (
               help="Repeat the whole study in so many outer folds, and report their test results.")  # fmt: skip
 @click.option("--out", metavar="FOLDER", help="Folder of the study; a new one in runs/ without it.")
 @click.option("--resume", is_flag=True, help="Go on with the study in --out.")
+@click.option(
+    "--optuna-from", metavar="STORAGE", help="Begin with the trials of Optuna's: sqlite:///old.db[#NAME]."
+)
+@click.option(
+    "--optuna-to", metavar="STORAGE", help="Write all trials there at the end, for Optuna's dashboard."
+)
 @quiet_option
 @json_option
 def tune(**options: Any) -> int:
@@ -112,7 +118,7 @@ def tune(**options: Any) -> int:
         "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
         "trials": options["trials"], "fidelity": options["fidelity"], "folds": options["folds"], "seed": options["seed"],
         "device": options["device"], "on": options["on"], "workers": options["workers"],
-        "console": console, **_of_data(options),
+        "optuna_from": options["optuna_from"], "optuna_to": options["optuna_to"], "console": console, **_of_data(options),
     }  # fmt: skip
     if options["honest"]:
         honest = tune_honest(options["data"], options["target"], outer_folds=options["honest"], **common)
