@@ -9,7 +9,8 @@ seeds of the search at a quarter, half and all of `--trainings` x 27 epochs, and
 
 full:    every trial to its end.
 cut:     a trial behind at a rung is ended.
-halving: it is paused and may go on, as in `tune`.
+halving: it is paused and may go on. forecast: and the searcher is told what it is expected to reach, as in `tune`.
+With --mean a trial has the mean curve of the three seeds, so that nothing is noise.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class Simulated:
     """A study whose trainings are looked up."""
 
     def __init__(
-        self, space: Space, errors: np.ndarray[Any, Any], how: str, searcher: str, seed: int
+        self, space: Space, errors: np.ndarray[Any, Any], how: str, searcher: str, seed: int, mean: bool
     ) -> None:
+        self.mean = mean
         self.space, self.errors, self.how, self.seed = space, errors, how, seed
         self.study = Study(space, searcher, seed=seed, batch=16)
         self.halving = None if how == "full" else Halving(EPOCHS)
@@ -61,6 +63,8 @@ class Simulated:
         config = self.study.trials[number].config
         index = tuple(p.options.index(config[p.name]) for p in self.space)
         curves: np.ndarray[Any, Any] = self.errors[index]
+        if self.mean:
+            return np.asarray(curves.mean(0))
         return curves[generator(self.seed, "seed", number).integers(len(curves))]
 
     def next(self) -> int | None:
@@ -118,6 +122,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="*", default=["hardclf", "diabetes"])
     parser.add_argument("--searchers", nargs="*", default=["gp", "random"])
     parser.add_argument("--how", nargs="*", default=["full", "cut", "halving"])
+    parser.add_argument("--mean", action="store_true")
     options = parser.parse_args()
     print(
         f"{platform.machine()}, numpy {np.__version__}, {options.seeds} seeds, {options.trainings} trainings"
@@ -127,7 +132,9 @@ def main() -> None:
         for searcher in options.searchers:
             first = None
             for how in options.how:
-                runs = [Simulated(space, errors, how, searcher, s) for s in range(options.seeds)]
+                runs = [
+                    Simulated(space, errors, how, searcher, s, options.mean) for s in range(options.seeds)
+                ]
                 found = np.array([r.run(options.lanes, options.trainings * EPOCHS) for r in runs])
                 first = found if first is None else first
                 gap = (found - first)[:, -1]
