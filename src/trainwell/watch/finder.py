@@ -205,7 +205,9 @@ class Finder:
         if optimizer in self._steppers or optimizer in self._left or self._tries.get(optimizer, 0) > 1:
             return
         self._tries[optimizer] = self._tries.get(optimizer, 0) + 1
-        model = likely_model(optimizer, [m for m in (r() for r in self._called.values()) if m is not None])
+        called = [m for m in (r() for r in self._called.values()) if m is not None]
+        to_come = self._tries[optimizer] == 1 and _has_closure(args, kwargs)  # its forward
+        model = None if to_come else likely_model(optimizer, called)
         if model is not None:
             self._begin(model, [optimizer], None)
         elif all(ref() is not optimizer for ref, _ in self._made):
@@ -289,3 +291,8 @@ class Finder:
         self.tell(self.trainings[-1])
         now = time.perf_counter()
         self._live_at = now + max(LIVE_AFTER_S, (now - start) / LIVE_SHARE)
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    """Whether a step computes its loss itself, as those of LBFGS and of Lightning do."""
+    return kwargs.get("closure") is not None or (len(args) > 1 and args[1] is not None)
