@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,10 @@ def fit(
     """
     console = (console or Console.of_caller()).logging(log)
     backbone = data_options.get("backbone") is not None
-    named = {
-        k: v for k, v in (settings_ or {}).items() if k != "model" or not backbone
-    }  # it may be the backbone
+    # with a backbone the model may be called as it is, which no family is
+    named = {k: v for k, v in (settings_ or {}).items() if k != "model" or not backbone}
     settings.check(settings=named, budget=budget, out=out)
+    settings.check_kinds(model, recipe, seed)
     if backbone:
         from trainwell.app.transfer import transfer
 
@@ -345,7 +346,13 @@ def _run(setup: Setup, training: Training, folder: RunFolder | None) -> Run:
     training.observer.on_end(training)  # where an error broke it off
     if isinstance(training.watcher, Recorder):
         training.watcher.save_best(training)
-    run = finish(setup, training, folder, interrupted=interrupted, failure=failure)
+    try:
+        run = finish(setup, training, folder, interrupted=interrupted, failure=failure)
+    except KeyboardInterrupt:
+        again = f" `trainwell resume {shlex.quote(str(folder.path))}` scores it." if folder else ""
+        raise Interrupted(
+            f"interrupted while the trained network was scored; its weights are kept.{again}"
+        ) from None
     if failure is not None:
         failure.run = run  # type: ignore[attr-defined]
         raise failure

@@ -61,6 +61,8 @@ def apply(
     budget: str | float | None = None,
 ) -> Recipe:
     """Return the recipe with the user's changes, in the order: without, with, settings, budget."""
+    with_ = (with_,) if isinstance(with_, str | Technique) else with_
+    without = (without,) if isinstance(without, str) else without
     recipe = recipe.without(*without).with_(*with_)
     # whole parts before their fields, whatever the order they were given in: a new optimizer brings its own rate
     whole = ("model", "optimizer", "schedule")
@@ -97,6 +99,20 @@ def check(
         parse_budget(budget)
     if isinstance(out, str | Path):
         RunFolder.check_new(Path(out))
+
+
+def check_kinds(model: Any, recipe: Any, seed: Any) -> None:
+    """Refuse a class for a network, what is no recipe, and a seed that is no whole number.
+
+    Raises:
+        UsageError: says what came in its place.
+    """
+    if isinstance(model, type):
+        raise UsageError(f"model= must be a network, got the class {model.__name__}; make one of it first.")
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise UsageError(f"recipe= must be a Recipe, got {type(recipe).__name__}; see tw.Recipe.from_dict.")
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise UsageError(f"seed= must be a whole number, got {seed!r}.")
 
 
 def _check_family(model: ModelSpec) -> None:

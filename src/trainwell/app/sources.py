@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainwell.values.errors import DataError, RunError, UsageError
+from trainwell.app.given import tidy
+from trainwell.values.errors import DataError, RunError, UsageError, did_you_mean
 from trainwell.values.journal import to_plain
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import InputSpec, Task
@@ -115,6 +117,8 @@ def prepare(
         return data
     from trainwell.data.samples import kind_of
 
+    data, target = tidy(data, target)
+
     if options.get("backbone") is not None and not own_model:
         from trainwell.app.transfer import prepare_features
 
@@ -125,7 +129,7 @@ def prepare(
     options = _of_tables(options)
     if is_table(data) and not (own_model and not isinstance(data, str | Path) and target is None):
         return _prepare_table(data, target, options)
-    return _prepare_tensors(data, loss, options)
+    return _prepare_tensors(data if own_model else _single(data), loss, options)
 
 
 def same_data(
@@ -166,6 +170,7 @@ def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: one of those is given.
     """
+    from trainwell.data import prepare_table
     from trainwell.data.samples import KINDS
 
     others = {
@@ -181,7 +186,18 @@ def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(
                 f"--{name.replace('_', '-')} is for images, texts and sounds; these data are none of them."
             )
+    known = set(inspect.signature(prepare_table).parameters) - {"source", "target"}
+    for name in options:
+        if name not in known | others:
+            raise UsageError(f"there is no option '{name}'.{did_you_mean(name, known | others)}")
     return {name: value for name, value in options.items() if name not in others}
+
+
+def _single(data: Any) -> Any:
+    """Return tensors of double precision in single precision, which the networks of ours compute in."""
+    if isinstance(data, tuple):
+        return tuple(map(_single, data))
+    return data.float() if str(getattr(data, "dtype", "")) == "torch.float64" else data
 
 
 def of_samples(made: SampleData, data: Any, target: str | None, options: Mapping[str, Any]) -> Prepared:

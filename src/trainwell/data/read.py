@@ -102,11 +102,21 @@ def read_table(source: Any, target: str | None = None) -> Table:
     return _read_memory(source)
 
 
-def _read_path(path: Path) -> Table:
+def existing(path: Path) -> Path:
+    """Return the path of a file that is there.
+
+    Raises:
+        UsageError: it is not; names what is most like it.
+    """
     if not path.exists():
         folder = path.parent
         near = did_you_mean(path.name, (p.name for p in folder.iterdir())) if folder.is_dir() else ""
         raise UsageError(f"there is no file {path}.{near}")
+    return path
+
+
+def _read_path(path: Path) -> Table:
+    existing(path)
     suffix = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     if path.is_dir() or suffix not in SUFFIXES:
         what = f"is no table that can be read ('{suffix}')"
@@ -233,7 +243,13 @@ def _read_memory(source: Any) -> Table:
         return _from_frame(source.to_pandas(), "the polars frame")
     if module == "pandas" and hasattr(source, "columns"):
         return _from_frame(source, "the data frame")
+    if isinstance(source, list) and source and all(isinstance(row, Mapping) for row in source):
+        import pandas as pd
+
+        return _from_frame(pd.DataFrame(source), "the rows")
     if isinstance(source, Mapping):
+        if all(np.isscalar(c) or c is None for c in source.values()):
+            source = {n: [c] for n, c in source.items()}  # one row
         columns = {str(n): np.asarray(c) for n, c in source.items()}
         if len({len(c) for c in columns.values()}) != 1:
             raise DataError("the columns of the mapping have several lengths.")
@@ -245,6 +261,10 @@ def _read_memory(source: Any) -> Table:
             f"a table is a path, a pandas or polars frame, or arrays (X, y), got {type(source).__name__}."
         )
     array = np.asarray(source)
+    if module == "pandas" and array.ndim == 1:
+        raise DataError(
+            "a Series is one row or one column, expected a table: series.to_frame(), and .T for a row."
+        )
     if array.ndim != 2:
         raise DataError(f"X must be two-dimensional, rows x columns, got shape {array.shape}.")
     if not len(array) or not array.shape[1]:

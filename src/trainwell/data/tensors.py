@@ -185,7 +185,13 @@ def _tensor(value: Any, what: str, name: str, notes: list[Note]) -> Tensor:
 
     if isinstance(value, torch.Tensor):
         return value.detach()
-    array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+    try:
+        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+    except ValueError:
+        raise DataError(
+            f"the {name} part: {what} is a list of pieces of several shapes; expected one array or tensor. Batches come "
+            "in a torch DataLoader."
+        ) from None
     if array.dtype.kind not in "biuf":
         raise DataError(
             f"the {name} part: {what} holds {array.dtype} values; tensors hold numbers. Encode text as "
