@@ -203,7 +203,7 @@ def test_validation_file_without_the_target_or_a_column(tmp_path: Path, trainwel
     make_frame().drop(columns="b").to_csv(val, index=False)
     done = trainwell("fit", data, "--target", "y", "--val", val, "--out", tmp_path / "run")
     assert done.code == 3
-    assert "lacks 1 of the 3 columns" in done.err
+    assert "1 of the 3 columns that the model was trained on" in done.err
     assert left_in(tmp_path) == ["t.csv", "v.csv"]
 
 
@@ -323,7 +323,7 @@ def test_table_to_predict_that_does_not_fit(finished: Any, tmp_path: Path, train
     make_frame().drop(columns=["a", "y"]).to_csv(rows, index=False)
     done = trainwell("predict", run, rows, "--out", tmp_path / "p.csv")
     assert done.code == 3
-    assert "lacks 1 of the 3 columns" in done.err
+    assert "1 of the 3 columns that the model was trained on" in done.err
     make_frame().astype(object).assign(a=["words"] * 240).to_csv(rows, index=False)
     done = trainwell("predict", run, rows, "--out", tmp_path / "p.csv")
     assert done.code == 3

@@ -178,7 +178,8 @@ def test_given_parts_are_taken_whole_and_recorded() -> None:
 
 def test_given_parts_must_fit() -> None:
     frame = frame_of()
-    assert "lacks 1 of the 3 columns" in refused(DataError, frame, "y", val=frame.drop(columns="a"))
+    said = refused(DataError, frame, "y", val=frame.drop(columns="a"))
+    assert "1 of the 3 columns that the model was trained on are missing: a." in said
     said = refused(DataError, frame, "y", test=frame.assign(y=frame.y.replace("pos", "maybe")))
     assert "the class 'maybe' of 'y' does not occur in the training part" in said
     assert "--val: the data frame has no column 'y'" in refused(

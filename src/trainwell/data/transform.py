@@ -94,9 +94,8 @@ class TableTransform:
             rest = set(table.columns) - {c.type.name for c in self.columns} - {self.target}
             hint = did_you_mean(gone[0], rest)
             raise DataError(
-                f"{table.where} lacks {len(gone)} of the {len(self.columns)} columns that the model was "
-                "trained "
-                f"on: {', '.join(gone[:8])}{', ...' if len(gone) > 8 else ''}.{hint}"
+                f"{table.where}: {len(gone)} of the {len(self.columns)} columns that the model was trained on are "
+                f"missing: {', '.join(gone[:8])}{', ...' if len(gone) > 8 else ''}.{hint}"
             )
 
     def to_dict(self) -> dict[str, Any]:
