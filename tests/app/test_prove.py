@@ -11,7 +11,7 @@ from trainwell.app.ablating import ablate, ablation_lines
 from trainwell.app.evidence_lines import evidence_lines
 from trainwell.app.fit import fit
 from trainwell.app.proving import arms_of, prove
-from trainwell.app.trial_runs import TrialRuns
+from trainwell.app.trial_runs import Arm, TrialRuns
 from trainwell.values.errors import RecipeError, RunError, UsageError
 from trainwell.values.evidence import Evidence
 from trainwell.values.recipe import Recipe
@@ -99,7 +99,11 @@ def test_an_arm_that_diverges_is_the_worst(blobs: tuple[torch.Tensor, torch.Tens
     evidence = prove(blobs, base=base, change="lr=1e20", seeds=6, out=False)
     (broken,) = evidence.comparisons
     assert broken.method == "ranks" and broken.verdict == "refuted" and broken.wins == 0
-    assert any("diverged" in line for line in evidence_lines(evidence))
+    assert any(
+        "diverges more often: 6 of 6 runs with it, 0 without it" in s for s in evidence_lines(evidence)
+    )
+    evidence = prove(blobs, base=base.replace(lr=1e19), change="lr=1e20", seeds=2, out=False)
+    assert any("all runs diverged, with it and without it" in line for line in evidence_lines(evidence))
 
 
 def test_ablation_says_what_a_technique_is_worth(
@@ -119,6 +123,8 @@ def test_changes_are_read_from_text() -> None:
     arms = arms_of(base, ["dropout:rate=0.3", "lr=0.01 + -ema", "sgd"])
     assert [a.recipe.lr for a in arms] == [0.003, 0.01, 0.003]
     assert arms[1].recipe.get("ema") is None
+    assert arms_of(base, Arm("slower", arms[0].recipe))[0].name == "slower"
+    assert base.diff(base.replace(optimizer="sgd"))[0].startswith("optimizer: adam")
     with pytest.raises(RecipeError, match="nothing to prove"):
         arms_of(base, "dropout:rate=0.1")
     with pytest.raises(RecipeError, match="given twice"):

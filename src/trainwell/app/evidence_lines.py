@@ -49,6 +49,14 @@ def table(evidence: Evidence) -> Iterator[str]:
 
 def sentence(evidence: Evidence, c: Comparison) -> str:
     """Return the verdict on a change in one sentence."""
+    lost = [sum(not math.isfinite(s) for s in arm) for arm in (c.base, c.change)]
+    if c.gains and min(lost) == len(c.gains):
+        return f"{c.name} is undecided: all runs diverged, with it and without it."
+    if c.verdict != "undecided" and math.isinf(c.effect):
+        less_often = "more often" if c.effect < 0 else "less often"
+        return (
+            f"{c.name} diverges {less_often}: {lost[1]} of {len(c.gains)} runs with it, {lost[0]} without it."
+        )
     beyond = f" by more than {evidence.smallest:g}" if evidence.smallest else ""
     more = "raises" if evidence.sign > 0 else "lowers"
     less = "lowers" if evidence.sign > 0 else "raises"

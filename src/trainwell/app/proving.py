@@ -29,7 +29,7 @@ from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.technique import Technique, technique
 
-Change = Technique | str | Recipe | Mapping[str, Any]
+Change = Technique | str | Recipe | Mapping[str, Any] | Arm
 TRIALS = Path("trials")
 BASE = "base"
 BUDGET_GROUP = 4
@@ -67,7 +67,8 @@ def prove(
         data, target, model, loss, preset, settings_, with_, without, device, data_options: as for `fit`; `model` may
             also be a function that makes a network, so that its first weights vary with the seed.
         change: a technique, a text (`"dropout:rate=0.3"`, `"lr=0.01"`, `"-ema"` to take away, several joined by `+`),
-            fields to set, or a whole recipe; a sequence compares each with the base and corrects for their number.
+            fields to set, a whole recipe, or an `Arm`, which is a recipe with a name; a sequence compares each with the
+            base and corrects for their number.
         base: what the changes are compared with; None takes that of the preset.
         seeds: pairs at most. look_every: pairs that are added before each look; 8, or 4 under a budget.
         budget: time (`"5m"`) after which no further group begins, and epochs (`"20ep"`) of every training.
@@ -81,9 +82,7 @@ def prove(
     """
     console = console or Console.silent()
     _check_changes(change)
-    Design(
-        seeds, GROUP if look_every is None else look_every
-    )  # refuses what is out of range before the data are read
+    Design(seeds, GROUP if look_every is None else look_every)  # refuses early what is out of range
     is_old = isinstance(out, str | Path) and (Path(out) / "trial.json").is_file()
     settings.check(settings=settings_, budget=budget, out=None if is_old else out)
     chosen = choose_device(device)
@@ -178,6 +177,8 @@ def arms_of(base: Recipe, change: Change | Sequence[Change]) -> tuple[Arm, ...]:
 
 def _changed(base: Recipe, change: Any) -> tuple[str, Recipe]:
     """Return the name of a change and the recipe with it."""
+    if isinstance(change, Arm):
+        return change.name, change.recipe
     if isinstance(change, Recipe):
         return "; ".join(base.diff(change)) or "no change", change
     if isinstance(change, Technique):

@@ -22,6 +22,7 @@ from trainwell.app.prescriptions import Prescription, prescriptions
 from trainwell.app.proving import prove
 from trainwell.app.returning import START, Begin, begin_of, is_better, rest_of
 from trainwell.app.run import Run
+from trainwell.app.trial_runs import Arm
 from trainwell.engine.compose import restore_structure
 from trainwell.engine.losses import objective_of
 from trainwell.engine.streams import derive, kept_streams, seeded
@@ -133,11 +134,8 @@ def treat(
         **again.options, "model": model, "loss": loss, "seeds": seeds, "budget": budget, "smallest": smallest,
         "metric": metric or again.options.get("metric"), "out": False if out is False else None, "console": console,
     }  # fmt: skip
-    evidence = prove(
-        again.of_trial, again.target, base=recipe, change=[p.apply(recipe) for p in arms.values()], **rest
-    )
-    renamed = [dataclasses.replace(c, name=name) for c, name in zip(evidence.comparisons, arms, strict=True)]
-    evidence = dataclasses.replace(evidence, comparisons=tuple(renamed))
+    changes = [Arm(name, p.apply(recipe)) for name, p in arms.items()]
+    evidence = prove(again.of_trial, again.target, base=recipe, change=changes, **rest)
     proved = sorted(evidence.named("proved"), key=lambda c: -c.effect)
     tried = {name: title_of(p.ailment) for name, p in arms.items()}
     case = dataclasses.replace(case, tried=tried, evidence=evidence)
@@ -172,9 +170,9 @@ def _accepted(
     together = _together(recipe, kept)
     if not together.diff(best):
         return best, None
-    combined = prove(
-        again.of_trial, again.target, base=best, change=together, first_seed=seeds, **rest
-    )  # new seeds: the best of several has been lucky on the old ones
+    change = Arm("all that was proved", together)
+    # new seeds: the best of several has been lucky on the old ones
+    combined = prove(again.of_trial, again.target, base=best, change=change, first_seed=seeds, **rest)
     return together if combined.verdict == "proved" else best, combined
 
 

@@ -170,6 +170,8 @@ class Recipe:
     def diff(self, other: Recipe) -> list[str]:
         """Return one line per difference, `field: mine -> theirs`."""
         mine, theirs = self.to_dict(), other.to_dict()
+        for role in ("optimizer", "schedule"):
+            mine[role], theirs[role] = str(getattr(self, role)), str(getattr(other, role))
         lines = [f"{k}: {mine[k]} -> {theirs[k]}" for k in mine if k != "techniques" and mine[k] != theirs[k]]
         a, b = {t.name: t for t in self.techniques}, {t.name: t for t in other.techniques}
         for name in dict.fromkeys([*a, *b]):
