@@ -60,6 +60,18 @@ def test_comparison_names_what_differs(trained: Path, tmp_path: Path) -> None:
     assert "Validation loss by epoch" in html and "0.123" in html
 
 
+def test_runs_on_the_same_data_among_others_are_named(trained: Path, tmp_path: Path) -> None:
+    same, other = (
+        variant(trained, tmp_path / n, seed=i, score=0.7, recipe="two")
+        for i, n in enumerate(("same", "other"))
+    )
+    data = json.loads((other / "data.json").read_text())
+    (other / "data.json").write_text(json.dumps(data | {"fingerprint": "else"}))
+    assert read_comparison([trained, same]).caution == ""
+    assert read_comparison([trained, other]).caution.endswith("are not comparable.")
+    assert read_comparison([trained, same, other]).caution.endswith("not comparable, except among run, same.")
+
+
 def test_runs_of_two_tasks_have_no_common_axis(trained: Path, tmp_path: Path) -> None:
     other = variant(trained, tmp_path / "other", seed=0, score=0.7, recipe="two")
     data = json.loads((other / "data.json").read_text())

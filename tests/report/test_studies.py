@@ -87,6 +87,15 @@ def test_trial_is_drawn_with_its_verdicts(trial: Path) -> None:
         assert part in html, part
 
 
+def test_changes_that_diverge_are_told_beside_the_picture(trial: Path) -> None:
+    evidence = json.loads((trial / "evidence.json").read_text())
+    evidence["comparisons"][1] |= {"change": [float("nan"), 0.5], "effect": float("-inf")}
+    (trial / "evidence.json").write_text(json.dumps(evidence))
+    html = report_html(find_folder(trial))
+    assert "Runs that diverged: the base 0 of 2, dropout:rate=0.2 0 of 2, mixup 1 of 2" in html
+    assert "The gain of mixup has no number" in html
+
+
 def test_study_is_drawn_with_its_four_numbers(study: Path) -> None:
     html = report_html(find_folder(study))
     for part in (

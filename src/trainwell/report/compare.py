@@ -80,9 +80,14 @@ class Comparison:
         if len(aims) > 1:
             what = [f"{name} {_aim(run)}" for name, run in zip(names(self.runs), self.runs, strict=True)]
             return f"These runs learned different things ({words.joined(what, 6)}): only their recipes can be compared."
-        if len({str(run.part("data").get("fingerprint")) for run in self.runs}) > 1:
-            return "These runs are not on the same data and split: their scores are not comparable."
-        return ""
+        same: dict[str, list[str]] = {}
+        for name, run in zip(names(self.runs), self.runs, strict=True):
+            same.setdefault(str(run.part("data").get("fingerprint")), []).append(name)
+        if len(same) < 2:
+            return ""
+        shared = [words.joined(group, 4) for group in same.values() if len(group) > 1]
+        but = f", except among {'; among '.join(shared)}" if shared else ""
+        return f"These runs are not on the same data and split: their scores are not comparable{but}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as `--json` prints them."""

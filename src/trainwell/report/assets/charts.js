@@ -74,9 +74,10 @@
       const late = m.x > ends[0] + 0.75 * (ends[1] - ends[0]);
       marks.push(Plot.text([m], { x: "x", text: "label", frameAnchor: low ? "bottom" : "top", dy: (low ? -6 : 4) + (m.tone ? (low ? -14 : 14) : 0), dx: late ? -4 : 4, textAnchor: late ? "end" : "start", fill: tone(m.tone), ...halo }));
     }
+    const right = !(data.marks || []).some((m) => m.x > ends[0] + 0.75 * (ends[1] - ends[0]));
     for (const l of data.levels || []) {
       marks.push(Plot.ruleY([l.y], { stroke: tone(l.tone), strokeDasharray: "5 3" }));
-      marks.push(Plot.text([l], { y: "y", text: "label", frameAnchor: "right", dy: -8, textAnchor: "end", fill: tone(l.tone), ...halo }));
+      marks.push(Plot.text([l], { y: "y", text: "label", frameAnchor: right ? "right" : "left", dy: -8, dx: right ? 0 : 4, textAnchor: right ? "end" : "start", fill: tone(l.tone), ...halo }));
     }
     const xs = series.flatMap((s) => s.x), onePoint = d3.max(series, (s) => s.x.length) < 40;
     series.forEach((s, i) => {

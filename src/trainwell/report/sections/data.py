@@ -104,4 +104,6 @@ def _notes(data: Mapping[str, Any]) -> Iterator[Block]:
         yield Text(str(note.get("message", "")), TONES[note["severity"]])
     rest = [(str(n.get("column") or ""), str(n.get("message", ""))) for n in notes if n not in grave]
     if rest:
-        yield Grid(("column", "note"), rest, f"{len(rest)} notes for information")
+        yield Grid(
+            ("column", "note"), rest, f"{len(rest)} note{'s' if len(rest) > 1 else ''} for information"
+        )

@@ -24,6 +24,7 @@ class Trials(Section):
         return [
             *_treatment(saved.part("treatment"), metric),
             *_verdicts(evidence, found),
+            *_lost(found),
             _forest(found, metric),
             _seeds(evidence, found, metric),
             *_claims(found),
@@ -89,7 +90,26 @@ def _verdicts(evidence: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
     )
 
 
-def _forest(found: Sequence[Mapping[str, Any]], metric: str) -> Chart:
+def _lost(found: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """Yield how many runs of each arm diverged, which the picture of the gains cannot show."""
+    arms = {
+        "the base": found[0].get("base") or (),
+        **{str(c.get("name")): c.get("change") or () for c in found},
+    }
+    lost = {name: (sum(not words.is_number(v) for v in scores), len(scores)) for name, scores in arms.items()}
+    if not any(count for count, _ in lost.values()):
+        return
+    told = words.joined([f"{name} {count} of {runs}" for name, (count, runs) in lost.items()], 12)
+    unbounded = [str(c.get("name")) for c in found if not words.is_number(c.get("effect"))]
+    hidden = (
+        f" The gain of {words.joined(unbounded, 12)} has no number, and is not in the picture."
+        if unbounded
+        else ""
+    )
+    yield Text(f"Runs that diverged: {told}. They count as worse than any other.{hidden}", "warning")
+
+
+def _forest(found: Sequence[Mapping[str, Any]], metric: str) -> Block:
     items, rows = [], []
     for c in sorted(found, key=lambda c: -_finite(c.get("effect"))):
         low, mid, high = (words.is_number(c.get(k)) for k in ("low", "effect", "high"))
@@ -112,7 +132,10 @@ def _forest(found: Sequence[Mapping[str, Any]], metric: str) -> Chart:
         "Mean gain over the seeds, paired, with an interval that stays valid whenever the trial stopped. Right of the "
         "line the change is better."
     )
-    numbers = Grid(("change", "gain", "interval", "p, corrected", "verdict"), rows, "Numbers")
+    head = ("change", "gain", "interval", "p, corrected", "verdict")
+    if not items:
+        return Grid(head, rows)
+    numbers = Grid(head, rows, "Numbers")
     return Chart(
         "intervals", "Effect of each change",
         {"items": items, "label": label, "zero": 0, "percent": metric in words.SHARES}, note, numbers,
