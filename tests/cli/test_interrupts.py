@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command, make_frame
-from trainwell.app.cli import run_command
+from trainwell.app.cli import main, run_command
 
 OPTIONS = ("--target", "y", "--preset", "quick", "--budget", "30ep", "--no-baseline")
 
@@ -59,6 +59,35 @@ def test_signal_saves_and_resume_ends_as_if_undisturbed(
     assert (done.code, done.json["epochs"], done.json["interrupted"]) == (0, 30, 0)
     for name in ("best/weights.safetensors", "last/weights.safetensors"):
         assert (cut / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_sigint_while_the_network_is_scored_keeps_it(
+    tmp_path: Path, trainwell: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    data, run = tmp_path / "t.csv", tmp_path / "run"
+    make_frame().to_csv(data, index=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("trainwell.app.fit.finish", interrupt)
+        done = trainwell("fit", data, *OPTIONS, "--out", run, "--quiet")
+    assert done.code == 130
+    assert f"`trainwell resume {run}` scores it" in done.err
+    assert trainwell("resume", run, "--no-baseline", "--json").json["epochs"] == 30
+
+
+def test_sigint_while_the_command_is_imported_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "trainwell.app.cli.entry":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "trainwell.app.cli.entry", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
