@@ -186,6 +186,16 @@ def test_folder_without_traces_is_refused_with_what_to_do(digits: Digits, tmp_pa
         tw.diagnose(tmp_path / "ran")
 
 
+def test_validation_rows_of_a_sorted_table_are_drawn_from_all_of_it(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(20_000, 3)).astype(np.float32)
+    x = x[np.argsort(x[:, 0])]
+    y = (x[:, 0] + x[:, 1] + draws.normal(size=len(x)) > 0).astype(np.int64)
+    fit((x, y), preset="quick", budget="1ep", out=tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "watch" / "traces.json").read_text())["facts"]
+    assert facts["shift_sd"] < 0.15
+
+
 def test_a_rate_far_too_low_is_found_by_going_on_with_a_copy() -> None:
     """A copy that goes on at ten times the rate gains far more: the run itself cannot show that, and stays untouched."""
     from sklearn.datasets import load_digits

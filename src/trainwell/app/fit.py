@@ -323,7 +323,9 @@ def _attend(setup: Setup, training: Training) -> None:
         from trainwell.app.data_facts import facts_of, start_facts
         from trainwell.app.watching import Attending
 
-        training.observer = attending = Attending(training, setup.console.say)
+        val = setup.prepared.parts.get("val")
+        known = len(val[1]) if isinstance(val, tuple) else 0
+        training.observer = attending = Attending(training, setup.console.say, known)
         attending.watch.traces.facts |= {
             **facts_of(setup.prepared, setup.recipe), **start_facts(setup.prepared, training)
         }  # fmt: skip

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +26,7 @@ from trainwell.values.errors import RunError
 from trainwell.values.signal import Traces
 from trainwell.values.technique import Technique
 from trainwell.watch.branch import copied_optimizer
+from trainwell.watch.listening import MAX_ROWS
 from trainwell.watch.losses import KINDS
 from trainwell.watch.told import ToldWatch
 from trainwell.watch.watcher import Say
@@ -52,10 +55,13 @@ class Attending(Observer):
     Args:
         training: assembled, with its recorder, and put back to where it goes on.
         say: where the one line goes that tells of an error in the watcher.
+        val_rows: of validation, where they are known; of many some are judged, from all over the part: a table is
+            often in some order.
     """
 
-    def __init__(self, training: Training, say: Say) -> None:
+    def __init__(self, training: Training, say: Say, val_rows: int = 0) -> None:
         self.training, self._saved_at, self._is_over = training, time.perf_counter(), False
+        self._judged, self._val_row = _judged(val_rows), 0
         self._began, self._back_s = self._saved_at, 0.0
         loss, name = _plain_loss(training.objective, training)
         self._groups = groups = Groups(training)
@@ -128,9 +134,15 @@ class Attending(Observer):
             self._save()
 
     def on_validation_batch(self, x: tuple[Tensor, ...], outputs: Tensor, y: Tensor) -> None:
-        self.watch.saw_validation_batch(x, outputs, y)
+        start, self._val_row = self._val_row, self._val_row + len(y)
+        if self._judged is not None and len(outputs) == len(y):
+            rows = torch.from_numpy(np.flatnonzero(self._judged[start : self._val_row])).to(y.device)
+            x, outputs, y = tuple(t[rows] for t in x), outputs[rows], y[rows]
+        if len(y):
+            self.watch.saw_validation_batch(x, outputs, y)
 
     def on_validation(self, loss: float) -> None:
+        self._val_row = 0
         self.watch.saw_validation(loss)
 
     def on_end(self, training: Training) -> None:
@@ -157,6 +169,15 @@ class Attending(Observer):
         if isinstance(recorder, Recorder) and self.training.state.step:
             with contextlib.suppress(RunError):
                 self.watch.remember(Traces.load(recorder.folder.path / TRACES))
+
+
+def _judged(rows: int) -> npt.NDArray[np.bool_] | None:
+    """Return which validation rows are judged one by one; None for all."""
+    if rows <= MAX_ROWS:
+        return None
+    judged = np.zeros(rows, bool)
+    judged[np.random.default_rng(0).permutation(rows)[:MAX_ROWS]] = True
+    return judged
 
 
 class Groups:
