@@ -96,7 +96,10 @@ def make_feed(train: XY | Iterable[Any], recipe: Recipe, device: torch.device, s
     """Return the feed for tensors or for a loader."""
     if isinstance(train, tuple):
         x, y = train
-        return MemoryFeed(tuple(t.to(device) for t in x), y.to(device), recipe.batch_size, streams)
+        sorters = Sites.of(recipe).at("data")
+        return MemoryFeed(
+            tuple(t.to(device) for t in x), y.to(device), recipe.batch_size, streams, sorters=sorters
+        )
     if not hasattr(train, "__len__"):
         raise UsageError("a loader must have a length, so that the schedule knows how long an epoch is.")
     return LoaderFeed(train, device, streams)

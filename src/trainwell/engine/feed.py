@@ -37,6 +37,7 @@ class MemoryFeed:
         batch_size: rows of a batch; the last one of an epoch may be smaller. A single row that would be left over
             goes with the batch before it: a batch norm cannot learn from one row.
         rows: which of the rows the feed gives, (N',) int64 on the same device; all by default.
+        sorters: the techniques of the site `data`, which change the order of an epoch.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class MemoryFeed:
         batch_size: int,
         streams: Streams,
         rows: Tensor | None = None,
+        sorters: Sequence[Any] = (),
     ) -> None:
         self.x, self.y, self.batch_size, self.streams, self.rows = x, y, batch_size, streams, rows
-        self.num_rows = y.shape[0] if rows is None else len(rows)
+        self.num_rows, self.sorters = y.shape[0] if rows is None else len(rows), tuple(sorters)
         self._last = 1 if self.num_rows % batch_size == 1 and self.num_rows > batch_size > 1 else 0
         self.steps_per_epoch = -(-(self.num_rows - self._last) // batch_size)
         row_bytes = sum(t[0].numel() * t.element_size() for t in (*x, y))
@@ -63,7 +65,11 @@ class MemoryFeed:
     def order(self, epoch: int) -> Tensor:
         """Return the rows of the epoch in their order."""
         order = self.streams.order(self.num_rows, epoch).to(self.y.device)
-        return order if self.rows is None else self.rows.index_select(0, order)
+        order = order if self.rows is None else self.rows.index_select(0, order)
+        for m in self.sorters:
+            generator = torch.Generator().manual_seed(derive(self.streams.seed, m.name, epoch))
+            order = m.data(order, self.x, self.batch_size, generator)
+        return order
 
     def blocks(self, epoch: int, first_step: int) -> Iterator[list[XY]]:
         order = self.order(epoch)

@@ -3,7 +3,7 @@
 A technique is one file with one class. The sites it acts at are the methods of these names that it defines:
 
     site        when          signature (self: the technique, or in a stack of lanes its doses as (K, 1) tensors)
-    data        once          data(self, data) -> data
+    data        every epoch   data(self, order, x, batch_size, generator) -> order    the rows of an epoch in memory
     model       once          model(self, model, build) -> model
     groups      once          groups(self, groups) -> None            edits lr_factor / decay of each Group in place
     batch       every step    batch(self, batch, generator) -> None   edits batch.x (tuple), .y, .mixed_y, .mix in place

@@ -63,7 +63,7 @@ class Lane:
         self.sites = Sites.of(spec.recipe)
         self.plan = self.sites.plan(HardwarePlan(device))
         rows = None if spec.train_rows is None else spec.train_rows.to(device)
-        self.feed = MemoryFeed(*train, spec.recipe.batch_size, self.streams, rows)
+        self.feed = MemoryFeed(*train, spec.recipe.batch_size, self.streams, rows, self.sites.at("data"))
         model = build(spec.recipe, Streams(spec.seed).generator("init")).to(device)
         self.model = prepare_model(model, self.sites, self.feed, self.streams)
         self.groups = [g for g in self.sites.edit_groups(parameter_groups(self.model)) if g.lr_factor != 0]

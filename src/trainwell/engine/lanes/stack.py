@@ -205,9 +205,9 @@ class Stack:
 
     def _begin_epoch(self) -> None:
         self._clock = time.perf_counter()
-        orders: dict[tuple[int, int, int], Tensor] = {}
+        orders: dict[tuple[Any, ...], Tensor] = {}
         for lane in self.lanes:
-            key = lane.spec.seed, id(lane.spec.train_rows), lane.state.epoch
+            key = lane.spec.seed, id(lane.spec.train_rows), lane.state.epoch, lane.feed.sorters
             if key not in orders:
                 orders[key] = lane.feed.order(lane.state.epoch)
             lane.rows = orders[key]
