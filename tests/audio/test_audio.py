@@ -13,11 +13,13 @@ import torch
 
 import trainwell as tw
 from tests.conftest import shared_data
+from trainwell.app.outcome import predictions
 from trainwell.data.samples import kind_of, transform_of
 from trainwell.data.samples.spectra import log_mel, mel_bands, read_sound, resampled, waves
 from trainwell.data.samples.tree import BadItem
 from trainwell.engine.parts import Batch
 from trainwell.models import build_model
+from trainwell.values.errors import DataError, UsageError
 from trainwell.values.recipe import ModelSpec
 from trainwell.values.task import InputSpec
 from trainwell.values.technique import REGISTRY
@@ -61,6 +63,29 @@ def test_broken_sounds_are_named_and_skipped(tmp_path: Path) -> None:
     assert any("low/bad.wav" in n.message for n in data.notes if n.code == "bad_items")
     assert sum(len(y) for _, y in data.parts.values()) == 40
     assert transform_of(data.transform.to_dict()) == data.transform
+
+
+def test_silence_is_named_and_refused_where_nothing_else_is(tmp_path: Path) -> None:
+    root = folders(tmp_path / "data", 20)
+    soundfile.write(root / "low" / "nothing.wav", np.zeros(2400, np.float32), 8000)
+    found = kind_of(root, None, {})
+    assert found is not None
+    notes = found[0].prepare(root, None, {}).notes
+    assert any(n.message == "1 of 41 sounds are silent: 'low/nothing.wav'" for n in notes)
+    for file in root.rglob("*.*"):
+        soundfile.write(file, np.zeros(2400, np.float32), 8000)
+    with pytest.raises(DataError, match="all 41 sounds are silent"):
+        found[0].prepare(root, None, {})
+
+
+def test_predictions_name_the_files(tmp_path: Path) -> None:
+    root = folders(tmp_path / "data", 20)
+    run = tw.fit(root, out=False, **{**QUICK, "budget": "1ep"})
+    frame = predictions(run, root)
+    assert frame["file"].tolist()[:2] == ["high/00.flac", "high/01.wav"]
+    assert run.predict([root / f for f in frame["file"]]).tolist() == frame["prediction"].tolist()
+    with pytest.raises(UsageError, match="there is no file"):
+        run.predict(root / "high" / "99.wav")
 
 
 def test_clips_of_one_file_are_split_by_speaker() -> None:

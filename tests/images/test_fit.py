@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import trainwell as tw
@@ -14,6 +15,7 @@ from tests.conftest import shared_data
 from tests.images.samples import class_folders, picture
 from tests.images.test_decode import prepared
 from trainwell.app.cli import run_command
+from trainwell.app.outcome import predictions
 from trainwell.data.samples import store
 from trainwell.values.errors import DataError, RecipeError, UsageError
 
@@ -47,6 +49,51 @@ def test_arrays_of_bytes_are_images() -> None:
     run = tw.fit((x, y), out=False, **QUICK)
     assert run.recipe.model.family == "cnn"
     assert (run.predict(x) == y).mean() > 0.9
+
+
+def test_predictions_name_the_files_and_take_what_a_stranger_passes(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    run = tw.fit(root, out=False, **{**QUICK, "budget": "1ep"})
+    frame = predictions(run, root, proba=True)
+    assert frame.columns.tolist() == ["file", "prediction", "probability_left", "probability_right"]
+    assert frame["file"].tolist()[::20] == ["left/000.png", "right/000.png"]
+    files = [root / name for name in frame["file"]]
+    assert run.predict(files).tolist() == frame["prediction"].tolist()
+    assert predictions(run, str(files[3]))["file"].tolist() == [str(files[3])]
+    one = picture(0, 0)
+    assert run.predict(one).tolist() == run.predict(one[None]).tolist()
+    assert predictions(run, one).columns.tolist() == ["prediction"]
+    with pytest.raises(UsageError, match=r"there is no file .*left/00\.png\. Did you mean '"):
+        run.predict(root / "left" / "00.png")
+    with pytest.raises(DataError, match=r"gone\.png is named, but there is no such file"):
+        run.predict([files[0], root / "gone.png"])
+    with pytest.raises(DataError, match=r"uint8 pixels\), got float32 numbers of the shape \(1, 20, 20, 3\)"):
+        run.predict(one[None].astype(np.float32))
+    with pytest.raises(DataError, match="got an empty list"):
+        run.predict([])
+
+
+def test_a_table_of_several_columns_is_scored_by_that_of_the_training(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    files = sorted(root.rglob("*.png"))
+    sides = [f.parent.name for f in files]
+    table = pd.DataFrame({"file": map(str, files), "side": sides, "age": range(len(files))})
+    run = tw.fit(table, "side", out=tmp_path / "run", **{**QUICK, "budget": "2ep"})
+    found = tw.evaluate(tw.load(tmp_path / "run"), table)["accuracy"]
+    assert found == pytest.approx((run.predict(table) == table["side"]).mean())
+
+
+def test_a_target_that_folders_do_not_have_is_refused(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    with pytest.raises(UsageError, match=r"--target age: .* the class of a file is its folder"):
+        tw.fit(root, "age", out=False, **QUICK)
+
+
+def test_a_table_of_files_that_are_not_there_says_where_they_were_looked_for(tmp_path: Path) -> None:
+    table = pd.DataFrame({"file": ["a.jpg", "b.jpg"] * 10, "label": ["x", "y"] * 10})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=f"names files of the kind image, e.g. a.jpg, but none .* {tmp_path}"):
+        tw.fit(tmp_path / "t.csv", "label", out=False)
 
 
 def test_a_broken_file_in_a_prediction_is_an_error(tmp_path: Path) -> None:

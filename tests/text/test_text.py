@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,17 @@ from tests.conftest import shared_data
 from trainwell.app.feature_cache import load_backbone
 from trainwell.app.transfer import transfer
 from trainwell.data.samples import kind_of, transform_of
+from trainwell.data.samples.text import Texts
+from trainwell.engine.assemble import Source, assemble
+from trainwell.engine.feed import from_numpy
+from trainwell.engine.lanes import LaneSpec, train_lanes
+from trainwell.engine.streams import Streams
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
 from trainwell.values.errors import UsageError
-from trainwell.values.recipe import ModelSpec
+from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.task import InputSpec
+from trainwell.values.technique import REGISTRY
 
 GOOD, BAD = (
     ("a fine and moving film", "we loved every minute"),
@@ -64,7 +71,12 @@ def test_fit_predict_evaluate_and_load(family: str, tmp_path: Path) -> None:
     read = tw.load(tmp_path / "run")
     rows = reviews().drop(columns="liked")
     assert read.predict(rows).tolist() == run.predict(rows).tolist()
-    assert read.predict(rows["review"].tolist()).tolist() == run.predict(rows).tolist()
+    for texts in (rows["review"], rows["review"].tolist(), rows["review"].to_numpy()):
+        assert read.predict(texts).tolist() == run.predict(rows).tolist()
+    with pytest.raises(UsageError, match=r"is the name of no file; a text to predict stands in a list"):
+        run.predict("a fine and moving film")
+    with pytest.raises(UsageError, match=r"has no column 'review' of texts \(it has: reviews\)"):
+        run.predict(rows.rename(columns={"review": "reviews"}))
     assert tw.evaluate(read, tmp_path / "reviews.csv")["accuracy"] > 0.75
     assert len(tw.resume(tmp_path / "run", budget="13ep", watch=False).history) == 13
 
@@ -93,6 +105,61 @@ def test_real_questions_have_the_parts_of_their_column() -> None:
     run = tw.fit(path, "coarse", text="text", out=False, budget="1ep", **QUICK)
     assert run.scores["test"]["accuracy"] > 0.5
     assert any("train 5452, test 500" in n.message for n in run.notes)
+
+
+def test_batches_hold_texts_of_like_length_and_every_text_once() -> None:
+    lengths = torch.randint(1, 33, (530,), generator=torch.Generator().manual_seed(0))
+    tokens = (torch.arange(32) < lengths[:, None]).long() * 7
+    order = torch.randperm(530, generator=torch.Generator().manual_seed(1))
+    technique, batch = REGISTRY["sort_by_length"](pool=8), 16
+
+    def sorted_rows(x: torch.Tensor, epoch: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(epoch)
+        return technique.data(order, (x,), batch, generator)  # type: ignore[attr-defined,no-any-return]
+
+    rows = sorted_rows(tokens, 0)
+    assert rows.sort().values.tolist() == list(range(530)) and torch.equal(rows[528:], order[528:])
+    longest = [lengths[r[:528]].view(-1, batch).amax(1).float().mean() for r in (rows, order)]
+    assert longest[0] < 0.7 * longest[1]
+    assert not torch.equal(rows, sorted_rows(tokens, 1))
+    assert torch.equal(order, sorted_rows(tokens.float(), 0)), "other inputs keep their order"
+
+
+def texts_with(pool: int) -> tuple[Source, Recipe, Any]:
+    """Return texts, a recipe of 22 batches an epoch that sorts them, and what builds its network."""
+    made = Texts.prepare(reviews(), "liked", {})
+    parts = {n: from_numpy(*p) for n, p in made.parts.items()}
+    recipe = Texts.recipe("quick", made.task, 84, made.spec).replace(batch_size=4, epochs=2)
+
+    def model(recipe: Recipe, generator: torch.Generator) -> torch.nn.Module:
+        return build_model(recipe.model, made.spec, 2, generator)
+
+    return (
+        Source(parts["train"], parts["val"]),
+        recipe.with_(f"sort_by_length:pool={pool}"),
+        (model, made.task),
+    )
+
+
+def test_lanes_of_texts_see_the_rows_of_their_lone_runs() -> None:
+    source, recipe, (model, task) = texts_with(1)
+    specs = [LaneSpec(recipe), LaneSpec(recipe.with_("sort_by_length:pool=2"))]
+    lanes = train_lanes(specs, source, task, model=model)
+    losses = [[row["val_loss"] for row in lane.history] for lane in lanes]
+    assert losses[0] != losses[1]
+    for spec, found in zip(specs, losses, strict=True):
+        alone = assemble(model(spec.recipe, Streams(0).generator("init")), spec.recipe, source, task=task)
+        alone.run()
+        assert found == pytest.approx([row["val_loss"] for row in alone.state.history], abs=1e-4)
+
+
+def test_a_sorted_epoch_goes_on_in_its_middle() -> None:
+    source, recipe, (model, task) = texts_with(2)
+    feed = assemble(model(recipe, Streams(0).generator("init")), recipe, source, task=task).feed
+    whole = [row for block in feed.blocks(1, 0) for row in block]
+    rest = [row for block in feed.blocks(1, 9) for row in block]
+    assert len(rest) == len(whole) - 9
+    assert all(torch.equal(a[0][0], b[0][0]) for a, b in zip(whole[9:], rest, strict=True))
 
 
 PACKAGE = pytest.mark.skipif(

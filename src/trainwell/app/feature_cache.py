@@ -266,6 +266,10 @@ class FeatureTransform:
             extract = extract or Extractor(self.network(), rows, plan=self.plan)
             yield (extract(rows).numpy(),)
 
+    def names(self, source: Any) -> Sequence[str]:
+        """Return the names of the files of a source."""
+        return self.inner.names(source)
+
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         """Yield the features of a labelled source in order with their targets."""
         extract = None

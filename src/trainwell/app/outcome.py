@@ -195,10 +195,12 @@ def evaluate_run(run: Run, data: Any) -> dict[str, float]:
 
 
 def predictions(run: Run, data: Any, *, proba: bool = False) -> pd.DataFrame:
-    """Return the prediction of every row in its order, and the probability of each class if asked for."""
+    """Return the prediction of every row in its order, its file's name, the probability of each class if asked for."""
     import pandas as pd
 
-    frame = pd.DataFrame({"prediction": run.predict(data)})
+    named = getattr(run.predictor.transform, "names", None)
+    files = named(data) if named is not None else ()
+    frame = pd.DataFrame({**({"file": files} if len(files) else {}), "prediction": run.predict(data)})
     if proba:
         assert run.task is not None
         table = run.predict_proba(data)

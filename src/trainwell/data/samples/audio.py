@@ -11,8 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainwell.data.notes import Note, info
-from trainwell.data.samples.files import Items, bytes_column, items_of, items_of_frame, names_column, peek
+from trainwell.data.notes import Note, info, named, warning
+from trainwell.data.samples.files import (
+    Items,
+    bytes_column,
+    items_of,
+    items_of_frame,
+    meant,
+    names_column,
+    peek,
+)
 from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
 from trainwell.data.samples.parts import (
     Bad,
@@ -92,6 +100,11 @@ class SoundTransform:
                 f"{items.where}, {items.names[i]} {error}. Every row needs a prediction."
             ) from None
 
+    def names(self, source: Any) -> Sequence[str]:
+        """Return the names of the files of a source; none where its sounds are no files."""
+        items = find_items(source, None)
+        return items.names if items.are_files else ()
+
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         items = find_items(source, self.target or None)
         targets = encode_labels(task, items, np.arange(len(items)))
@@ -137,7 +150,7 @@ class Sounds(Kind):
     def prepare(cls, source: Any, target: str | None, options: Mapping[str, Any]) -> SampleData:
         require_soundfile()
         wanted = (options["group"],) if options.get("group") else ()
-        found = {"train": find_items(source, target, wanted)}
+        found = {"train": meant(find_items(source, target, wanted), target)}
         for name in ("val", "test"):
             if options.get(name) is not None:
                 found[name] = find_items(options[name], target)
@@ -146,6 +159,7 @@ class Sounds(Kind):
         bad_notes(_named(items, bad), len(items), options.get("max_bad"), "sounds")
         transform, said = _transform(list(headers.values()), items.target)
         spectra, kept = _spectra(items, sorted(headers), transform, bad)
+        said += _silence(spectra, [items.names[i] for i in kept.tolist()], items.where)
         notes = [
             kind_note(cls.name, f"{len(kept)} sounds from {items.where}"),
             *bad_notes(_named(items, bad), len(items), options.get("max_bad"), "sounds"),
@@ -237,6 +251,20 @@ def _spectra(
             made[len(kept) - len(held) : len(kept)] = transform.spectra(held)
             held = []
     return made[: len(kept)], np.array(kept, np.int64)
+
+
+def _silence(spectra: np.ndarray, names: Sequence[str], where: str) -> list[Note]:
+    """Name the sounds in which nothing is heard.
+
+    Raises:
+        DataError: that is true of all.
+    """
+    silent = np.ptp(spectra.reshape(len(spectra), -1), axis=1) == 0
+    if silent.all():
+        raise DataError(f"{where}: all {len(names)} sounds are silent; there is nothing to learn from.")
+    few = named([n for n, s in zip(names, silent, strict=True) if s], 3)
+    count = int(silent.sum())
+    return [warning("silence", f"{count} of {len(names)} sounds are silent: {few}")] if count else []
 
 
 def _transform(headers: Sequence[Header], target: str) -> tuple[SoundTransform, list[Note]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainwell.data.notes import Note, info, named, warning
-from trainwell.data.read import SUFFIXES, read_table
+from trainwell.data.read import SUFFIXES, existing, read_table
 from trainwell.data.samples.tree import BadItem, Tree, is_tree, read_file
 from trainwell.values.errors import DataError, UsageError, did_you_mean
 
@@ -38,6 +38,7 @@ class Items:
         columns: further columns by name.
         others: names of the columns that may be the labels, where nobody said which.
         unused: tables beside the items that name none of them.
+        are_files: whether each item is a file, and its name the file's.
         where: the source, in words.
     """
 
@@ -51,6 +52,7 @@ class Items:
     notes: tuple[Note, ...] = ()
     others: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    are_files: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -209,9 +211,8 @@ def _by_folder(tree: Tree, files: Sequence[str]) -> Items:
             f"{tree.path}: {bare} files lie in no class folder, e.g. {first}; put each into the folder of its "
             "class, or give a table with the columns file and label."
         )
-    return Items(
-        files, lambda i: tree.read(files[i]), str(tree.path), labels, "class", parts, {}, tuple(notes)
-    )
+    read = lambda i: tree.read(files[i])  # noqa: E731
+    return Items(files, read, str(tree.path), labels, "class", parts, {}, tuple(notes), are_files=True)
 
 
 def _passed_over(tree: Tree, files: Sequence[str]) -> list[Note]:
@@ -280,7 +281,10 @@ def items_of_frame(
     columns = {c: frame[c] for c in wanted}
     labels = frame[target] if target is not None else None
     others = tuple(rest) if target is None else ()
-    return Items(names, read_cell, where, labels, target or "", parts, columns, tuple(notes), others)
+    files = all(isinstance(c, str) for c in cells)
+    return Items(
+        names, read_cell, where, labels, target or "", parts, columns, tuple(notes), others, are_files=files
+    )
 
 
 def _parts_of(frame: pd.DataFrame) -> tuple[np.ndarray | None, str]:
@@ -314,8 +318,15 @@ def items_of(
             raise DataError(f"{source} holds no file that ends in {', '.join(suffixes)} (it holds {few}).")
         return found
     if isinstance(source, str | Path) and str(source).lower().endswith(tuple(suffixes)):
-        path = Path(source)
-        return Items([str(path)], lambda i: read_file(path), str(path))
+        existing(Path(source))
+        source = [source]
+    if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
+        paths, where = [str(s) for s in source], "the list of files" if len(source) > 1 else str(source[0])
+        return Items(paths, lambda i: _read_named(Path(paths[i])), where, are_files=True)
+    if not (isinstance(source, str | Path | Mapping) or hasattr(source, "columns")):
+        raise DataError(
+            f"expected a folder, a file, a list of files or a table of them (or uint8 pixels), got {_words(source)}."
+        )
     frame = _frame(source)
     where = where_of(source)
     column = bytes_column(frame.head(PEEK_ROWS), is_ours)
@@ -328,9 +339,30 @@ def items_of(
     return items_of_frame(frame, column, target, where, lambda c: _read_named(base / c), wanted)
 
 
+def _words(source: Any) -> str:
+    """Say what came, where it was no source."""
+    if hasattr(source, "shape") and hasattr(source, "dtype"):
+        return f"{source.dtype} numbers of the shape {tuple(source.shape)}"
+    return f"an empty {type(source).__name__}" if source in ([], ()) else type(source).__name__
+
+
 def where_of(source: Any) -> str:
     """Return what messages call a source."""
     return str(source) if isinstance(source, str | Path) else "the data frame"
+
+
+def meant(items: Items, target: str | None) -> Items:
+    """Return the items if their labels are what was asked for.
+
+    Raises:
+        UsageError: a column was asked for, and the labels are the folders.
+    """
+    if items.target == "class" and target not in (None, "class"):
+        raise UsageError(
+            f"--target {target}: {items.where} has no table with such a column; the class of a file is its folder. "
+            "Leave --target out."
+        )
+    return items
 
 
 def _read_named(path: Path) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainwell.data.notes import Note, info
 from trainwell.data.samples import pixels, store
-from trainwell.data.samples.files import Items, bytes_column, items_of, names_column, peek
+from trainwell.data.samples.files import Items, bytes_column, items_of, meant, names_column, peek
 from trainwell.data.samples.kind import Arrays, Kind, LazyParts, SampleData, register_transform
 from trainwell.data.samples.looks import look_hashes, same_looks
 from trainwell.data.samples.parts import (
@@ -53,7 +53,7 @@ class ImageTransform:
         channels, height, width: of every image.
         crop: share of the short side that is kept; the rest is cut off around the centre.
         bicubic: how images are scaled; else bilinear.
-        max_bad: share of broken files that is allowed; in a prediction none is, as every row needs an answer.
+        target: name of the column of the labels, where a table gives them.
     """
 
     channels: int
@@ -61,6 +61,7 @@ class ImageTransform:
     width: int
     crop: float = 1.0
     bicubic: bool = False
+    target: str = ""
 
     @property
     def spec(self) -> InputSpec:
@@ -81,9 +82,14 @@ class ImageTransform:
             rows = range(start, min(start + self._block, len(items)))
             yield (self._whole(items, rows),)
 
+    def names(self, source: Any) -> Sequence[str]:
+        """Return the names of the files of a source; none where its images are no files."""
+        items = find_items(source, None)
+        return items.names if items.are_files else ()
+
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         """Yield the images of a labelled source in order with their encoded targets."""
-        items = find_items(source, None)
+        items = find_items(source, self.target or None)
         targets = encode_labels(task, items, np.arange(len(items)))
         at = 0
         for (images,) in self.batches(source):
@@ -157,13 +163,14 @@ class Images(Kind):
         pixels.require_pillow()
         wanted = (options["group"],) if options.get("group") else ()
         main, given = _parts_given(source)
-        found = {"train": find_items(main, target, wanted)}
+        found = {"train": meant(find_items(main, target, wanted), target)}
         for name in ("val", "test"):
             more = given.get(name) if options.get(name) is None else options[name]
             if more is not None:
                 found[name] = find_items(more, target)
         items, parts = joined(found)
         images, transform, kept, digests, notes = read_images(items, options)
+        transform = dataclasses.replace(transform, target=items.target)
         split = split_items(items, parts, kept, options)
         said, alike = _alike(images, split.rows, [items.names[i] for i in kept.tolist()], digests, transform)
         notes = [*notes, *split.notes, *said]
@@ -231,6 +238,8 @@ def find_items(source: Any, target: str | None, wanted: Sequence[str] = ()) -> I
 
 def _of_arrays(x: Any, y: Any) -> Items:
     array = np.asarray(x)
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        array = array[None]  # one image: no image is 3 pixels wide
     if array.ndim == 4 and array.shape[-1] not in (1, 3, 4) and array.shape[1] in (1, 3, 4):
         array = array.transpose(0, 2, 3, 1)
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] not in (1, 3, 4)):
@@ -376,4 +385,5 @@ def _alike(
 
 
 def _key(digests: Sequence[str], transform: ImageTransform) -> str:
-    return hashlib.sha256(repr([FORMAT, *digests, transform.to_dict()]).encode()).hexdigest()[:32]
+    how = {k: v for k, v in transform.to_dict().items() if k != "target"}
+    return hashlib.sha256(repr([FORMAT, *digests, how]).encode()).hexdigest()[:32]

@@ -12,6 +12,7 @@ import numpy as np
 from trainwell.data.notes import Note
 from trainwell.data.read import SUFFIXES as TABLES
 from trainwell.data.samples import store
+from trainwell.data.samples.files import PART_COLUMNS, names_column, peek, where_of
 from trainwell.data.samples.tree import Tree, is_tree
 from trainwell.values.errors import DataError, RecipeError, UsageError, did_you_mean
 from trainwell.values.recipe import Recipe
@@ -40,6 +41,10 @@ class Transform(Protocol):
 
     def batches(self, source: Any) -> Iterator[Arrays]:
         """Yield the rows of a source in order, in blocks that fit into memory."""
+        ...
+
+    def names(self, source: Any) -> Sequence[str]:
+        """Return what a prediction calls each row: the names of files; nothing where its number says enough."""
         ...
 
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
@@ -173,7 +178,25 @@ def kind_of(source: Any, target: str | None, options: Mapping[str, Any]) -> tupl
         if reason:
             _check_options(kind, options)
             return kind, reason
+    _check_named(source, target)
     return None
+
+
+def _check_named(source: Any, target: str | None) -> None:
+    """Refuse a table that has nothing to learn from but names of files, none of which is there."""
+    frame = peek(source)
+    if frame is None:
+        return
+    rest = [c for c in frame.columns if str(c) != target and str(c).lower() not in PART_COLUMNS]
+    if len(rest) != 1:
+        return
+    for kind in KINDS.values():
+        if kind.suffixes and names_column(frame[rest], lambda c: True, kind.suffixes):
+            home = Path(source).parent if isinstance(source, str | Path) else Path()
+            raise DataError(
+                f"{where_of(source)}: the column '{rest[0]}' names files of the kind {kind.name}, e.g. "
+                f"{frame[rest[0]].iloc[0]}, but none of them is in {home.resolve()}; names count from there."
+            )
 
 
 def _by_files(source: Path) -> list[type[Kind]]:

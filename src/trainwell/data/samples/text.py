@@ -12,7 +12,7 @@ import numpy as np
 
 from trainwell.data.columns import TEXT_CHARS, TEXT_WORDS
 from trainwell.data.notes import info, warning
-from trainwell.data.read import read_table
+from trainwell.data.read import SUFFIXES, read_table
 from trainwell.data.samples.files import PART_COLUMNS, Items, items_of_frame, peek, where_of
 from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
 from trainwell.data.samples.parts import (
@@ -84,6 +84,9 @@ class TextTransform:
         texts = joined_texts(_rows_of(source, self.columns), self.columns, where_of(source))[0]
         for start in range(0, len(texts), BLOCK_ROWS):
             yield (self.tokens(texts[start : start + BLOCK_ROWS]),)
+
+    def names(self, source: Any) -> Sequence[str]:
+        return ()
 
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         frame = frame_of(source)
@@ -186,9 +189,15 @@ def frame_of(source: Any) -> pd.DataFrame:
 
 
 def _rows_of(source: Any, columns: Sequence[str]) -> pd.DataFrame:
-    """Return a source to predict as a frame; a list of texts is the first column."""
+    """Return a source to predict as a frame; a list or a Series of texts is the first column."""
     import pandas as pd
 
+    if isinstance(source, str) and not source.lower().endswith(SUFFIXES) and not Path(source).exists():
+        raise UsageError(
+            f"{source!r} is the name of no file; a text to predict stands in a list: [{source[:40]!r}]."
+        )
+    if isinstance(source, pd.Series | np.ndarray) and source.ndim == 1:
+        source = source.tolist()
     if isinstance(source, list | tuple) and source and all(isinstance(text, str) for text in source):
         return pd.DataFrame({name: list(source) if name == columns[0] else "" for name in columns})
     return frame_of(source)
@@ -221,7 +230,8 @@ def joined_texts(frame: pd.DataFrame, columns: Sequence[str], where: str) -> tup
     for name in columns:
         if name not in frame.columns:
             hint = did_you_mean(name, map(str, frame.columns))
-            raise UsageError(f"--text: {where} has no column '{name}'.{hint}")
+            held = ", ".join(map(str, frame.columns))
+            raise UsageError(f"{where} has no column '{name}' of texts (it has: {held}).{hint}")
     cells = [frame[name].tolist() for name in columns]
     texts = [" ".join(str(c) for c in row if c is not None and c == c) for row in zip(*cells, strict=True)]
     return texts, sum(not t.strip() for t in texts)
