@@ -22,6 +22,8 @@ from trainwell.testing.runs import classes, perceptron, training
 
 STEPS = 100
 LR = 0.01
+ROUNDING = 4 * STEPS**0.5 * torch.finfo(torch.float32).eps
+"""Some four operations a step are rounded, in another order than torch's; what that adds up to walks at random."""
 
 
 def groups(params: Flat, decay: float) -> list[dict[str, Any]]:
@@ -74,7 +76,7 @@ def test_optimizer_equals_torch(
         advance(technique, params, grads, state, step)
     for ours, tensor in zip(params.views, tensors, strict=True):
         # torch keeps some scalars in float32 even where the weights are float64
-        assert relative(ours, tensor) < (1e-6 if dtype == torch.float32 else 1e-9)
+        assert relative(ours, tensor) < (ROUNDING if dtype == torch.float32 else 1e-9)
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (8, 5), (30, 64), (64, 64)])
