@@ -113,9 +113,7 @@ class TimmNet(BackboneNet):
         self.front = PixelFront(len(mean), mean, std)
         is_fixed = timm.get_pretrained_cfg(family.architecture).fixed_input_size
         fixed = is_fixed and tuple(config["input_size"][1:]) != tuple(inputs.shape[1:])
-        given = (
-            {"dynamic_img_size": True} if fixed else {}
-        )  # places are interpolated, the weights stay as they are
+        given = {"dynamic_img_size": True} if fixed else {}  # places are interpolated; the weights stay
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             try:
