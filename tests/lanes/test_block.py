@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
-from collections.abc import Iterator
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.lanes.common import CLASSES, NUMBER, Build, check, perceptron, source, together
 from trainwell.engine.lanes import LaneSpec, native, train_lanes
+from trainwell.engine.lanes.bits import DropoutBits, Place
 from trainwell.engine.lanes.block import Block, compiled
 from trainwell.engine.lanes.chain import ChainNetwork, chain_of
+from trainwell.engine.lanes.links import Dropout, Pass
 from trainwell.engine.streams import seeded
-from trainwell.models.layers import Dropout
+from trainwell.models import layers
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
@@ -22,11 +29,20 @@ COMPILER = not isinstance(native.load(torch.float64), str)
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="there is no C compiler here")
 
 
+OTHERS = ["cc -march=x86-64", "cc -march=x86-64-v3", "gcc", "clang"]
+"""Compilers beside the one that is taken, without AVX-512 and without AVX."""
+
+
 @pytest.fixture
-def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    native.load.cache_clear()
-    yield
+def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Return what sets another compiler, with an empty cache."""
+
+    def use(command: str) -> None:
+        monkeypatch.setenv("CC", command)
+        monkeypatch.setenv("TRAINWELL_CACHE", str(tmp_path))
+        native.load.cache_clear()
+
+    yield use
     native.load.cache_clear()
 
 
@@ -35,10 +51,10 @@ def widths(*sizes: int, bias: bool = True, rate: float = 0.0) -> Build:
 
     def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
         with seeded(int(torch.randint(2**31, (1,), generator=generator))):
-            layers = list[nn.Module]()
+            made = list[nn.Module]()
             for a, b in itertools.pairwise(sizes):
-                layers += [nn.Linear(a, b, bias=bias), nn.ReLU(), *([Dropout(rate)] if rate else [])]
-            return nn.Sequential(*layers, nn.Linear(sizes[-1], 3)).double()
+                made += [nn.Linear(a, b, bias=bias), nn.ReLU(), *([layers.Dropout(rate)] if rate else [])]
+            return nn.Sequential(*made, nn.Linear(sizes[-1], 3)).double()
 
     return build
 
@@ -85,22 +101,112 @@ def test_with_and_without_a_compiler_the_same_comes_out(task: Task, monkeypatch:
         assert a.history[-1]["val_loss"] == pytest.approx(b.history[-1]["val_loss"], rel=1e-9)
 
 
-def test_without_a_compiler_torch_does_it_and_says_so(no_compiler: None) -> None:
+def passes(build: Build, dtype: torch.dtype, rows: int, rate: float) -> list[Tensor]:
+    """Return outputs and gradients of three lanes of a network, laid out as a stack has them."""
+    model, lanes = build(Recipe(), torch.Generator().manual_seed(0)).to(dtype), 3
+    total, at = sum(p.numel() for p in model.parameters()), 0
+    flat = torch.randn(lanes, total, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(
+        dtype
+    )
+    grad, weights, grads = torch.zeros_like(flat), dict[str, Tensor](), dict[str, Tensor]()
+    for name, p in model.named_parameters():
+        weights[name], grads[name] = (
+            t[:, at : at + p.numel()].view(lanes, *p.shape) for t in (0.3 * flat, grad)
+        )
+        at += p.numel()
+    places = [Place(i, len(m.weight)) for i, m in enumerate(m for m in model if isinstance(m, nn.Linear))][
+        :-1
+    ]
+    bits, x = (
+        None,
+        torch.randn(lanes, rows, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64),
+    )
+    if rate:
+        rates = [(rate,) * len(places), (0.0,) * len(places), (rate / 2,) * len(places)]
+        bits = DropoutBits(places, rates, [torch.Generator() for _ in rates], dtype, x.device)
+        bits.draw([rows])
+    chain = chain_of(model)
+    assert chain is not None
+    bound = ChainNetwork(model, chain).bind(weights, {}, grads)
+    y = bound.forward((x.to(dtype),), bits, training=True)
+    bound.backward(y.clone())
+    return [y.clone(), grad]
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("command", ["cc", *OTHERS])
+def test_passes_equal_those_of_torch(
+    command: str, dtype: torch.dtype, use: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip(f"{command} is not here")
+    if "x86" in command and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip(f"this is {platform.machine()}")
+    use(command)
+    library = native.load(dtype)
+    assert not isinstance(library, str), library
+    near = 2e-5 if dtype is torch.float32 else 1e-13
+    for sizes, rows, rate in [
+        ((6, 1), 1, 0.0),
+        ((6, 70, 33, 18), 19, 0.3),
+        ((6, 9, 130), 37, 0.0),
+        ((6, 16), 16, 0.2),
+    ]:
+        monkeypatch.delenv("TRAINWELL_NATIVE", raising=False)
+        mine = passes(widths(*sizes, rate=rate), dtype, rows, rate)
+        monkeypatch.setenv("TRAINWELL_NATIVE", "0")
+        for a, b in zip(mine, passes(widths(*sizes, rate=rate), dtype, rows, rate), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=near * float(b.abs().max()))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("rows", "features"), [(1, 3), (8, 8), (19, 21), (64, 40)])
+def test_masks_are_those_of_torch(rows: int, features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, rates = [], [(0.0, 0.0), (0.3, 0.2), (0.0, 0.4), (0.9, 0.1), (0.0, 0.0)]
+    for wanted in ("1", "0"):
+        monkeypatch.setenv("TRAINWELL_NATIVE", wanted)
+        streams = [torch.Generator().manual_seed(i) for i in range(5)]
+        places = [Place(0, features), Place(1, 3)]
+        bits = DropoutBits(places, rates, streams, torch.float32, torch.device("cpu"))
+        bits.draw([rows], lanes=[1, 3])
+        h, link = torch.ones(5, features, rows), Dropout(0, in_place=False)
+        found.append(link.forward(h, Pass(bits, rows, training=True)))
+    assert torch.equal(*found)
+    assert len(found[0][3].unique()) == 1 + (rows > 1)
+
+
+def test_without_a_compiler_torch_does_it_and_says_so(use: Callable[[str], None]) -> None:
+    use("no-such-compiler")
     said = list[str]()
-    recipe = Recipe(batch_size=16, epochs=1, lr=0.01)
+    recipe = Recipe(batch_size=16, epochs=1, lr=0.01, techniques=("dropout:rate=0.2",))
     specs = [LaneSpec(recipe, seed=s) for s in range(2)]
     train_lanes(specs, source(), CLASSES, model=perceptron(), say=said.append)
     assert any("there is no C compiler ('no-such-compiler')" in text for text in said)
     check(specs, source(), CLASSES, perceptron())
 
 
-def test_a_compiler_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setenv("CC", "false")
-    monkeypatch.setenv("TRAINWELL_CACHE", str(tmp_path))
-    native.load.cache_clear()
-    try:
-        told = native.load(torch.float32)
-        assert told == "the C compiler failed: exit code 1"
-    finally:
-        native.load.cache_clear()
+def test_a_compiler_that_fails_is_told(use: Callable[[str], None]) -> None:
+    use("false")
+    assert native.load(torch.float32) == "the C compiler failed: exit code 1"
     assert compiled([]) == []
+
+
+@needs_compiler
+def test_a_damaged_library_is_compiled_again(use: Callable[[str], None], tmp_path: Path) -> None:
+    use("cc")
+    native.load(torch.float32)
+    (made,) = (tmp_path / "native").iterdir()
+    made.unlink()
+    made.write_bytes(b"torn")
+    native.load.cache_clear()
+    assert isinstance(native.load(torch.float32), ctypes.CDLL)
+
+
+@needs_compiler
+def test_many_may_compile_at_once(tmp_path: Path) -> None:
+    command = ["cc", "-shared", "-fPIC", "-Dreal=float", "-Dwhole=int", str(native.SOURCES[0])]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: native._compile(command, tmp_path / "made.so"), range(4)))
+    assert set(made) == set(tmp_path.iterdir())
+    assert native._loaded(made[0]) is not None

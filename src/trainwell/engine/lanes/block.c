@@ -1,12 +1,10 @@
 /* Linear layers of many small networks, one network after the other: forward and backward.
  *
- * native.py compiles this with -Dreal=float or -Dreal=double. All of one lane is done before the next, so that its
- * numbers stay in the first cache. Activations are (lanes, features, rows) as in links.py; inputs may lie row by row.
+ * All of one lane is done before the next, so that its numbers stay in the first cache. Activations are
+ * (lanes, features, rows) as in links.py; inputs may lie row by row.
  */
 
-typedef real v64 __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
-typedef real v32 __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-typedef real v16 __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
+#include "product.h"
 
 /* One linear layer, with what follows it. Strides are those from lane to lane, in numbers. */
 typedef struct {
@@ -23,62 +21,23 @@ typedef struct {
     real *y;                  /* (lanes, out, rows): what it gave */
 } layer;
 
-#define ROWS(V, R)                                                                                            \
-    static inline __attribute__((always_inline)) void V##_##R(                                                \
-        long k, const real *a, long am, long ak, const real *b, long ldb, real *c, long ldc, const real *bias,\
-        long adds) {                                                                                           \
-        V sum[R];                                                                                             \
-        _Pragma("GCC unroll 8") for (int i = 0; i < R; i++) {                                                 \
-            V start = {0};                                                                                    \
-            if (adds) start = *(V *)(c + i * ldc);                                                            \
-            else if (bias) start += bias[i];                                                                  \
-            sum[i] = start;                                                                                   \
-        }                                                                                                     \
-        for (long p = 0; p < k; p++, a += ak, b += ldb) {                                                     \
-            V right = *(const V *)b;                                                                          \
-            _Pragma("GCC unroll 8") for (int i = 0; i < R; i++) sum[i] += a[i * am] * right;                  \
-        }                                                                                                     \
-        _Pragma("GCC unroll 8") for (int i = 0; i < R; i++) *(V *)(c + i * ldc) = sum[i];                     \
+/* to (features, rows) = scale where the bits (rows, features) reach the threshold, else 0. */
+static void mask(long features, long rows, const short *bits, short threshold, real scale, real *to) {
+    long r = 0;
+    for (; r + 8 <= rows; r += 8) {
+        long f = 0;
+        for (; f + 8 <= features; f += 8) {
+            s8 a[8], b[8];
+            UNROLL for (int i = 0; i < 8; i++) a[i] = *(const s8 *)(bits + (r + i) * features + f);
+            zip8(a, b), zip8(b, a), zip8(a, b);
+            UNROLL for (int i = 0; i < 8; i++)
+                *(r8 *)(to + (f + i) * rows + r) = __builtin_convertvector((b[i] >= threshold) & 1, r8) * scale;
+        }
+        for (; f < features; f++)
+            for (long i = r; i < r + 8; i++) to[f * rows + i] = bits[i * features + f] >= threshold ? scale : 0;
     }
-
-#define COLUMNS(V)                                                                                            \
-    ROWS(V, 8) ROWS(V, 4) ROWS(V, 1)                                                                          \
-    static void V##_all(long m, long k, const real *a, long am, long ak, const real *b, long ldb, real *c,    \
-                        long ldc, const real *bias, long adds) {                                               \
-        long i = 0;                                                                                           \
-        for (; i + 8 <= m; i += 8) V##_8(k, a + i * am, am, ak, b, ldb, c + i * ldc, ldc, bias ? bias + i : 0, adds);\
-        for (; i + 4 <= m; i += 4) V##_4(k, a + i * am, am, ak, b, ldb, c + i * ldc, ldc, bias ? bias + i : 0, adds);\
-        for (; i < m; i++) V##_1(k, a + i * am, am, ak, b, ldb, c + i * ldc, ldc, bias ? bias + i : 0, adds);  \
-    }
-
-COLUMNS(v64)
-COLUMNS(v32)
-COLUMNS(v16)
-
-static void scalar_all(long m, long k, const real *a, long am, long ak, const real *b, long ldb, real *c, long ldc,
-                       const real *bias, long adds) {
-    for (long i = 0; i < m; i++) {
-        real sum = adds ? c[i * ldc] : bias ? bias[i] : 0;
-        for (long p = 0; p < k; p++) sum += a[i * am + p * ak] * b[p * ldb];
-        c[i * ldc] = sum;
-    }
-}
-
-/* c (m, n) = [c +] [bias (m) +] a (m, k) b (k, n); a has any strides, b and c have rows of ldb and ldc numbers. */
-static void product(long m, long n, long k, const real *a, long am, long ak, const real *b, long ldb, real *c,
-                    long ldc, const real *bias, long adds) {
-    const long w = 64 / sizeof(real);
-    long j = 0;
-    for (; j + w <= n; j += w) v64_all(m, k, a, am, ak, b + j, ldb, c + j, ldc, bias, adds);
-    if (j + w / 2 <= n) v32_all(m, k, a, am, ak, b + j, ldb, c + j, ldc, bias, adds), j += w / 2;
-    if (j + w / 4 <= n) v16_all(m, k, a, am, ak, b + j, ldb, c + j, ldc, bias, adds), j += w / 4;
-    for (; j < n; j++) scalar_all(m, k, a, am, ak, b + j, ldb, c + j, ldc, bias, adds);
-}
-
-/* to (n, m) = from (m, n) transposed */
-static void turn(long m, long n, const real *from, real *to) {
-    for (long j = 0; j < n; j++)
-        for (long i = 0; i < m; i++) to[j * m + i] = from[i * n + j];
+    for (; r < rows; r++)
+        for (long f = 0; f < features; f++) to[f * rows + r] = bits[r * features + f] >= threshold ? scale : 0;
 }
 
 /* Apply ReLU and dropout in place. space: for a mask. */
@@ -87,22 +46,8 @@ static void activate(const layer *l, long lane, long rows, real *y, const short 
     if (l->relu)
         for (long i = 0; i < count; i++) y[i] = y[i] <= 0 ? 0 : y[i];
     if (!bits || lane < l->first || lane >= l->last) return;
-    const short *own = bits + l->bits, threshold = l->threshold[lane];
-    const real scale = l->scale[lane];
-    for (long i = 0; i < count; i++) space[i] = own[i] >= threshold ? scale : 0; /* (rows, out) */
-    for (long o = 0; o < l->out; o++)
-        for (long r = 0; r < rows; r++) y[o * rows + r] *= space[r * l->out + o];
-}
-
-static real total(long n, const real *x) {
-    const long w = 64 / sizeof(real);
-    v64 sums = {0};
-    real sum = 0;
-    long i = 0;
-    for (; i + w <= n; i += w) sums += *(const v64 *)(x + i);
-    for (; i < n; i++) sum += x[i];
-    for (long j = 0; j < w; j++) sum += sums[j];
-    return sum;
+    mask(l->out, rows, bits + l->bits, l->threshold[lane], l->scale[lane], space);
+    for (long i = 0; i < count; i++) y[i] *= space[i];
 }
 
 /* Give what the layers make of x, in the y of the last one.
@@ -111,8 +56,12 @@ static real total(long n, const real *x) {
  * Without `keep` the y of the other layers stay untouched: nothing goes back. */
 void forward(const layer *layers, long count, long lanes, long rows, const real *x, long x_stride, long by_row,
              const short *bits, long bits_stride, long keep, real *space, long largest) {
+    long used = 0;
+    for (const layer *l = layers; l < layers + count; l++)
+        if (l->first < l->last) used = l->bits + l->out * rows;
     for (long k = 0; k < lanes; k++) {
         const real *h = x + k * x_stride;
+        for (long i = 0; bits && k + 1 < lanes && i < used; i += 32) __builtin_prefetch(bits + (k + 1) * bits_stride + i);
         if (by_row) turn(rows, layers->in, h, space), h = space;
         for (long n = 0; n < count; n++) {
             const layer *l = layers + n;
@@ -156,4 +105,11 @@ void backward(const layer *layers, long count, long lanes, long rows, const real
             now = to;
         }
     }
+}
+
+/* The masks of dropout for many lanes. Shapes: bits (lanes, rows, features) to (lanes, features, rows). */
+void masks(long lanes, long features, long rows, const short *bits, long bits_stride, const short *threshold,
+           const real *scale, real *to) {
+    for (long k = 0; k < lanes; k++)
+        mask(features, rows, bits + k * bits_stride, threshold[k], scale[k], to + k * features * rows);
 }

@@ -68,10 +68,10 @@ def why_not(made: Sequence[Link]) -> str:
 
 def _library(made: Sequence[Link]) -> Any:
     """Return the compiled functions for these links, why there are none, or None where nothing is to be compiled."""
-    if not native.is_wanted() or not all(type(link) in TOGETHER for link in made):
+    if not all(type(link) in TOGETHER for link in made):
         return None
-    first = next((u[0] for at in range(len(made)) if (u := _unit_at(made, at)) is not None), None)
-    return None if first is None else native.load(first.weight.dtype)
+    first = next((u[0].weight for at in range(len(made)) if (u := _unit_at(made, at)) is not None), None)
+    return None if first is None or not native.is_wanted(first) else native.load(first.dtype)
 
 
 def _unit_at(made: Sequence[Link], at: int) -> Unit | None:

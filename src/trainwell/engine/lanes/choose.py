@@ -125,8 +125,12 @@ def step_times(lanes: Sequence[Lane], setting: Setting, plain: Callable[[], None
 
     The lanes are left as they were.
     """
-    saved = [lane.streams.state() for lane in lanes]
     stack = Stack(lanes, setting)
+    if stack.bits is not None:  # the states of all streams take longer to keep than the steps
+        stack.bits.generators = [torch.Generator(stack.device)] * len(lanes)
+    names = [m.name for m in stack.step.sites.at("batch")]
+    drawn = [lane.streams.generator(name) for lane in lanes for name in names]
+    saved = [generator.get_state() for generator in drawn]
     x, y = _batch(lanes[0], setting)
     wide = [t.expand(len(lanes), *t.shape).contiguous() for t in (*x, y)]
 
@@ -137,8 +141,8 @@ def step_times(lanes: Sequence[Lane], setting: Setting, plain: Callable[[], None
     try:
         times = [(_seconds(together), _seconds(plain)) for _ in range(1 + REPEATS)][1:]
     finally:
-        for lane, state in zip(lanes, saved, strict=True):
-            lane.streams.restore(state)
+        for generator, state in zip(drawn, saved, strict=True):
+            generator.set_state(state)
     return min(t for t, _ in times) / len(lanes), min(t for _, t in times)
 
 

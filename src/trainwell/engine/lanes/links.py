@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trainwell.engine.lanes import native
 from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits
 
 _native = torch.ops.aten
@@ -301,13 +302,7 @@ class Dropout:
         bits = (
             now.bits[:, start : start + count] if self._all else now.bits[self._lanes, start : start + count]
         )
-        if h.ndim == 3:
-            features, rows = h.shape[1:]
-            turned = self._turned.like(bits, features, rows).copy_(bits.view(-1, rows, features).mT)
-            bits, mask = turned, self._masks.like(some, features, rows)
-        else:  # images
-            bits, mask = bits.view(-1, *h.shape[1:]), torch.empty_like(some)
-        self._mask = torch.ge(bits, self._threshold, out=mask).mul_(self._scale)
+        mask = self._mask = self._mask_of(bits, some)
         if self._in_place:
             some.mul_(mask)
             return h
@@ -317,13 +312,30 @@ class Dropout:
         out[self._lanes].mul_(mask)
         return out
 
+    def _mask_of(self, bits: Tensor, like: Tensor) -> Tensor:
+        if like.ndim > 3:  # images
+            mask = torch.empty_like(like)
+            return torch.ge(bits.view(-1, *like.shape[1:]), self._threshold, out=mask).mul_(self._scale)
+        features, rows = like.shape[1:]
+        mask = self._masks.like(like, features, rows)
+        if self._compiled is not None:
+            self._compiled(
+                len(like), features, rows, bits.data_ptr(), bits.stride(0), self._threshold.data_ptr(),
+                self._scale.data_ptr(), mask.data_ptr(),
+            )  # fmt: skip
+            return mask
+        turned = self._turned.like(bits, features, rows).copy_(bits.view(-1, rows, features).mT)
+        return torch.ge(turned, self._threshold, out=mask).mul_(self._scale)
+
     def _look_up(self, dropout: DropoutBits, h: Tensor) -> None:
         """Take from the bits of a stack which lanes are masked here, and with what."""
         lanes, ones = dropout.spans[self.layer], (1,) * (h.ndim - 1)
         self._of, self._lanes = dropout, lanes if lanes.start < lanes.stop else None
         self._all = lanes == slice(0, len(h))
-        self._threshold = dropout.thresholds[self.layer, lanes].view(-1, *ones)
-        self._scale = dropout.scales[self.layer, lanes].view(-1, *ones)
+        tables = dropout.thresholds, dropout.scales
+        self._threshold, self._scale = (t[self.layer, lanes].contiguous().view(-1, *ones) for t in tables)
+        library = native.load(h.dtype) if native.is_wanted(h) else ""
+        self._compiled: Any = None if isinstance(library, str) else library.masks
 
     def backward(self, g: Tensor, now: Pass) -> Tensor:
         if self._mask is not None:

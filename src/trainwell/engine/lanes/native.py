@@ -17,19 +17,21 @@ import torch
 from trainwell.data.samples.store import folder
 from trainwell.values.atomic import temporary_beside
 
-SOURCE = Path(__file__).with_name("block.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("block.c", "product.h"))
 
-FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-fno-trapping-math", "-shared", "-fPIC")
+"""What is told the compiler, before the flags of `$CC`: of two that contradict each other the later counts."""
 
-REALS = {torch.float32: "float", torch.float64: "double"}
+REALS = {torch.float32: ("float", "int"), torch.float64: ("double", "long long")}
+"""The type of the numbers in C, and an integer of its size."""
 
 LONGEST_S = 60.0
 """Seconds after which the compiler is given up; it takes one."""
 
 
-def is_wanted() -> bool:
-    """Tell whether compiled layers may be used: `TRAINWELL_NATIVE=0` forbids it."""
-    return os.environ.get("TRAINWELL_NATIVE", "1") != "0"
+def is_wanted(like: torch.Tensor) -> bool:
+    """Tell whether layers of such tensors may be compiled: `TRAINWELL_NATIVE=0` forbids it."""
+    return like.is_cpu and like.dtype in REALS and os.environ.get("TRAINWELL_NATIVE", "1") != "0"
 
 
 @functools.cache
@@ -42,20 +44,27 @@ def load(dtype: torch.dtype) -> ctypes.CDLL | str:
     found = shutil.which(command[0]) if command else None
     if found is None:
         return f"there is no C compiler ('{' '.join(command)}')"
-    real = REALS[dtype]
-    about = "\n".join((SOURCE.read_text(), found, *command, *FLAGS, real, _processor()))
+    types = [f"-D{name}={kind}" for name, kind in zip(("real", "whole"), REALS[dtype], strict=True)]
+    about = "\n".join((*(s.read_text() for s in SOURCES), found, *command, *FLAGS, *types, _processor()))
     path = folder() / "native" / f"{hashlib.sha256(about.encode()).hexdigest()[:24]}.so"
+    made = [command[0], *FLAGS, *command[1:], *types, *(str(s) for s in SOURCES if s.suffix == ".c")]
     try:
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _compile([*command, *FLAGS, f"-Dreal={real}", str(SOURCE)], path)
-        return _typed(ctypes.CDLL(str(path)))
-    except (OSError, subprocess.SubprocessError) as error:
+        return _loaded(path) or _typed(ctypes.CDLL(str(_compile(made, path))))
+    except (OSError, AttributeError, subprocess.SubprocessError) as error:
         return f"the C compiler failed: {str(error).splitlines()[0]}"
 
 
-def _compile(command: list[str], path: Path) -> None:
+def _loaded(path: Path) -> ctypes.CDLL | None:
+    """Return what was compiled before; None where there is none, or a damaged one."""
+    try:
+        return _typed(ctypes.CDLL(str(path)))
+    except (OSError, AttributeError):
+        return None
+
+
+def _compile(command: list[str], path: Path) -> Path:
     """Run the compiler; another process may do the same at the same time."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = temporary_beside(path)
     try:
         ran = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=LONGEST_S)
@@ -64,6 +73,7 @@ def _compile(command: list[str], path: Path) -> None:
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
+    return path
 
 
 def _processor() -> str:
@@ -81,5 +91,6 @@ def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
     p, n = ctypes.c_void_p, ctypes.c_long
     library.forward.argtypes = [p, n, n, n, p, n, n, p, n, n, p, n]
     library.backward.argtypes = [p, n, n, n, p, n, n, n, p, p, n, p, n]
-    library.forward.restype = library.backward.restype = None
+    library.masks.argtypes = [n, n, n, p, n, p, p, p]
+    library.forward.restype = library.backward.restype = library.masks.restype = None
     return library
