@@ -52,6 +52,12 @@ def test_a_diverged_training_does_not_go_on() -> None:
     assert not halving.goes_on(1, [float("nan")])
 
 
+def test_the_default_wins_a_tie() -> None:
+    row = np.array([0.1, 0.7, 0.2, 0.4])
+    assert choose_winner(np.stack([row, row[::-1], row[[2, 0, 3, 1]]])).index == 0
+    assert choose_winner(np.stack([row, np.nextafter(row, 0)])).index == 0
+
+
 def test_equal_arms_are_seldom_called_better() -> None:
     rng, claims = np.random.default_rng(0), 0
     for _ in range(400):

@@ -26,7 +26,7 @@ from trainwell.app.tuning_live import span
 from trainwell.app.tuning_options import check_options, parse_time
 from trainwell.app.tuning_pace import Fitted, fitted
 from trainwell.app.tuning_plan import Plan
-from trainwell.app.tuning_report import Tuning
+from trainwell.app.tuning_report import Tuning, counted
 from trainwell.app.tuning_space import make_space
 from trainwell.app.tuning_work import Builder, Work
 from trainwell.app.tuning_workers import GROUP, GROUPS, make_pool
@@ -231,7 +231,7 @@ def _batch(trials: int | None, name: str, workers: int) -> int:
 def _tell_plan(console: Console, space: Space, name: str, why: str) -> None:
     console.say(f"searcher  {name}: {why}")
     size = f"{space.size:,.0f} configurations" if math.isfinite(space.size) else "reals among them"
-    console.say(f"space     {len(space)} parameters, {size}")
+    console.say(f"space     {counted(len(space), 'parameter')}, {size}")
     for line in space.lines():
         console.say(f"          {line}")
 

@@ -79,12 +79,10 @@ class LiveSearch(Live):
 
     def line(self) -> str:
         deadline, now = self._search.deadline, time.monotonic()
-        left = (
-            []
-            if deadline is None
-            else [f"{span(deadline - now)} left + {span(self._end - deadline)} to confirm"]
-        )
-        return ", ".join([*self._parts(), *left])
+        if deadline is None:
+            return ", ".join(self._parts())
+        left = f"{span(deadline - now)} left + " if deadline > now + 0.5 else ""
+        return ", ".join([*self._parts(), f"{left}{span(self._end - max(now, deadline))} to confirm"])
 
     def _parts(self) -> list[str]:
         now, ended = time.monotonic(), self._ended()
@@ -119,7 +117,8 @@ class LiveJudging(Live):
         self.update()
 
     def line(self) -> str:
-        return f"{self._done} of {self._trainings} trainings, {span(self._end - time.monotonic())} left"
+        left = self._end - time.monotonic()
+        return f"{self._done} of {self._trainings} trainings, {f'{span(left)} left' if left > 0.5 else 'time is up'}"
 
 
 def span(seconds: float) -> str:

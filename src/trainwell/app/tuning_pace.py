@@ -146,10 +146,10 @@ def fitted(
     if epochs != whole:
         about["epochs"] = epochs
         console.say(
-            f"budget    trainings of {epochs:g} instead of {whole:g} epochs, so that enough of them fit"
+            f"budget    trainings of {epochs:g} epochs instead of {whole:g}, so that enough of them fit"
         )
     affordable = shared.affordable(epochs, seconds)
-    console.say(f"budget    about {affordable:,.0f} full trainings fit")
+    console.say(f"budget    {_fitting(affordable)}")
     sizes = [p.name for p in space if p.name in ("batch_size", "model.width", "model.depth")]
     if kept is None and free and trials is None and affordable < FEW_TRAININGS and sizes:
         for name in sizes:
@@ -162,3 +162,9 @@ def fitted(
     if told != "1":
         about["folds"] = told
     return Fitted(work, space, affordable / len(made), epochs * pace.alone_s, about, made)
+
+
+def _fitting(affordable: float) -> str:
+    if affordable < 1.5:
+        return "one full training fits at most; those that a verdict needs are made all the same"
+    return f"about {affordable:,.0f} full trainings fit"

@@ -71,7 +71,10 @@ class Plan:
             search.run()
         spent = time.monotonic() - start
         if halving is not None and halving.why:
-            self.console.say(f"fidelity  rungs {halving.rungs or 'none: full trainings'}; {halving.why}")
+            rungs = (
+                f"rungs at {', '.join(map(str, halving.rungs))} epochs" if halving.rungs else "full trainings"
+            )
+            self.console.say(f"fidelity  {rungs}; {halving.why}")
         return self._judged(search, spent)
 
     def _search(self, now: float, halving: Halving | None) -> Search:

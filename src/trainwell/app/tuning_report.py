@@ -81,6 +81,15 @@ class Tuning:
         return loss if self.task is None else -self.task.metric_sign * loss
 
     @property
+    def confirmed_interval(self) -> tuple[float, float]:
+        """The 95 % interval of what is confirmed, within what the metric can be."""
+        low, high = sorted(map(self.shown, self.winner.interval))
+        if self.task is None:
+            return low, high
+        larger, metric = self.task.metric_sign > 0, self.task.metric
+        return (low if metric == "r2" else max(0.0, low)), (min(1.0, high) if larger else high)
+
+    @property
     def optimism(self) -> float:
         """By how much the best of the search looked better than the winner is."""
         return self.winner.confirmed - self.best_seen
@@ -96,7 +105,7 @@ class Tuning:
             "trials": {"all": len(states), **{s: states.count(s) for s in ENDED}},
             "best_seen": self.shown(self.best_seen),
             "confirmed": self.shown(w.confirmed),
-            "confirmed_interval": sorted(map(self.shown, w.interval)),
+            "confirmed_interval": list(self.confirmed_interval),
             "optimism": self.optimism,
             "test": dict(self.run.scores.get("test", {})) if self.run else {},
             "gain_over_default": w.gain,
@@ -119,12 +128,13 @@ class Tuning:
         """Yield the result as lines: the four numbers together, the verdict, the recipe, what mattered, the flags."""
         w = self.winner
         metric = self.task.metric if self.task else "val_loss"
-        low, high = sorted(map(self.shown, w.interval))
+        low, high = self.confirmed_interval
         done = sum(t.state in ENDED for t in self.trials)
         yield f"trials    {done} in {self.search_seconds:.1f} s ({done / max(self.search_seconds, 1e-9):.1f}/s)"
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
         within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
-        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {within} on {_count(self.losses.shape[1], 'fresh seed')}"
+        on = counted(self.losses.shape[1], "fresh seed")
+        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {within} on {on}"
         flattered = "by which the search flattered its best"
         told = flattered if self.optimism > 0 else "the search did not flatter its best"
         yield f"optimism  {self.optimism:.4f}, {told}"
@@ -134,15 +144,8 @@ class Tuning:
         width = max(map(len, self.config), default=0)
         for name, value in self.config.items():
             now = self.space[name].default
-            text = f"{value:g}" if isinstance(value, float) else str(value)
-            was = (
-                ""
-                if value == now
-                else f"  (default {now:g})"
-                if isinstance(now, float)
-                else f"  (default {now})"
-            )
-            yield f"          {name:{width}s}  {text}{was}"
+            was = "" if value == now else f"  (default {_word(now)})"
+            yield f"          {name:{width}s}  {_word(value)}{was}"
         for i in self.importance:
             if i.share >= NEGLIGIBLE:
                 yield f"matters   {i.name:{width}s}  {i.share:.0%} [{i.low:.0%}, {i.high:.0%}]"
@@ -179,27 +182,24 @@ class Tuning:
         )
 
 
-def flags(
-    space: Space, best: Config, winner: Winner, work: Work, complete: int
-) -> list[str]:  # fmt: skip
+def flags(space: Space, best: Config, winner: Winner, work: Work, complete: int) -> list[str]:
     """Return what to beware of: an optimum at a bound, finalists that cannot be told apart, few trials."""
     found = []
     for name, value in best.items() if winner.index else ():
         end = space[name].at_bound(value)
         if end:
-            shown = f"{value:g}" if isinstance(value, float) else value
             found.append(
-                f"{name} stands at the {end} end of its range ({shown}){_wider(space[name], end, work)}"
+                f"{name} stands at the {end} end of its range ({_word(value)}){_wider(space[name], end, work)}"
             )
     others = [i for i in winner.rivals if i]
     val = work.prepared.parts.get("val")
     rows = len(val[1]) if isinstance(val, tuple) else 0
     if others and winner.index:
         size = f"; the validation part has {rows} rows" if rows else ""
-        found.append(f"{_count(len(others), 'other finalist')} cannot be told from the winner{size}")
+        found.append(f"{counted(len(others), 'other finalist')} cannot be told from the winner{size}")
     if complete < 2 * len(space):
         trials = "1 complete trial is" if complete == 1 else f"{complete} complete trials are"
-        found.append(f"{trials} few for {_count(len(space), 'parameter')}; give more budget")
+        found.append(f"{trials} few for {counted(len(space), 'parameter')}; give more budget")
     if not math.isfinite(winner.interval[0]):
         found.append("the default or the winner failed on a fresh seed")
     return found
@@ -215,5 +215,10 @@ def _wider(p: Parameter, end: str, work: Work) -> str:
     return f"; widen it: --space '{wide.line}'"
 
 
-def _count(count: int, what: str) -> str:
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many of what."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -39,7 +39,7 @@ def first_rung(curves: Sequence[Sequence[float]]) -> tuple[int, str]:
     """
     length = min((len(c) for c in curves), default=0)
     if length < 3:
-        return 0, f"{length} epochs are too few for rungs"
+        return 0, f"{length} {'epoch is' if length == 1 else 'epochs are'} too few for rungs"
     if len(curves) < PILOTS // 2:
         return 0, f"{len(curves)} full trainings are too few to see whether early results predict"
     ends = [best_until(c, len(c)) for c in curves]

@@ -45,7 +45,9 @@ def importances(space: Space, told: Sequence[Told], seed: int = 0) -> list[Impor
         rows = np.unique(rng.integers(len(done), size=len(done)))
         shares.append(_shares(Process(features[rows], values[rows], codec.owners, hypers), mixes))
     table = np.array(shares)
-    middle, low, high = np.median(table, 0), np.quantile(table, 0.05, 0), np.quantile(table, 0.95, 0)
+    low, middle, high = np.quantile(table, (0.05, 0.5, 0.95), axis=0).clip(
+        0, 1
+    )  # of a sample above 1 by chance
     found = [
         Importance(p.name, float(m), float(a), float(b))
         for p, m, a, b in zip(space, middle, low, high, strict=True)

@@ -226,9 +226,9 @@ class Parameter:
         else:
             off = "" if self.off is None else "{" + f"{self.off:g}" + "} + "
             kinds = ["log"] * self.log + ["whole"] * self.integer
-            text = f"{off}[{self.low:g}, {self.high:g}]" + (f" {' '.join(kinds)}" if kinds else "")
+            text = f"{off}[{self.low:.4g}, {self.high:.4g}]" + (f" {' '.join(kinds)}" if kinds else "")
         if self.likely is not None:
-            text += f"  likely [{self.likely[0]:g}, {self.likely[1]:g}]"
+            text += f"  likely [{self.likely[0]:.4g}, {self.likely[1]:.4g}]"
         if self.when is not None:
             text += f"  when {self.when[0]} is {' or '.join(map(_word, self.when[1]))}"
         return text

@@ -18,7 +18,7 @@ def choose_searcher(space: Space, trials: int | None) -> tuple[str, str]:
         trials: how many trials the budget allows, as far as is known; None where it is a budget of time.
     """
     if trials is not None and space.size <= trials:
-        return "grid", f"all {space.size:g} configurations fit into {trials} trials"
+        return "grid", f"the trials hold all {space.size:g} configurations"
     if trials is not None and trials < FEW_TRIALS:
         count = "1 trial is" if trials == 1 else f"{trials} trials are"
         return "sobol", f"{count} too few to learn from; they fill the space evenly"

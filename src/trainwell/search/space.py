@@ -152,7 +152,7 @@ class Space:
             now = (
                 ""
                 if p.default is None
-                else f"  now {p.default:g}"
+                else f"  now {p.default:.4g}"
                 if isinstance(p.default, float)
                 else f"  now {p.default}"
             )

@@ -13,6 +13,9 @@ Floats = npt.NDArray[np.float64]
 LEVEL = 0.05
 """Probability of a claim that is not true, over all finalists together."""
 
+TIE = 1e-12
+"""Share of the losses that is rounding: of equal ones the first wins, the default before all."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Winner:
@@ -67,7 +70,7 @@ def choose_winner(losses: Floats, test_share: float = 0.0) -> Winner:
     y = np.where(np.isfinite(losses), losses, 2 * abs(worst) + worst + 1.0)
     count, repeats = y.shape
     means = _shrunken(y)
-    index = int(means.argmin())
+    index = int((means <= means.min() + TIE * np.abs(means).max()).argmax())
     factor = math.sqrt(1 / repeats + test_share)
     level, needed = LEVEL / max(1, count - 1), least_repeats(count - 1)
     half = _quantile(LEVEL, repeats) * _spread(y[index]) * factor

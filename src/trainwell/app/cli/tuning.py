@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +109,14 @@ def tune(**options: Any) -> int:
     Prints the space before it starts; then the best of the search, what fresh seeds and splits confirm of it, the
     optimism between them, and the test result. Ctrl-C ends the search and confirms the best so far.
     """
-    recipe = _check_before_torch(options)
+    began, recipe = time.monotonic(), _check_before_torch(options)
     from trainwell.app.tuning import tune as search
     from trainwell.app.tuning_honest import tune_honest
 
     console = Console.silent() if options["quiet"] else Console.stderr()
     common: dict[str, Any] = {
         "recipe": recipe, "preset": options["preset"], "settings_": settings_of(options["set"]),
-        "space": _space(options["space"]), "searcher": options["searcher"], "budget": options["budget"],
+        "space": _space(options["space"]), "searcher": options["searcher"], "budget": _left(options["budget"], began),
         "trials": options["trials"], "fidelity": options["fidelity"], "folds": options["folds"], "seed": options["seed"],
         "device": options["device"], "on": options["on"], "workers": options["workers"],
         "optuna_from": options["optuna_from"], "optuna_to": options["optuna_to"], "console": console, **_of_data(options),
@@ -168,6 +169,14 @@ def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
         check_honest(options["honest"], options)
     settings_of(options["set"])
     return recipe_of(options["recipe_file"])
+
+
+def _left(budget: str, began: float) -> float:
+    """Return the budget without what it took to import torch."""
+    from trainwell.app.tuning_options import parse_time
+
+    whole = parse_time(budget)
+    return max(0.5 * whole, whole - (time.monotonic() - began))
 
 
 def _space(given: tuple[str, ...]) -> Any:
