@@ -141,6 +141,21 @@ def test_looks_are_rarely_repeated_on_the_copy(monkeypatch: pytest.MonkeyPatch) 
     assert seen._schedule.looks >= 15 and len(repeated) <= 2
 
 
+def test_a_look_leaves_no_hook_and_takes_none_away() -> None:
+    """An empty table of hooks that is left on a parameter costs each later backward pass a call."""
+    net, optimizer = loops.start()
+    bias, called = net.head.bias, [0]
+    handle = bias.register_hook(lambda grad: called.__setitem__(0, called[0] + 1))
+    with watch(net, optimizer, quiet=True) as seen:
+        one_loss_a_row(net, optimizer)
+        assert seen._schedule.looks > 3
+    assert [n for n, p in net.named_parameters() if p._backward_hooks is not None] == ["head.bias"]
+    assert called[0] == 24
+    handle.remove()
+    one_loss_a_row(net, optimizer)
+    assert called[0] == 24
+
+
 def test_compiled_and_scripted_models_are_left_alone() -> None:
     net = loops.Net()
     assert may_listen(net)

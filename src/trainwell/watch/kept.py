@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from trainwell.signals.data import target_facts
 from trainwell.watch.losses import LossCall
 from trainwell.watch.replica import Forward, mapped, relation
+from trainwell.watch.shelf import Shelf
 
 
 def static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dict[str, Any]:
@@ -37,14 +38,12 @@ def static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dic
     return facts
 
 
-def kept(forward: Forward, call: LossCall) -> Forward:
+def kept(forward: Forward, call: LossCall, shelf: Shelf) -> Forward:
     """Return a forward that can be held: copies of the inputs, no graph, and no outputs, which may be large."""
-
-    def copied(tensor: Tensor) -> Tensor:
-        return tensor.detach().clone()
-
-    args, kwargs = mapped(copied, forward.args), mapped(copied, forward.kwargs)
-    kept = Forward(args, kwargs, forward.training, forward.rng, forward.device_rng, forward.autocast)
+    args, kwargs = mapped(shelf.keep, forward.args), mapped(shelf.keep, forward.kwargs)
+    kept = Forward(
+        args, kwargs, forward.training, shelf.keep(forward.rng), forward.device_rng, forward.autocast
+    )
     kept.inside, kept.edits = forward.inside, forward.edits
     if forward.inside == 0:
         with contextlib.suppress(LookupError):
@@ -52,7 +51,7 @@ def kept(forward: Forward, call: LossCall) -> Forward:
     kept.repeatable = bool(kept.relations) or forward.inside > 0
     nothing = call.input.new_zeros(0)
     kept.calls = [
-        LossCall(call.name, call.function, nothing, copied(call.target), call.args, call.kwargs, nothing)
+        LossCall(call.name, call.function, nothing, shelf.keep(call.target), call.args, call.kwargs, nothing)
     ]
     return kept
 

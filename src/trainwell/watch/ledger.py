@@ -25,11 +25,11 @@ class Ledger:
         self._loss_steps: list[int] = []
 
     def at(self, step: int) -> Callable[..., None]:
-        """Return the `record` function of one step."""
+        """Return the `record` function of one step; on a CPU values are read at once, as losses are."""
 
         def record(signal: str, value: Any, layer: str | None = None) -> None:
             if isinstance(value, Tensor):
-                value = value.detach()
+                value = _read(value.detach()) if value.is_cpu else value.detach()
             self._pending.append((signal, layer, step, value))
 
         return record
@@ -74,6 +74,11 @@ class Ledger:
         unique, place = np.unique(marks, return_inverse=True)
         means = np.bincount(place, numbers) / np.bincount(place)
         self.traces.extend("train_loss", unique.tolist(), means.tolist())
+
+
+def _read(value: Tensor) -> Any:
+    """Return the number, or the array, of a tensor on the CPU."""
+    return value.item() if value.dim() == 0 else value.float().numpy().copy()
 
 
 def _fetch(tensors: list[Tensor]) -> list[Any]:

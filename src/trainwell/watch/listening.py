@@ -25,6 +25,7 @@ from trainwell.watch.losses import KINDS, LossCall, is_transformed
 from trainwell.watch.own_step import OwnStep, may_listen
 from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
+from trainwell.watch.shelf import Shelf
 
 MAX_ROWS = 2048
 """Rows of training and of validation whose inputs are kept for the checks of the data."""
@@ -72,7 +73,7 @@ class Listening:
         self.out = Path(out) if out is not None else None
         self.traces = Traces(static_facts(optimizer, task, train_data))
         self.traces.limits |= {"val_losses": 64, "unit_activity": 64, "unit_saturation": 64, "back_time": 64}
-        self._ledger, self._schedule = Ledger(self.traces), Schedule()
+        self._ledger, self._schedule, self._shelf = Ledger(self.traces), Schedule(), Shelf()
         self._families: list[Family] = families(needed_signals())
         self._sensitive = [m for m in model.modules() if isinstance(m, (*NORMS, *DROPOUTS))]
         self._heard: list[LossCall] = []
@@ -118,7 +119,7 @@ class Listening:
                 family.prepare(self.scene)
             family.start(self.scene, record)
         if self.scene.replica is not None and may_listen(self.model):
-            self._own = OwnStep(self.model, self.scene.replica, self._guarded)
+            self._own = OwnStep(self.model, self.scene.replica, self._guarded, self._shelf)
         self.scene.evaluate, self.scene.loss_of = self._evaluate, self._loss_of
         losses.listen(self._on_loss_guarded, self._on_ordinary_loss)
         self._handles.append(self.optimizer.register_step_post_hook(self._on_step_guarded))
@@ -286,7 +287,7 @@ class Listening:
     def _capture(self, forward: Forward, call: LossCall) -> None:
         rows = forward.rows
         if rows and not self._is_edited(forward):
-            own = kept(forward, call)
+            own = kept(forward, call, self._shelf)
             self.scene.train.append(Batch(own, own.calls, self._step))
             self._kept_rows += rows
             self._kept_values += self.scene.train[-1].x.numel()
@@ -309,7 +310,7 @@ class Listening:
         if not self._val_capturing or forward is None or not forward.tensors or self._is_edited(forward):
             return
         if sum(b.forward.rows for b in self.scene.val) < MAX_ROWS:
-            own = kept(forward, call)
+            own = kept(forward, call, self._shelf)
             self.scene.val.append(Batch(own, own.calls, len(self._val) - 1))
 
     def _is_edited(self, forward: Forward) -> bool:

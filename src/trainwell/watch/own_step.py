@@ -11,9 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.watch.replica import Forward, Replica
+from trainwell.watch.shelf import Shelf
 
 EQUAL = 1e-5
 """Losses of one step are scaled alike where their scales differ by less than this share."""
+
+BUFFERED = 4_000_000
+"""Numbers of a gradient up to which the memory of its copy is kept from look to look; a larger one gets memory of its own
+from the system in any case."""
+
 
 class OwnStep:
     """Listens in the loop's own network while a step is looked at, so that the copy need not repeat it.
@@ -24,12 +30,13 @@ class OwnStep:
         model: the loop's own.
         replica: the copy, into which the families have hung what listens.
         guarded: calls ours so that no error reaches the loop.
+        shelf: where gradients are put.
 
     Attributes:
         cost_s: CPU-seconds spent in the loop's step since `end`.
     """
 
-    def __init__(self, model: nn.Module, replica: Replica, guarded: Callable[..., Any]) -> None:
+    def __init__(self, model: nn.Module, replica: Replica, guarded: Callable[..., Any], shelf: Shelf) -> None:
         own = dict(model.named_modules())
         heard = {name: replica.listeners(name) for name in replica.modules}
         self._parts = [(own[name], self._passing(hooks)) for name, hooks in heard.items() if hooks]
@@ -40,6 +47,9 @@ class OwnStep:
         self._grads: list[Tensor | None] = []
         self._come: dict[int, Tensor] = {}
         self._scales: list[Tensor | None] = []
+        self._buffers: dict[int, Tensor] = {}
+        self._hooked: list[nn.Parameter] = []
+        self._shelf = shelf
         self.cost_s = 0.0
         self.needs_copy = any(isinstance(m, nn.RNNBase) for m in replica.modules.values())
 
@@ -57,6 +67,7 @@ class OwnStep:
             learning = [other for _, other in pairs if other.requires_grad]
             self._grads = [None] * len(learning)
             self._come = {}
+            self._hooked = learning
             for place, param in enumerate(learning):
                 come, take = (
                     functools.partial(self._guarded, f, place) for f in (self._note_grad, self._take)
@@ -81,8 +92,11 @@ class OwnStep:
         self.leave()
         for handle in self._held:
             handle.remove()
+        for param in self._hooked:
+            if not param._backward_hooks:
+                param._backward_hooks = None  # an empty table is still asked in every later backward pass
         self._held, self._grads, self._scales, self.cost_s = [], [], [], 0.0
-        self._come = {}
+        self._come, self._hooked = {}, []
 
     # ------------------------------------------------------------------ after the step
 
@@ -161,8 +175,18 @@ class OwnStep:
         if grad is None:
             return  # the step was taken within the backward pass
         old = self._grads[place]
-        self._grads[place] = grad.clone() if old is None else old.add_(grad)
+        self._grads[place] = self._kept(place, grad) if old is None else old.add_(grad)
         self.cost_s += time.thread_time() - start
+
+    def _kept(self, place: int, grad: Tensor) -> Tensor:
+        """Return a copy of a gradient, on the CPU in memory that serves every look: see `Shelf`."""
+        if not Shelf.fits(grad) or grad.numel() > BUFFERED:
+            return grad.clone()
+        own = self._buffers.get(place)
+        if own is not None and own.shape == grad.shape and own.dtype == grad.dtype:
+            return own.copy_(grad)
+        self._buffers[place] = self._shelf.keep(grad)
+        return self._buffers[place]
 
     def _note_scale(self, place: int, grad: Tensor) -> None:
         self._scales[place] = grad.detach()
