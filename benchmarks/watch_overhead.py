@@ -1,17 +1,21 @@
-"""Measure what the default watcher costs: the same training watched and unwatched, side by side.
+"""Measure what the default watcher costs: the same training watched and unwatched, strictly in turn.
 
-python benchmarks/watch_overhead.py [--seconds 15] [--pairs 5] [cnn|mlp|digits|script-cnn|script-mlp ...]
-python benchmarks/watch_overhead.py --device cuda [--seconds 8] [--pairs 4] [cnn|mlp|digits ...]
+python benchmarks/watch_overhead.py [--seconds 8] [--rounds 10] [cnn|mlp|digits|script-cnn|script-mlp ...]
+python benchmarks/watch_overhead.py --device cuda [--seconds 8] [--rounds 4] [cnn|mlp|digits ...]
 python benchmarks/watch_overhead.py --calls
 python benchmarks/watch_overhead.py --equal [--device cuda] [cnn|mlp|digits ...]
 
-On a CPU both trainings of a pair run at the same time, as two processes on one core: the scheduler lets them take
-turns every few milliseconds, so that whatever else the machine does slows both alike. Compared is their CPU time, from
-before the watcher is attached until it is closed; of a `script` (`trainwell watch script.py` against
-`python script.py`) that of the whole process, starts included. On another device one process takes turns (ABBA) by
-wall clock, synchronised at both ends. Printed are the mean ratio of the pairs, its 95 % interval (Student's t of the
-logarithms) and the limit. `--calls` counts the Python calls that the watcher adds to a step; `--equal` compares the
-weights of a watched and an unwatched training of 1,000 steps bit for bit.
+On a CPU a round is a fresh process that warms up and forks: two unwatched trainings and a watched one on one core, of
+which one runs at a time, a tenth of a second each (`in_turn.py`), so that whatever else the machine does meets all
+alike. Compared is their CPU time, from before the watcher is attached until it is closed; of a `script` (`trainwell
+watch script.py` against `python script.py`) that of the whole process, starts included. Printed are the median over the
+rounds of watched against the mean of the two unwatched, its 95 % interval (bootstrap over the rounds), and as a control
+the same of one unwatched process against the other. `--against FOLDER` adds a training that is watched by another
+`trainwell`, which lies in the folder.
+
+On another device one process takes turns (ABBA) by wall clock, synchronised at both ends. `--calls` counts the Python
+calls that the watcher adds to a step; `--equal` compares the weights of a watched and an unwatched training of 1,000
+steps bit for bit.
 """
 
 from __future__ import annotations
@@ -19,19 +23,18 @@ from __future__ import annotations
 import argparse
 import compileall
 import contextlib
+import functools
 import itertools
 import json
-import math
 import os
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -39,13 +42,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from in_turn import in_turn, median, rounds_of
+
 # trainwell, scikit-learn and scipy are imported where they are used: the plain script must not pay for them
 
 LIMITS = {"cnn": 1.03, "mlp": 1.03, "digits": 1.10, "script-cnn": 1.03, "script-mlp": 1.03}
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-"""Memory stays with the process. Else chance decides whether glibc gives it back after every step: then a step of the
-CNN has 1,018 page faults and takes 10 ms instead of 8, watched or not."""
-
 BATCH = {"cnn": 64, "mlp": 128, "digits": 32}
 
 
@@ -121,114 +123,83 @@ def _now(device: str) -> float:
     return time.perf_counter()
 
 
-def child(name: str, file: Path, steps: int, watched: bool) -> None:
-    """Train once in this process and print what it took."""
-    torch.set_num_threads(1)
-    log: list[str] = []
-    train(name, file, 50, watched)  # warm up
-    print("ready", flush=True)
-    sys.stdin.readline()  # both begin together
-    print(json.dumps({"cpu_s": train(name, file, steps, watched, log=log), "log": log}))
-
-
-def install(folder: Path) -> dict[str, str]:
-    """Copy the package with its bytecode, as pip would install it, and return the environment that imports it."""
-    source = Path(__file__).resolve().parent.parent / "src" / "trainwell"
+def install(folder: Path) -> Path:
+    """Copy the package with its bytecode, as an installation has it: where none may be written every start compiles."""
+    source = Path(__file__).parents[1] / "src" / "trainwell"
     shutil.copytree(source, folder / "trainwell", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(folder / "trainwell", quiet=1)
-    return {**os.environ, "PYTHONPATH": str(folder), **ALLOCATOR}
+    return folder
 
 
-def side_by_side(
-    name: str, file: Path, steps: int, core: int, environment: dict[str, str]
-) -> tuple[float, float, str]:
-    """Run a training plain and watched at once on one core; return the CPU times and what the watcher says."""
-    runs = []
-    for watched in (False, True):
-        if name.startswith("script"):
-            script = file.with_name(f"script{core}.py")
-            own = f"import sys, pathlib\nsys.path.insert(0, {str(Path(__file__).resolve().parent)!r})\n"
-            call = f"train({name.split('-')[1]!r}, pathlib.Path({str(file)!r}), {steps}, False)\n"
-            script.write_text(
-                f"{own}import torch\nfrom watch_overhead import train\ntorch.set_num_threads(1)\n{call}"
-            )
-            command = [sys.executable, *(("-m", "trainwell", "watch") if watched else ()), str(script)]
-        else:
-            command = [sys.executable, __file__, "--child", name, str(file), str(steps), str(int(watched))]
-        folder = tempfile.mkdtemp(dir=file.parent)
-        runs.append(
-            subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-            )
-        )
+def round_in_turn(name: str, file: Path, steps: int, folders: Sequence[str]) -> None:
+    """Train twice unwatched and once with each folder's watcher; print the CPU-seconds and what the last says."""
     if not name.startswith("script"):
-        for run in runs:
-            assert run.stdout is not None
-            assert run.stdout.readline() == "ready\n"
-    for run in runs:
-        assert run.stdin is not None
-        run.stdin.write("go\n")
-        run.stdin.close()
-    used, log = [], ""
-    for run in runs:
-        assert run.stdout is not None
-        said = run.stdout.read()
-        _, status, cost = os.wait4(run.pid, 0)
-        assert status == 0, said
-        told = json.loads(said) if not name.startswith("script") else {}
-        used.append(told.get("cpu_s", cost.ru_utime + cost.ru_stime))
-        log = " ".join(told.get("log", []))
-    return used[0], used[1], log
+        train(name, file, 50, False)  # warm up
+    prepare = prepare_script if name.startswith("script") else prepare_training
+    ran = in_turn([functools.partial(prepare, name, file, steps, folder) for folder in ("", "", *folders)])
+    used = [said["cpu_s"] if said else whole for whole, said in ran]
+    print(json.dumps([used, ran[-1][1]["log"] if ran[-1][1] else []]))
 
 
-def taking_turns(name: str, file: Path, steps: int, device: str) -> tuple[float, float, str]:
+def prepare_training(name: str, file: Path, steps: int, folder: str) -> Callable[[], Any]:
+    """Import what a watch needs, if it is to be watched."""
+    if folder:
+        sys.path.insert(0, folder)
+        import trainwell as tw
+
+        layer = nn.Linear(2, 2)
+        with tw.watch(layer, torch.optim.SGD(layer.parameters(), 0.1), quiet=True):
+            pass
+    log: list[str] = []
+    return lambda: {"cpu_s": train(name, file, steps, bool(folder), log=log), "log": log}
+
+
+def prepare_script(name: str, file: Path, steps: int, folder: str) -> Callable[[], Any]:
+    """Write the script and return what becomes it."""
+    script = file.with_name(f"script{os.getpid()}.py")
+    script.write_text(
+        f"import sys, pathlib\nsys.path.insert(0, {str(Path(__file__).resolve().parent)!r})\n"
+        "import torch\nfrom watch_overhead import train\ntorch.set_num_threads(1)\n"
+        f"train({name.split('-')[1]!r}, pathlib.Path({str(file)!r}), {steps}, False)\n"
+    )
+    command = [sys.executable, *(("-m", "trainwell", "watch") if folder else ()), str(script)]
+    os.chdir(tempfile.mkdtemp(dir=file.parent))
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    return lambda: os.execve(command[0], command, {**os.environ, "PYTHONPATH": folder})
+
+
+def taking_turns(name: str, file: Path, steps: int, device: str) -> tuple[list[float], list[str]]:
     """Run a training plain, watched, watched, plain in this process."""
     log: list[str] = []
     took = [train(name, file, steps, watched, device, log) for watched in (False, True, True, False)]
-    return took[0] + took[3], took[1] + took[2], " ".join(log)
+    return [took[0], took[3], (took[1] + took[2]) / 2], log
 
 
-def measure(
-    name: str, file: Path, seconds: float, pairs: int, device: str, environment: dict[str, str]
-) -> None:
-    from scipy import stats
-
-    kind = name.split("-")[-1]
+def measure(name: str, file: Path, args: argparse.Namespace, folders: Sequence[str]) -> None:
+    kind, device = name.split("-")[-1], args.device
     for watched in (False, True) if device != "cpu" else (False,):
         train(kind, file, 100, watched, device)
-    steps = max(100, int(500 * seconds / train(kind, file, 500, False, device)))
+    steps = max(100, int(300 * args.seconds / train(kind, file, 300, False, device)))
     if device == "cpu":
-        cores = sorted(os.sched_getaffinity(0))
-
-        def strand(i: int) -> list[tuple[float, float, str]]:
-            return [
-                side_by_side(name, file, steps, cores[i], environment) for _ in range(i, pairs, len(cores))
-            ]
-
-        with ThreadPoolExecutor(len(cores)) as pool:  # each core has its own pairs
-            found = [pair for strand_ in pool.map(strand, range(len(cores))) for pair in strand_]
+        command = [__file__, "--round", name, str(file), str(steps), *folders]
+        found = rounds_of(command, args.rounds, args.core or sorted(os.sched_getaffinity(0)))
     else:
-        found = [taking_turns(name, file, steps, device) for _ in range(pairs)]
-    ratios = [watched / plain for plain, watched, _ in found]
-    logs = [math.log(r) for r in ratios]
-    half = (
-        stats.t.ppf(0.975, pairs - 1) * statistics.stdev(logs) / math.sqrt(pairs) if pairs > 1 else math.inf
-    )
-    middle = statistics.fmean(logs)
-    plain, watch = (statistics.fmean(f[i] for f in found) for i in (0, 1))
+        found = [taking_turns(name, file, steps, device) for _ in range(args.rounds)]
+    used = np.array([seconds for seconds, _ in found])
+    plain = used[:, :2].mean(1)
     print(
-        f"{name:10s} {steps} steps: plain {plain:.2f} s, watched {watch:.2f} s, ratio {math.exp(middle):.4f} "
-        f"[{math.exp(middle - half):.4f}, {math.exp(middle + half):.4f}] (limit {LIMITS[name]:.2f}; "
-        f"pairs {' '.join(f'{r:.3f}' for r in ratios)}) {found[-1][2]}",
-        flush=True,
+        f"{name:10s} {steps} steps, {args.rounds} rounds: plain {np.median(plain):.2f} s; "
+        f"control {median(used[:, 1] / used[:, 0])}; limit {LIMITS[name]:.2f}"
     )
+    for place, folder in enumerate(folders, 2):
+        ratios = used[:, place] / plain
+        print(
+            f"  {'watched' if place == 2 else folder}: added {np.median(used[:, place] - plain):.3f} s, "
+            f"ratio {median(ratios)}; rounds {' '.join(f'{r:.3f}' for r in ratios)}",
+            *(found[-1][1] if place == len(folders) + 1 else ()),
+            flush=True,
+        )
 
 
 def compare(name: str, file: Path, device: str) -> None:
@@ -272,32 +243,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", default=[])
-    parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--core", type=int, action="append", help="a core that takes rounds; all without it")
+    parser.add_argument("--against", action="append", default=[], metavar="FOLDER")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--calls", action="store_true")
     parser.add_argument("--equal", action="store_true")
-    parser.add_argument(
-        "--child", nargs=4, metavar=("NAME", "FILE", "STEPS", "WATCHED"), help=argparse.SUPPRESS
-    )
+    parser.add_argument("--round", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.child:
-        name, file, steps, watched = args.child
-        child(name, Path(file), int(steps), watched == "1")
+    if args.round:
+        name, file_, steps, *folders = args.round
+        round_in_turn(name, Path(file_), int(steps), folders)
         return
     known = [n for n in LIMITS if (args.device == "cpu" and not (args.calls or args.equal)) or n in BATCH]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "digits.npz"
         save_rows(file)
-        environment = install(Path(folder) / "installed")
+        installed = install(Path(folder) / "installed")
         for name in args.names or known:
             if args.calls:
                 count_calls(name, file, 4000)
             elif args.equal:
                 compare(name, file, args.device)
             else:
-                measure(name, file, args.seconds, args.pairs, args.device, environment)
+                measure(name, file, args, [str(installed), *(str(Path(f).resolve()) for f in args.against)])
 
 
 if __name__ == "__main__":
