@@ -18,6 +18,7 @@ import trainwell as tw
 from tests.conftest import shared_data
 from trainwell.app.cli import run_command
 from trainwell.app.console import Console
+from trainwell.app.tuning_pace import Cost, Pace
 from trainwell.app.tuning_search import Search
 from trainwell.app.tuning_space import make_space
 from trainwell.search.halving import Halving
@@ -253,6 +254,19 @@ def test_a_search_of_recipes_that_all_fail_ends() -> None:
     space = ["lr=[1e30, 1e35] log", "-batch_size"]
     with pytest.raises(tw.TrainingError, match="no trial"):
         tuned(space=space, recipe=BASE.replace(lr=1e30), budget="60s", trials=None)
+
+
+def test_trainings_are_shortened_to_what_fits() -> None:
+    cost = Cost(8.0, 2.0)
+    assert cost.of(0.5) == 6 and cost.of(1.5) == 16 and cost.of(3) == 30
+    assert [cost.length(s) for s in (39.0, 16.0, 12.0, 6.0, 1.0)] == [3, 1.5, 1.0, 0.5, 0.0]
+    pace = Pace(cost, Cost(4.0, 1.0), 100)
+    assert pace.epochs_for(9, 9 * (32 * 5 + 10)) == 9  # 32 in a stack and one alone
+    assert pace.epochs_for(9, 4 * (32 * 5 + 10) + 1) == 4
+    assert pace.epochs_for(9, 60) == 0.2  # 20 steps, which three and one allow
+    assert pace.epochs_for(9, 7) == 0.1
+    assert pace.epochs_for(9, 1) == 0.02  # two steps, whatever they take
+    assert pace.affordable(0.2, 60) == pytest.approx((60 - 3.6) / 1.8)
 
 
 def test_a_short_budget_is_kept_and_holds_several_trials() -> None:

@@ -22,41 +22,82 @@ LEAST_TRAININGS, JUDGING = 32, 12
 FEW_TRAININGS = 64
 """Below so many the sizes stay as they are: networks of one size are trained together."""
 
-PROBED_STEPS, PROBED_LANES, LEAST_STEPS = 6, 8, 20
-"""Steps and lanes of the measurement, and the steps below which no training is shortened."""
+PROBED_STEPS, PROBED_LANES = 6, 8
+"""Steps and lanes of the measurement."""
+
+LEAST_STEPS, LAST_STEPS, MADE_ANYWAY = 20, 2, 3
+"""Steps below which no training is shortened; and below which not even where those that are made anyway, the default
+and two repeats of it, would not fit."""
 
 STACK_SHARE = 0.04
 """Share of the budget that an epoch of a stack may take: the clock is looked at after every epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """Seconds that an epoch of a network takes, and one look at the validation part at its end."""
+
+    epoch_s: float
+    judged_s: float = 0.0
+
+    def of(self, epochs: float) -> float:
+        """Return the seconds of a training; a part of an epoch is judged like a whole one."""
+        return epochs * self.epoch_s + math.ceil(epochs) * self.judged_s
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.epoch_s + other.epoch_s, self.judged_s + other.judged_s)
+
+    def __mul__(self, count: float) -> Cost:
+        return Cost(count * self.epoch_s, count * self.judged_s)
+
+    def length(self, seconds: float) -> float:
+        """Return the epochs that fit, with two digits below two epochs; a look is worth no fifth of an epoch."""
+        whole = seconds / (self.epoch_s + self.judged_s)
+        if whole >= 2:
+            return math.floor(whole)
+        longer = (seconds - 2 * self.judged_s) / self.epoch_s
+        fitting = longer if longer >= 1.2 else min(1.0, (seconds - self.judged_s) / self.epoch_s)
+        return _two_digits(fitting)
+
+
+@dataclasses.dataclass(frozen=True)
 class Pace:
-    """Seconds of one epoch, its validation included.
+    """What a network costs by itself, and each of several that are trained together."""
 
-    Args:
-        alone_s: of a network by itself. lane_s: of each of several that are trained together.
-    """
-
-    alone_s: float
-    lane_s: float
+    alone: Cost
+    lane: Cost
     steps_per_epoch: int
 
     def affordable(self, epochs: float, seconds: float) -> float:
         """Return how many full trainings fit, one alone at the end."""
-        return max(0.0, seconds - epochs * self.alone_s) / (epochs * self.lane_s)
+        return max(0.0, seconds - self.alone.of(epochs)) / self.lane.of(epochs)
 
     def epochs_for(self, epochs: float, seconds: float, trainings: int = LEAST_TRAININGS) -> float:
-        """Return the length of training at which enough of them fit, `epochs` at most; a whole one from two on."""
-        needed = epochs * (trainings * self.lane_s + self.alone_s)
-        if needed <= seconds:
+        """Return the length of training at which enough of them fit, `epochs` at most; a whole one from two on.
+
+        Not below some steps, unless not even the fewest trainings would fit then.
+        """
+        needed = self.lane * trainings + self.alone
+        if needed.of(epochs) <= seconds:
             return epochs
-        fitting = max(epochs * seconds / needed, LEAST_STEPS / self.steps_per_epoch)
-        digits = 0 if fitting >= 2 else 1 - math.floor(math.log10(fitting))
-        return min(epochs, math.floor(fitting * 10.0**digits) / 10.0**digits)
+        fewest = min(LEAST_STEPS, self.steps_per_epoch * epochs) / self.steps_per_epoch
+        if (self.lane * MADE_ANYWAY + self.alone).of(fewest) > seconds:
+            fewest = (self.lane * MADE_ANYWAY + self.alone).length(seconds)
+        return min(
+            epochs, max(needed.length(seconds), fewest, _two_digits(LAST_STEPS / self.steps_per_epoch))
+        )
 
     def lanes(self, seconds: float) -> int:
         """Return how many networks a stack may have, so that the budget can be kept."""
-        return int(max(1, min(64, STACK_SHARE * seconds / self.lane_s)))
+        return int(max(1, min(64, STACK_SHARE * seconds / self.lane.of(1))))
+
+
+def _two_digits(number: float) -> float:
+    """Return a number > 0 with two digits, rounded down."""
+    if number <= 0:
+        return 0.0
+    scale = 10.0 ** (1 - math.floor(math.log10(number)))
+    return math.floor(number * scale) / scale
 
 
 def measure(work: Work, seed: int, seconds: float) -> Pace:
@@ -67,20 +108,18 @@ def measure(work: Work, seed: int, seconds: float) -> Pace:
     """
     steps = _steps_per_epoch(work)
     if steps is None:  # a loader: how long it is, only an epoch tells
-        took = _timed(work, work.base.replace(epochs=1), seed, 1)
-        return Pace(took, took, 1)
-    short = work.base.replace(epochs=min(1.0, PROBED_STEPS / steps))
-    _timed(work, work.base.replace(epochs=min(1.0, 2 / steps)), seed, 1)  # what only the first call costs
-    val = work.source.val
-    judged_s = _validation_s(work, short, seed) if val is not None else 0.0
-    some = min(steps, PROBED_STEPS)
-    one = _timed(work, short, seed, 1)
-    alone_s = judged_s + max(0.1 * one, one - judged_s) / some * steps
-    if one * PROBED_LANES > seconds / 30:
-        return Pace(alone_s, alone_s, steps)
-    several = _timed(work, short, seed, PROBED_LANES) / PROBED_LANES
-    lane_s = min(judged_s, 0.5 * several) + max(0.5 * several, several - judged_s) / some * steps
-    return Pace(alone_s, min(alone_s, lane_s), steps)
+        found = _cost(work, work.base.replace(epochs=1), seed, 1)
+        return Pace(found, found, 1)
+    share = min(1.0, PROBED_STEPS / steps)
+    first = _cost(work, work.base.replace(epochs=min(1.0, 2 / steps)), seed, 1)
+    if first.of(share) > seconds / PROBED_STEPS:  # what only the first call costs is little of that
+        return Pace(first, first, steps)
+    short = work.base.replace(epochs=share)
+    one = _cost(work, short, seed, 1)
+    if one.of(share) * PROBED_LANES > seconds / 30:
+        return Pace(one, one, steps)
+    several = _cost(work, short, seed, PROBED_LANES)
+    return Pace(one, min(one, several, key=lambda cost: cost.of(1)), steps)
 
 
 def _steps_per_epoch(work: Work) -> int | None:
@@ -88,19 +127,20 @@ def _steps_per_epoch(work: Work) -> int | None:
     return math.ceil(len(part[1]) / work.base.batch_size) if isinstance(part, tuple) else None
 
 
-def _validation_s(work: Work, recipe: Recipe, seed: int) -> float:
-    result = alone(work, LaneSpec(recipe, seed), work.source, lambda spec, row: None)
-    return float(result.history[-1].get("validation_s") or 0.0) if result.history else 0.0
-
-
-def _timed(work: Work, recipe: Recipe, seed: int, count: int) -> float:
-    """Return the seconds that so many trainings take together; the random numbers outside are left alone."""
+def _cost(work: Work, recipe: Recipe, seed: int, count: int) -> Cost:
+    """Train so many networks and return what each costs; the random numbers outside are left alone."""
     ended: list[LaneResult] = []
-    start = time.perf_counter()
     specs = [LaneSpec(recipe, seed + i) for i in range(count)]
+    start = time.perf_counter()
     with kept_streams(work.device):
-        train(work, iter(specs), ended.append, lambda spec, row: None)
-    return max(1e-6, time.perf_counter() - start)
+        if count == 1:
+            ended.append(alone(work, specs[0], work.source, lambda spec, row: None))
+        else:
+            train(work, iter(specs), ended.append, lambda spec, row: None)
+    took = max(1e-6, time.perf_counter() - start) / count
+    judged = sum(float(row.get("validation_s") or 0.0) for r in ended for row in r.history) / count
+    judged = min(judged, 0.9 * took)
+    return Cost((took - judged) / float(recipe.epochs), judged)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +177,7 @@ def fitted(
     start, whole = time.monotonic(), float(work.base.epochs)
     pace = measure(work, seed, seconds)
     seconds -= time.monotonic() - start
-    shared = dataclasses.replace(pace, lane_s=pace.lane_s / side_by_side)
+    shared = dataclasses.replace(pace, lane=pace.lane * (1 / side_by_side))
     least = LEAST_TRAININGS if trials is None else min(LEAST_TRAININGS, trials + JUDGING)
     epochs = shared.epochs_for(whole, seconds, least)
     if kept is not None:
@@ -161,7 +201,7 @@ def fitted(
     made, told = folds_for(work, asked, affordable if trials is None else 0.0, seed, console)
     if told != "1":
         about["folds"] = told
-    return Fitted(work, space, affordable / len(made), epochs * pace.alone_s, about, made)
+    return Fitted(work, space, affordable / len(made), pace.alone.of(epochs), about, made)
 
 
 def _fitting(affordable: float) -> str:
