@@ -261,7 +261,7 @@ def lkg_validation_rows_in_training(seed: int, fixed: bool) -> Any:
     if not fixed:
         d.xv, d.yv = d.x[:200], d.y[:200]
     m = Bag(800, 48, 6)
-    return job(m, Adam(m.parameters(), 4e-3), CE(), d, batch=32, epochs=20, seed=seed)
+    return job(m, Adam(m.parameters(), 4e-3), CE(), d, batch=32, epochs=9, seed=seed)
 
 
 @case("B", ["leakage"], ("optimism", -1, 0.05), FREE, "subtle")

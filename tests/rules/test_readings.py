@@ -152,7 +152,7 @@ def test_a_run_that_halts_below_a_simple_learner_had_too_small_batches(
     size: int, learnable: float, told: bool
 ) -> None:
     traces = sick_traces("underfitting")
-    traces.facts |= {"batch_size": size, "learnable": learnable}
+    traces.facts |= {"batch_size": size, "learnable": learnable, "witness_error": 0.75 * (1 - learnable)}
     base, n = float(traces.facts["base_loss"]), len(traces.get("train_loss"))
     halted = (
         base * (0.55 + 0.45 * np.exp(-np.arange(n) / 20)) * np.random.default_rng(0).uniform(0.97, 1.03, n)

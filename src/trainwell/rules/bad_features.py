@@ -17,6 +17,9 @@ UNSTABLE = (
 )
 
 
+SPREAD = 30.0
+"""Largest against median scale of the columns from which inputs count as unscaled."""
+
 WINDOW, GROWN = 20, 3.0
 """Losses before the first that is no number, and how far the last of them may lie above the usual one."""
 
@@ -33,12 +36,14 @@ class BadFeatures(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         harmed = not view.is_solved
+        # columns whose usual parts are of so different scale do more harm than a few rows
+        unscaled = view.number("x_spread_ratio", 1.0) > SPREAD and not view.fact("first_layer_normalises")
         tests = (
             ("x_nonfinite_share", 0.0, True, "values that are NaN or infinite",
              "impute the missing values and add a column that says where they were", "D"),
             ("sentinel_share", 0.002, True, f"one far-off value, {view.number('sentinel_value'):.6g}, again and again",
              "treat that code as missing: impute it and add a column that says where it stood", "S"),
-            ("odd_row_share", 0.002, harmed and view.number("odd_row_share", 0) < 0.05,
+            ("odd_row_share", 0.002, harmed and view.number("odd_row_share", 0) < 0.05 and not unscaled,
             "rows a dozen times larger than the usual one",
              "check those rows; drop or clip them", "S"),
             ("x_constant_share", 0.3, harmed, "columns that never change",

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
@@ -8,6 +11,10 @@ from trainwell.values.finding import Finding, Reading
 
 RATIO = 2.0
 """First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (faultbench, dev part)."""
+
+LOUD, STILL = 5.0, 0.1
+"""Start weights in units of what keeps the scale, and their relative way against that of the other matrices. A step of
+Adam moves all weights alike, so that one five times as large goes a fifth as far; less shows that it gets no gradient."""
 
 
 class BadInit(Rule):
@@ -52,7 +59,26 @@ class BadInit(Rule):
                 "The start weights are so small that the signal fades from layer to layer. "
                 "What arrives at the end hardly depends on the input, and no gradient comes back.",
                 fade, (), 0.93, view, "S")  # fmt: skip
-        return self._large(view)
+        return self._large(view) or self._stays(view)
+
+    def _stays(self, view: View) -> Finding | None:
+        """Matrices so large that the training hardly moves them against the others: their units are stuck."""
+        moved = view.fact("distance") or {}
+        stuck = []
+        for p in view.fact("params") or []:
+            others = [d for name, d in moved.items() if name != p["name"]]
+            if len(p["shape"]) < 2 or p["name"] not in moved or not others:
+                continue
+            part = moved[p["name"]] / max(float(np.median(others)), 1e-30)
+            if p["rms"] > LOUD * _normal(p) and part < STILL:
+                stuck.append((part, p["name"]))
+        if not stuck:
+            return None
+        return self._finding(
+            "Start weights are so large that the units behind them are in their flat parts, or far from what is "
+            "learned. The training hardly moves them, measured by how far it moves the others.",
+            Reading("relative way of a matrix / that of the others", min(stuck)[0], STILL, "<"),
+            tuple(name for _, name in stuck), 0.8, view, "S")  # fmt: skip
 
     @staticmethod
     def _has_scale(view: View) -> bool:
@@ -98,10 +124,9 @@ class BadInit(Rule):
         for p in view.fact("params") or []:
             if len(p["shape"]) < 2 or not p["leaf"].startswith("weight"):
                 continue
-            fan_in = math.prod(p["shape"][1:])
-            normal = 1.0 if p["kind"] == "Embedding" else math.sqrt(2 / fan_in)
-            tied_head = p["kind"] == "Embedding" and p["rms"] * math.sqrt(fan_in) > 10
-            if p["rms"] > (1.5 if p["kind"] == "Embedding" else 2.0) * normal or tied_head:
+            table = p["kind"].startswith("Embedding")
+            tied_head = p["kind"] == "Embedding" and p["rms"] * math.sqrt(math.prod(p["shape"][1:])) > 10
+            if p["rms"] > (1.5 if table else 2.0) * _normal(p) or tied_head:
                 found.append(p["name"])
         return found
 
@@ -116,3 +141,10 @@ class BadInit(Rule):
             fix="use He (ReLU) or Xavier (tanh) initialisation; 0.02 for embeddings that are tied to the output",
             source=self.source, measured=view.measured,
         )  # fmt: skip
+
+
+def _normal(param: dict[str, Any]) -> float:
+    """Return the deviation that keeps the scale of a signal: He's, and 1 for a table of vectors."""
+    if param["kind"].startswith("Embedding"):
+        return 1.0
+    return math.sqrt(2 / math.prod(param["shape"][1:]))

@@ -49,7 +49,7 @@ class BatchTooSmall(Rule):
         stuck = view.way < 0.1 and abs(view.falling_z) < 2 and view.number("learnable", 0.0) > LEARNABLE
         # weights that twenty steps renew hold what the last eighty rows said, and no more comes of it
         renewed = view.update_ratio > RENEWED and abs(view.falling_z) < 2
-        behind = view.number("learnable", 0.0) - view.way > MORE and view.update_ratio > FORGETS
+        behind = _learnable(view) - view.way > MORE and view.update_ratio > FORGETS
         halted = behind and abs(view.falling_z) < 2
         lost = (restless or stuck or renewed or halted) and size <= 4
         noisy = not view.is_solved and ((overshoots and flat) or lost or view.has_nonfinite)
@@ -86,3 +86,10 @@ class BatchTooSmall(Rule):
         reading = Reading("what a few steps move the loss by / base loss", min(map(abs, moved)), CALMER)
         few = view.what_if("as_is", "steps") < MOMENT * view.steps and view.falling_z < 2
         return reading if few and reading.holds and sure > Z and moved[0] * moved[1] > 0 else None
+
+
+def _learnable(view: View) -> float:
+    """Return what a simple learner explains of rows that it has not seen, or its share of right answers above chance."""
+    base = view.number("witness_base_error", 0.0)
+    right = 1 - view.number("witness_error", 1.0) / base if base > 0 else 0.0
+    return max(view.number("learnable", 0.0), right)

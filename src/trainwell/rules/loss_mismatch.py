@@ -11,8 +11,7 @@ from trainwell.values.finding import Finding, Reading
 STUCK = ("underfitting", "undertrained", "plateau", "lr_too_low", "dead_units", "saturated_units",
 "vanishing_gradient",
          "exploding_gradient", "oscillation", "batch_too_small", "batch_too_large", "overfitting", "bad_init",
-         "shuffled_labels", "lr_too_high", "weight_decay_misuse", "class_imbalance", "label_noise",
-         "params_not_trained")  # fmt: skip
+         "shuffled_labels", "lr_too_high", "weight_decay_misuse", "class_imbalance", "label_noise")  # fmt: skip
 Fault = tuple[str, str, Reading, float]
 BOUNDED = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "ReLU": (0.0, math.inf), "Softmax": (0.0, 1.0),
            "ReLU6": (0.0, 6.0), "Hardtanh": (-1.0, 1.0), "Softplus": (0.0, math.inf),
@@ -23,6 +22,9 @@ PASSING = ("Flatten", "Dropout", "Identity", "Unflatten")
 AWAY, FASTER = 10.0, 0.9
 """Loss at the end below zero in units of its size at the start, and late against mean fall: a likelihood or a
 similarity that is driven up comes to rest, a loss without a lowest value only gets faster."""
+
+PART = 0.9
+"""Share of the rows whose targets sum to one, as all do where one answer of several is right."""
 
 SLACK = 1e-3
 """How far rounding and mixing may take a probability out of [0, 1]."""
@@ -80,6 +82,11 @@ class LossMismatch(Rule):
             return ("The outputs are already probabilities, and cross-entropy applies softmax again.",
                     "drop the softmax: nn.CrossEntropyLoss takes raw scores",
                     Reading("simplex", 1.0, 0.99), 0.97)  # fmt: skip
+        several = view.number("y_width", 1) > 1 and view.number("targets_sum_to_one", 1.0) < PART
+        if name == "binary_cross_entropy" and several and simplex.size and np.nanmin(simplex) > 0.99:
+            return ("The outputs sum to one, so that a row can have one yes only, and its targets have none or several.",
+                    "use a sigmoid for each output: BCEWithLogitsLoss on raw scores",
+                    Reading("targets_sum_to_one", view.number("targets_sum_to_one"), PART, "<"), 0.95)  # fmt: skip
         if name == "nll_loss" and logs.size and np.nanmax(logs) < 0.5:
             return ("NLLLoss expects log-probabilities, and the outputs are none.",
                     "end with LogSoftmax(dim=1), or use CrossEntropyLoss on raw scores",

@@ -45,6 +45,9 @@ all there was to learn; way of a run that learned well."""
 LONG = 0.02
 """Median of |update| / |weight|; 0.001 is usual, 0.005 that of Adam in autoencoders that thin themselves out."""
 
+MOSTLY = 0.8
+"""Way from which a run has learned most of what there is."""
+
 RENEWED, SLOW = 0.05, 0.3
 """Median of |update| / |weight| at which twenty steps renew the weights, more than any healthy run here shows (0.049),
 and late against mean progress below which such steps have come to their end."""
@@ -104,7 +107,7 @@ class LrTooHigh(Rule):
             and overshoots
             and view.what_if("tenth", "train_z") > Z
             and not view.rate_decayed
-            and (view.way < 0.8 or self._helps_new_rows(view))
+            and (view.way < MOSTLY or self._helps_new_rows(view))
             and not view.gets_faster  # a few steps on may go up where the whole run does not
         ):
             reading = Reading("gain of a tenth of the rate", better, BETTER)
@@ -113,8 +116,9 @@ class LrTooHigh(Rule):
         if view.is_solved:
             # what is solved was not harmed, unless it is thrown back again and again
             allowed = UNREST_UNSOUND if view.is_harmed else UNREST
-            overshoots = (view.q_median < Q_SOLVED or self._is_shaken(view)) and view.unrest > allowed
-            overshoots = overshoots and not view.rate_decayed
+            renewed = overshoots and view.update_ratio > RENEWED
+            overshoots = view.q_median < Q_SOLVED or renewed or self._is_shaken(view)
+            overshoots = overshoots and view.unrest > allowed and not view.rate_decayed
             harm = Reading("rises of the epoch loss", view.unrest, allowed)
         else:
             stands = view.way < FAR and view.falling_z < 2 and view.steps >= 40
@@ -123,7 +127,7 @@ class LrTooHigh(Rule):
                 harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
             if not harm.holds:
                 harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
-            if not harm.holds and view.way < FAR and view.late_rate < SLOW:
+            if not harm.holds and view.way < MOSTLY and view.late_rate < SLOW:
                 harm = Reading("update_ratio", view.update_ratio, RENEWED)
             overshoots = overshoots and harm.holds
         if not overshoots:
@@ -143,8 +147,9 @@ class LrTooHigh(Rule):
 
         The prediction ratio is blind to that: each step may suit its own batch and undo what others taught.
         """
-        shaken = view.thrown > THROW and view.val_swings > SWINGS and view.update_ratio > RENEWED
-        return shaken and not view.is_sound and not view.targets_move
+        thrown = view.thrown > THROW and not view.is_sound
+        shaken = (thrown or view.unrest > UNREST) and view.val_swings > SWINGS
+        return shaken and view.update_ratio > RENEWED and not view.targets_move
 
     def _renewed(self, view: View) -> Finding | None:
         """Weights that are made anew every few steps and learn nothing: from where they are all steps look alike."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from trainwell.rules.loss_mismatch import LossMismatch
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -35,7 +36,8 @@ class ParamsNotTrained(Rule):
         if frozen and not view.is_done:
             return self._finding("requires_grad is False, and they hold random start values", _names(frozen),
                 "set requires_grad = True, or load the pre-trained weights", 0.9)  # fmt: skip
-        if view.steps < 3 or view.has_nonfinite:
+        # what no gradient reaches may be what a loss without a slope leaves; what is frozen is a fault of its own
+        if view.steps < 3 or view.has_nonfinite or LossMismatch().diagnose(view):
             return None
         cut = [p for p in fresh if p["learns"] and p["optimized"] and p.get("received") is False]
         if cut:

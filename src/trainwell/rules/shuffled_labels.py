@@ -34,7 +34,8 @@ class ShuffledLabels(Rule):
         if not rows >= 60 or not learnable <= LEARNABLE or not _judged_late(view) or view.is_sequence:
             return None
         counts = view.class_counts.values()
-        if counts and max(counts) > 8 * min(counts):  # then all learners hold to the common class
+        # where one class outweighs all others together by far, all learners hold to it
+        if counts and max(counts) > 8 * min(counts) and 2 * max(counts) > sum(counts):
             return None
         # the network itself is the strongest witness: it must have learned something, and none of it may carry over
         best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))

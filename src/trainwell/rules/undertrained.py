@@ -14,7 +14,7 @@ MORE, MORE_SEQUENCE, Z = 0.05, 0.03, 3.0
 The loss of sequences has a floor far above zero, so that less counts there."""
 
 
-SHORT = 0.25
+SHORT = 0.5
 """Share of the run under which a continuation is too short to measure what doubling gains."""
 
 FEW_STEPS = 100

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from trainwell.rules.bad_features import UNSTABLE
+from trainwell.rules.bad_features import SPREAD, UNSTABLE
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-SPREAD, LARGE, SMALL = 30.0, 5.0, 0.02
-"""Largest against median scale of the columns; rms of all inputs. Healthy data lie near 1."""
+LARGE, SMALL = 5.0, 0.02
+"""Root mean square of all inputs, too large and too small. Healthy data lie near 1."""
 
 
 class UnscaledInputs(Rule):

@@ -5,6 +5,7 @@ import numpy as np
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
+from trainwell.values.signal import Array
 
 SHRUNK, GROWN, CONSTANT = 0.35, 3.0, 25.0
 """Weights at the end over weights at the start, too small and too large for a decay that rules; steps in which decay
@@ -44,7 +45,7 @@ class WeightDecayMisuse(Rule):
             readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
         if view.fact("decoupled_decay") and constant < CONSTANT and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
-        pull, limit = self._pull(view, decay, rate)
+        pull, limit = self._pull(view, decay)
         # weights that have grown much were not held back by their decay
         if pull > limit and shrunk < GROWN:
             readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
@@ -59,16 +60,31 @@ class WeightDecayMisuse(Rule):
         )  # fmt: skip
 
     @staticmethod
-    def _pull(view: View, decay: float, rate: float) -> tuple[float, float]:
-        """Return how hard the decay pulls over the last half of the run, and what is allowed."""
+    def _pull(view: View, decay: float) -> tuple[float, float]:
+        """Return how hard the decay pulls over the last half of the run, and what is allowed.
+
+        The median over matrices: the rows of an embedding that no batch holds are moved by the decay alone.
+        """
         decoupled = bool(view.fact("decoupled_decay"))
-        weight = view.get("weight_norm").values
-        other = view.get("update_norm" if decoupled else "grad_norm").values
-        n = min(len(weight), len(other))
-        if n < 6:
-            return 0.0, PULL
-        with np.errstate(all="ignore"):
-            pull = decay * weight[n // 2 : n] / np.maximum(other[n // 2 : n], 1e-30)
-        if decoupled:
-            return float(np.median(pull)) * rate, PULL_DECOUPLED
-        return float(np.median(pull)), BALANCED if view.falling_z < 2 else PULL
+        signal, pulls = "update_norm" if decoupled else "grad_norm", []
+        for layer in view.traces.layers(signal):
+            weight, other = view.get("weight_norm", layer).values, view.get(signal, layer)
+            n = min(len(weight), len(other.values))
+            if n < 6:
+                continue
+            late = slice(n // 2, n)
+            with np.errstate(all="ignore"):
+                pull = decay * weight[late] / np.maximum(other.values[late], 1e-30)
+            # an update is as long as the rate of its own step makes it
+            pulls.append(float(np.median(pull * _rates_at(view, other.steps[late]) if decoupled else pull)))
+        limit = PULL_DECOUPLED if decoupled else BALANCED if view.falling_z < 2 else PULL
+        return float(np.median(pulls)) if pulls else 0.0, limit
+
+
+def _rates_at(view: View, steps: Array) -> Array:
+    """Return the learning rate of some steps: the trace has it where it changed."""
+    trace = view.get("lr")
+    if not len(trace):
+        return np.zeros(len(steps))
+    place = np.searchsorted(trace.steps, steps, side="right") - 1
+    return np.asarray(trace.values[np.clip(place, 0, len(trace) - 1)])

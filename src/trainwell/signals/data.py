@@ -168,6 +168,8 @@ def target_facts(y: Tensor, kind: str) -> dict[str, Any]:
         "y_integral": bool((values == values.round()).all()), "y_distinct": int(values.unique().numel()),
         "y_width": int(values.shape[1]),
     }  # fmt: skip
+    if kind == "binary" and values.shape[1] > 1:
+        facts["targets_sum_to_one"] = float(((values.sum(1) - 1).abs() < 1e-3).double().mean())
     if kind in ("classification", "binary"):
         label = values if values.shape[1] == 1 or kind == "binary" else values.argmax(1, keepdim=True)
         known, counts = label.unique(return_counts=True)

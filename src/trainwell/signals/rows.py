@@ -56,6 +56,7 @@ def odd_facts(x: Array) -> dict[str, float]:
     low, mid, high = np.percentile(some, (5, 50, 95), axis=0)
     # where a column is nearly always the same (an edge of images, a rare code) its middle says nothing of its scale
     spread = np.maximum((high - low) / 3.29, 0.3 * clean.std(0))
+    usual_part = (high - low)[high > low]
     # the mean over cells: one odd cell makes no odd row
     norms = np.abs((clean - mid) / np.where(spread > 0, spread, 1.0)).mean(1)
     middle = float(np.median(norms))
@@ -64,6 +65,8 @@ def odd_facts(x: Array) -> dict[str, float]:
     return {
         "sentinel_value": sentinel, "sentinel_share": share, "odd_row_share": float(odd.mean()),
         "blank_row_share": float(blank.mean()),
+        # of the usual part of the columns, which no odd row widens
+        "x_spread_ratio": float(usual_part.max() / np.median(usual_part)) if usual_part.size else 1.0,
         # rows without any typical cell: what a stuck sensor or a wrong read leaves
         "odd_row_ratio": float(norms.max() / middle) if middle > 0 else 1.0,
     }  # fmt: skip

@@ -40,6 +40,10 @@ another training."""
 WHAT_IF_S, WHAT_IF_SHARE = (1.0, 0.4), 0.01
 """Seconds that other rates, and few rows, may take after a short run that is not solved; after a longer one a share."""
 
+WHAT_IF_STEPS, WHAT_IF_MOST_S = (200, 240), (3.0, 1.2)
+"""The same as work: as long as so many steps of the run took, up to some seconds. Two branches of 24 steps that cool
+down and are judged come to some 110 steps, on a machine under load as on a free one."""
+
 
 class Watch(Listening):
     """One watched training; use it as a context, or call `close` at the end.
@@ -292,7 +296,12 @@ class Watch(Listening):
 
     def _budgets_s(self, seconds: float) -> tuple[float, float]:
         """Return the seconds that other rates, and few rows, may take after a run of so many."""
-        return max(WHAT_IF_S[0], WHAT_IF_SHARE * seconds), max(WHAT_IF_S[1], WHAT_IF_SHARE * seconds)
+        step_s = (time.process_time() - self._started_cpu) / max(1, self._step)
+        rates_s, rows_s = (
+            max(least, min(steps * step_s, most), WHAT_IF_SHARE * seconds)
+            for least, steps, most in zip(WHAT_IF_S, WHAT_IF_STEPS, WHAT_IF_MOST_S, strict=True)
+        )
+        return rates_s, rows_s
 
     def _ask_what_if(self) -> None:
         """Let copies go on from here: at other rates, and where the run is not solved also longer, and on few rows."""
