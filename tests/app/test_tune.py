@@ -226,6 +226,14 @@ def test_a_dose_of_some_optimizers_counts_only_there() -> None:
         make_space(BASE, "warmup.steps", None, own_model=True, num_rows=99)
 
 
+def test_a_loader_decides_the_batches() -> None:
+    given: dict[str, Any] = {"own_model": True, "num_rows": None}
+    assert "batch_size" not in {p.name for p in make_space(BASE, None, None, **given)}
+    for space in ("batch_size=16|32", make_space(BASE, "-lr", None, own_model=True, num_rows=99)):
+        with pytest.raises(UsageError, match="a loader makes the batches"):
+            make_space(BASE, space, None, **given)
+
+
 def test_one_trial_judges_the_default_alone(capsys: pytest.CaptureFixture[str]) -> None:
     found = tuned(trials=1, repeats=2, console=Console.stderr())
     said = capsys.readouterr().err

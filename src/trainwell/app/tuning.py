@@ -115,7 +115,7 @@ def tune(
     data, recipe, settings_, data_options = _around(data, target, recipe, preset, settings_, data_options)
     prepared = _prepared(data, target, model, loss, data_options)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
-    searched = make_space(base, space, prepared.task, own_model=model is not None, num_rows=prepared.num_rows)
+    searched = _searched(base, space, prepared, own_model=model is not None)
     console.data(prepared)
     interrupts, build = Interrupts(), _builder(model, prepared)
     work = _work(prepared, base, build, loss, used, interrupts)
@@ -141,11 +141,16 @@ def tune(
         copied()
         found.path = folder.path if folder else None
         found.flags = [*_shortened(made.work.base, base), *found.flags]
-        console.say(f"train     the winner once more, about {span(made.final_s)}")
+        console.say(f"train     the winner once more, {span(made.final_s)} or so")
         found.run = _final(found, data, target, build, loss, device, folder, data_options)
     if folder is not None:
         folder.write_json("tuning", found.to_dict())
     return found
+
+
+def _searched(base: Recipe, space: Any, prepared: Prepared, *, own_model: bool) -> Space:
+    rows = prepared.num_rows if isinstance(prepared.parts["train"], tuple) else None
+    return make_space(base, space, prepared.task, own_model=own_model, num_rows=rows)
 
 
 def _builder(model: Model | None, prepared: Prepared) -> Builder:

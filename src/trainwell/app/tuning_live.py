@@ -123,5 +123,6 @@ class LiveJudging(Live):
 
 def span(seconds: float) -> str:
     """Return a time in words: seconds, or minutes from two on."""
-    seconds = max(0.0, seconds)
+    if seconds < 1:
+        return "under 1 s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -83,9 +83,8 @@ class Pace:
         fewest = min(LEAST_STEPS, self.steps_per_epoch * epochs) / self.steps_per_epoch
         if (self.lane * MADE_ANYWAY + self.alone).of(fewest) > seconds:
             fewest = (self.lane * MADE_ANYWAY + self.alone).length(seconds)
-        return min(
-            epochs, max(needed.length(seconds), fewest, _two_digits(LAST_STEPS / self.steps_per_epoch))
-        )
+        fewest = _two_digits(max(fewest, LAST_STEPS / self.steps_per_epoch))
+        return min(epochs, max(needed.length(seconds), fewest))
 
     def lanes(self, seconds: float) -> int:
         """Return how many networks a stack may have, so that the budget can be kept."""
@@ -194,7 +193,8 @@ def fitted(
     if kept is None and free and trials is None and affordable < FEW_TRAININGS and sizes:
         for name in sizes:
             space = space.changed(f"-{name}")
-        console.say(f"budget    {', '.join(sizes)} stay as they are: trainings of one size go together")
+        stay = "stays as it is" if len(sizes) == 1 else "stay as they are"
+        console.say(f"budget    {', '.join(sizes)} {stay}: trainings of one size go together")
     work = dataclasses.replace(work, base=work.base.replace(epochs=epochs) if epochs != whole else work.base,
                                max_lanes=pace.lanes(seconds))  # fmt: skip
     asked = folds if kept is None or folds != "auto" else str(kept["about"].get("folds", "1"))

@@ -71,9 +71,8 @@ class Plan:
             search.run()
         spent = time.monotonic() - start
         if halving is not None and halving.why:
-            rungs = (
-                f"rungs at {', '.join(map(str, halving.rungs))} epochs" if halving.rungs else "full trainings"
-            )
+            at = ", ".join(map(str, halving.rungs))
+            rungs = f"rungs at the end of epoch {at}" if at else "full trainings"
             self.console.say(f"fidelity  {rungs}; {halving.why}")
         return self._judged(search, spent)
 
@@ -108,7 +107,9 @@ class Plan:
         )
         done = self._promising()
         if self.work.stopped() and not done:
-            raise Interrupted("interrupted before the first trial had ended.")
+            path = self.study.path
+            go_on = f" Go on with --resume --out {path.parent}" if path else ""
+            raise Interrupted(f"interrupted before the first trial had ended.{go_on}")
         if not done or default is None:
             raise TrainingError(
                 f"no trial of {len(self.study.trials)} ended with a finite result; give more budget, or a lower lr."

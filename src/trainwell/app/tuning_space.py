@@ -34,10 +34,13 @@ SPACE_FILES = (".json", ".txt", ".space", ".yaml", ".toml")
 """Endings that tell the path of a file from the name of a dose."""
 
 
-def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_rows: int) -> Space:
+def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_rows: int | None) -> Space:
     """Return what is searched around a recipe unless the user says otherwise.
 
     Sizes have few options, because networks of one size are trained together.
+
+    Args:
+        num_rows: that are learned from; None where a loader makes the batches.
     """
     from trainwell.models.backbones import BACKBONES
 
@@ -48,7 +51,7 @@ def default_space(recipe: Recipe, task: Task | None, *, own_model: bool, num_row
     found = [
         Parameter("lr", lr / 30, lr * 30, log=True, default=recipe.lr, likely=(lr / 8, lr * 8)),
         *(() if own_model or linear else _sizes(recipe)),
-        _around("batch_size", recipe.batch_size, 2, low=8, high=max(8, num_rows // 2)),
+        *(() if num_rows is None else (_batch_sizes(recipe.batch_size, most=max(8, num_rows // 2)),)),
         *(() if linear else (dose_parameter("dropout.rate", recipe),)),
         dose_parameter("weight_decay.rate", recipe),
         dose_parameter("l1.rate", recipe),
@@ -85,9 +88,9 @@ def _sizes(recipe: Recipe) -> Iterator[Parameter]:
             yield Parameter(f"model.{name}", options=kept, ordered=True, log=name == "width", default=now)
 
 
-def _around(name: str, now: int, factor: int, *, low: int, high: int) -> Parameter:
-    options = tuple(o for o in (now // factor, now, now * factor) if low <= o <= high or o == now)
-    return Parameter(name, options=options, ordered=True, log=True, default=now)
+def _batch_sizes(now: int, *, most: int) -> Parameter:
+    options = tuple(o for o in (now // 2, now, now * 2) if 8 <= o <= most or o == now)
+    return Parameter("batch_size", options=options, ordered=True, log=True, default=now)
 
 
 def _words(now: Any, others: Iterable[str]) -> tuple[str, ...]:
@@ -151,34 +154,49 @@ def _of_dose(name: str, spec: Dose, now: Any) -> Parameter:
 
 
 def make_space(
-    recipe: Recipe, given: Space | str | Path | Iterable[str] | None, task: Task | None, *, own_model: bool, num_rows: int
+    recipe: Recipe, given: Space | str | Path | Iterable[str] | None, task: Task | None, *, own_model: bool,
+    num_rows: int | None,
 ) -> Space:  # fmt: skip
     """Return the default space with the user's changes, or the user's own space.
 
     Args:
         given: a space; the path of a space file; or lines such as `lr=[1e-4, 0.1] log`, `model.depth=1|2|3`,
             `-l1.rate`, `clip_grad.max_norm` (the whole range of that dose).
+        num_rows: that are learned from; None where a loader makes the batches.
+
+    Raises:
+        UsageError: there is no such thing here, or a recipe cannot have some of its values.
     """
-    if isinstance(given, Space):
-        return _with_defaults(given, recipe)
-    space = default_space(recipe, task, own_model=own_model, num_rows=num_rows)
+    usual = default_space(recipe, task, own_model=own_model, num_rows=num_rows)
     if given is None:
-        return space
+        return usual
+    made = _with_defaults(given if isinstance(given, Space) else _given(given, usual, recipe), recipe)
+    if num_rows is None and "batch_size" in {p.name for p in made}:
+        raise UsageError(
+            "--space batch_size: a loader makes the batches here; pass tensors to search their size."
+        )
+    return made
+
+
+def _given(given: str | Path | Iterable[str], space: Space, recipe: Recipe) -> Space:
+    """Return the space of a file, or one with the changes of a file or of lines."""
     if isinstance(given, str | Path) and Path(given).is_file():
         text = Path(given).read_text()
         if text.lstrip().startswith("{"):
-            return _with_defaults(Space.read(given), recipe)
+            return Space.read(given)
         given = [line.split("#")[0].strip() for line in text.splitlines()]
     lines = [str(line).strip() for line in ([given] if isinstance(given, str | Path) else given)]
     whole_first = sorted(filter(None, lines), key=lambda line: "." in line.partition("=")[0])
     for line in whole_first:  # which optimizers there are, before what only some of them have
         space = _changed(space, line, recipe)
-    return _with_defaults(space, recipe)
+    return space
 
 
 def _changed(space: Space, line: str, recipe: Recipe) -> Space:
     if "=" not in line and Path(line).suffix in SPACE_FILES:
         raise UsageError(f"--space {line}: there is no such file.")
+    if line == "-batch_size" and "batch_size" not in {p.name for p in space}:
+        return space  # a loader makes the batches anyway
     if line.startswith("-"):
         return space.changed(line)
     name = line.partition("=")[0].strip()

@@ -98,8 +98,9 @@ class Study:
         }  # fmt: skip
         self._journal: Journal | None = None
         self._held = contextlib.ExitStack()
-        if path is not None:
-            self._open(Path(path))
+        self.path = None if path is None else Path(path)
+        if self.path is not None:
+            self._open(self.path)
 
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
