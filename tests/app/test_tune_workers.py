@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +121,18 @@ def test_results_are_the_same_with_two_workers_of_which_one_is_killed(
         (t.config, t.value, t.state) for t in two.trials
     ]
     np.testing.assert_array_equal(one.losses, two.losses)
+
+
+def test_a_script_without_the_guard_of_main_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from trainwell.launch.processes import Processes\nlist(Processes(print, None, 1).run([1]))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("trainwell.values.errors.UsageError: worker processes die as they begin")
+    assert "__main__" in last
 
 
 def test_what_cannot_be_sent_is_told() -> None:

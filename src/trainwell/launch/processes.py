@@ -20,6 +20,11 @@ from trainwell.values.errors import UsageError
 
 LOOK_EVERY_S = 0.2
 
+NO_START = (
+    'worker processes die as they begin. A script that uses workers does so under `if __name__ == "__main__":`; if yours '
+    "does, there may be too little memory: try fewer --workers."
+)
+
 
 class Processes:
     """A pool of processes of the standard library; a group whose worker dies is begun again.
@@ -34,7 +39,7 @@ class Processes:
         say: told when a worker has died.
 
     Raises:
-        UsageError: what the groups share cannot be sent to another process.
+        UsageError: what the groups share cannot be sent to another process; or no worker comes to life.
     """
 
     def __init__(
@@ -49,9 +54,9 @@ class Processes:
             ) from None
         self.workers, self._say = workers, say
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
+        self._stop, self._lives = self._context.Event(), self._context.Event()
         threads = int(os.environ.get("OMP_NUM_THREADS", "1") or 1)
-        self._begin = (function, shared, threads, self._stop)
+        self._begin = (function, shared, threads, self._stop, self._lives)
         self._executor: ProcessPoolExecutor | None = None
 
     def run(
@@ -85,9 +90,13 @@ class Processes:
         self, running: dict[Future[Any], int], waiting: deque[int], tries: list[int]
     ) -> Iterator[tuple[int, Any]]:
         self.close()
-        self._say(f"a worker died: {len(running)} groups are begun again")
         for index in running.values():
             tries[index] += 1
+        if not self._lives.is_set() and max(tries) > 1:
+            raise UsageError(NO_START)
+        again = "its group is" if len(running) == 1 else f"{len(running)} groups are"
+        self._say(f"a worker died: {again} begun again")
+        for index in running.values():
             if tries[index] < MOST_TRIES:
                 waiting.append(index)
             else:
@@ -103,7 +112,7 @@ class Processes:
             with contextlib.suppress(BrokenProcessPool):
                 return self._executor.submit(_call, group)
             self.close()
-        raise UsageError("worker processes die as they begin; is there memory enough? Try fewer --workers.")
+        raise UsageError(NO_START)
 
     def close(self) -> None:
         if self._executor is not None:
@@ -115,13 +124,14 @@ _here: dict[str, Any] = {}
 """What this worker was begun with."""
 
 
-def _begin(function: Function, shared: Any, threads: int, stop: Any) -> None:
+def _begin(function: Function, shared: Any, threads: int, stop: Any, lives: Any) -> None:
     """Make this process a worker: it leaves Ctrl-C to its parent, and ends with it."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _here.update(function=function, shared=shared, stop=stop)
+    lives.set()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
