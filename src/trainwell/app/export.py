@@ -1,7 +1,8 @@
 """Writes a trained network for use elsewhere, and reads it back: safetensors and JSON, and ONNX as an extra.
 
 model.json             task, transform, recipe, shape of the inputs, scores, checksums of the weights
-weights.safetensors    the best weights
+weights.safetensors    the best weights; of a linear probe with those of its backbone
+backbone/              what a backbone needs beside its weights, such as its configuration
 model.onnx             the network with its last link to the user's unit: probabilities, or numbers as given
 adapter_model...       what LoRA learned, as the library peft reads it (app/peft.py)
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 from torch import nn
 
+from trainwell.app.joined import joined, with_companions
 from trainwell.app.outcome import load_run, read_transform, rebuild
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
@@ -54,7 +56,9 @@ def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> lis
     if "onnx" in formats:
         require_onnx()
     out = Path(out).expanduser()
+    run = joined(run)
     with _new_folder(out) as folder:
+        run = with_companions(run, folder)
         entry = write_tensors(folder / WEIGHTS, dict(run.model.state_dict()))
         about = _about(run, entry)
         if "onnx" in formats:
@@ -67,7 +71,7 @@ def export_run(run: Run, out: str | Path, *, formats: Sequence[str] = ()) -> lis
             write_peft(run, folder)
         atomic_write_text(folder / MODEL, dumps(about, indent=1) + "\n")
         atomic_write_text(folder / CARD, model_card(about, [f.ailment for f in run.findings if f.is_alarm]))
-        names = sorted(p.name for p in folder.iterdir())
+        names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     return [out / name for name in names]
 
 

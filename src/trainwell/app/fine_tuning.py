@@ -15,11 +15,11 @@ import torch
 from trainwell.app.data_facts import base_loss
 from trainwell.app.feature_cache import silent
 from trainwell.app.fit import fit
+from trainwell.app.joined import joined_net
 from trainwell.app.predictor import Predictor
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.tensorfile import write_tensors
 from trainwell.models import FAMILIES, build_model
-from trainwell.models.backbones.base import BackboneNet
 from trainwell.models.probe import ProbeNet
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.technique import Technique
@@ -81,17 +81,14 @@ def fine_tuned(
 def _joined(run: Run, inputs: Prepared, model: ModelSpec) -> Path:
     """Write backbone and probe as the weights of one network, with what belongs beside them, into the run."""
     assert run.path is not None and run.task is not None and inputs.inputs is not None
-    net = build_model(model, inputs.inputs, run.task.num_outputs, torch.Generator().manual_seed(0))
-    assert isinstance(net, BackboneNet) and isinstance(run.model, ProbeNet)
-    if net.family.weights != "none":
-        net.load()
-    weight, bias = run.model.folded()
+    assert isinstance(run.model, ProbeNet)
+    net = joined_net(run.model, model, inputs.inputs, run.task.num_outputs)
     home = run.path / "start"
     home.mkdir(exist_ok=True)
     for beside in net.family.companions():
         shutil.copyfile(beside, home / beside.name)
     file = home / "model.safetensors"
-    write_tensors(file, dict(net.state_dict()) | {"head.weight": weight, "head.bias": bias})
+    write_tensors(file, dict(net.state_dict()))
     return file.resolve()
 
 

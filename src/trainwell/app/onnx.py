@@ -22,6 +22,9 @@ TOLERANCE = 1e-4
 
 CHECKED_ROWS = (1, 7, 64)
 
+NAMES = {"table": ["floats", "codes"], "image": ["pixels"], "text": ["tokens"], "audio": ["spectra"]}
+"""Of the inputs, by the kind of the data."""
+
 
 class ExportError(TrainwellError):
     """The exported network does not compute what the trained one does: not the user's mistake."""
@@ -45,36 +48,46 @@ def write_onnx(run: Run, path: Path) -> dict[str, Any]:
     """Write the network for any number of rows, compare it with torch, and return what its inputs and output are.
 
     Raises:
-        UsageError: the run is not on a table, whose rows have a known shape.
+        UsageError: the run is on data that are not ours to know the shape of, or ONNX has no word for the network.
         ExportError: the outputs differ by more than TOLERANCE.
     """
     if run.predictor.transform is None or run.task is None:
         raise UsageError(
-            "--onnx is for runs on tables; for a module of yours use torch.onnx.export(run.model, ...)."
+            "--onnx is for runs on data of a known shape; for a module of yours use torch.onnx.export(run.model, ...)."
         )
     spec = run.predictor.transform.spec
-    names = ["floats", "codes"][: 1 + bool(spec.cardinalities)]
+    rows = _rows(spec, 3)
+    names = (NAMES.get(spec.kind) or [spec.kind])[: len(rows)]
     with _on_cpu(run.model), _quiet():
         served = _Served(run.model, run.task).eval()
-        program = torch.onnx.export(
-            served, _rows(spec, 3), dynamo=True, input_names=names, output_names=["outputs"], verbose=False,
-            dynamic_shapes=(tuple({0: torch.export.Dim("rows")} for _ in names),),
-        )  # fmt: skip
-        assert program is not None
-        program.save(str(path))
+        _exported(served, rows, names).save(str(path))
         worst = _worst_difference(served, spec, path, names)
     if not worst <= TOLERANCE:
         raise ExportError(f"the exported network differs from torch by {worst:.2g} (allowed: {TOLERANCE:g}).")
-    shapes = {
-        "floats": ["rows", spec.num_numeric + spec.num_onehot],
-        "codes": ["rows", len(spec.cardinalities)],
-    }
-    dtypes = {"floats": "float32", "codes": "int64"}
     return {
-        "inputs": [{"name": n, "shape": shapes[n], "dtype": dtypes[n]} for n in names],
+        "inputs": [
+            {"name": n, "shape": ["rows", *t.shape[1:]], "dtype": str(t.dtype).removeprefix("torch.")}
+            for n, t in zip(names, rows, strict=True)
+        ],
         "output": {"name": "outputs", "is": "probabilities" if run.task.is_classification else "numbers"},
         "checked_to": worst,
     }
+
+
+def _exported(served: nn.Module, rows: tuple[Tensor, ...], names: list[str]) -> Any:
+    """Return the program of ONNX, for any number of rows."""
+    try:
+        made = torch.onnx.export(
+            served, rows, dynamo=True, input_names=names, output_names=["outputs"], verbose=False,
+            dynamic_shapes=(tuple({0: torch.export.Dim("rows")} for _ in names),),
+        )  # fmt: skip
+    except Exception as error:  # of torch.export and of each of its steps
+        cause = error.__cause__ or error
+        raise UsageError(
+            f"--onnx: torch cannot write this network as ONNX: {str(cause).splitlines()[0][:200]}. Leave --onnx out."
+        ) from error
+    assert made is not None
+    return made
 
 
 @contextlib.contextmanager
@@ -91,20 +104,30 @@ def _on_cpu(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back what torch and onnxscript say about themselves."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(n) for n in ("torch.onnx", "torch._subclasses.fake_tensor", "torch.export")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
 def _rows(spec: InputSpec, num_rows: int) -> tuple[Tensor, ...]:
     """Return rows of the right shape, drawn at random, with every kind of code."""
     generator = torch.Generator().manual_seed(num_rows)
+    if spec.kind == "image":
+        return (torch.randint(0, 256, (num_rows, *spec.shape), generator=generator, dtype=torch.uint8),)
+    if spec.kind == "text":
+        tokens = torch.randint(1, spec.vocabulary, (num_rows, *spec.shape), generator=generator)
+        lengths = torch.randint(1, spec.shape[0] + 1, (num_rows, 1), generator=generator)
+        return (tokens * (torch.arange(spec.shape[0]) < lengths),)
+    if spec.kind != "table":
+        return (torch.randn(num_rows, *spec.shape, generator=generator),)
     floats = torch.randn(num_rows, spec.num_numeric + spec.num_onehot, generator=generator)
     if not spec.cardinalities:
         return (floats,)

@@ -50,4 +50,4 @@ class Frames(nn.Module):
 
 def every_step(spectra: Tensor) -> Tensor:
     """Return that every step of every row counts, (B, L) bool."""
-    return torch.ones(len(spectra), spectra.shape[3] // FRAMES, dtype=torch.bool, device=spectra.device)
+    return torch.ones(spectra.shape[0], spectra.shape[3] // FRAMES, dtype=torch.bool, device=spectra.device)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 def trimmed(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Cut the end that is empty in all rows; return the tokens (B, L) and where words are, (B, L) bool."""
+    if torch.compiler.is_compiling():  # a graph has one length
+        return tokens, tokens != 0
     if tokens.device.type == "cpu" and len(tokens):  # elsewhere it would wait for the device
         try:
             longest = int((tokens != 0).sum(1).max())
