@@ -122,7 +122,7 @@ def test_the_best_trials_of_a_tuning_are_averaged(start: nn.Module, data: tuple[
     given = {
         "recipe": tw.Recipe(lr=1e-3, epochs=2),
         "trials": 6,
-        "budget": "8s",
+        "budget": "60s",
         "searcher": "random",
         "out": False,
     }
