@@ -20,7 +20,7 @@ class SortByLength(Technique):
 
     Helps networks that read a text token by token on a CPU: half of what they compute on shuffled texts is filling.
         Other inputs keep their order, and so does an epoch of fewer than 16 batches.
-    Harms where the label goes with the length: a batch then holds few classes.
+    Harms where the label goes with the length, as of questions: a batch then holds few classes. It is in no preset.
     Args:    pool: batches whose rows are sorted together, out of the shuffled epoch; at most an eighth of it. The
                  batches are shuffled again.
     Source:  Khomenko et al. 2016, arXiv:1708.05604 (bucketing); docs/log-transfer.md has what it saves.
