@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,9 @@ def test_arguments_of_a_wrong_kind_are_told() -> None:
         ({"model": nn.Linear}, "the class Linear"),
         ({"recipe": {"lr": 1}}, "must be a Recipe, got dict"),
         ({"seed": 1.5}, "a whole number, got 1.5"),
+        ({"learning_rate": 0.1}, r"'lr' is a field of the recipe: settings_="),
+        ({"settings_": {"learning_rate": 0.1}}, "Did you mean 'lr'"),
+        ({"with_": "dropout=0.2"}, "Did you mean 'dropout:rate=0.2'"),
         ({"val_fractoin": 0.2}, "Did you mean 'val_fraction'"),
     ]
     for options, said in given:
@@ -95,6 +99,7 @@ def test_arguments_of_a_wrong_kind_are_told() -> None:
 
 
 def test_one_technique_needs_no_tuple_around_it() -> None:
+    assert [t.name for t in tw.Recipe(techniques="ema").techniques] == ["ema"]  # type: ignore[arg-type]
     run = trained(FRAME, with_="clip_grad:max_norm=2", without="ema")
     names = [t.name for t in run.recipe.techniques]
     assert "clip_grad" in names and "ema" not in names
@@ -103,6 +108,18 @@ def test_one_technique_needs_no_tuple_around_it() -> None:
 def test_double_precision_is_taken_for_a_network_of_ours() -> None:
     x = torch.randn(90, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert trained((x, (x[:, 0] > 0).long()), None).scores["val"]["accuracy"] > 0
+
+
+def test_a_network_that_does_not_fit_is_told_the_shapes() -> None:
+    with pytest.raises(RuntimeError, match="cannot be multiplied") as raised:
+        tw.fit(
+            (torch.zeros(90, 2), torch.arange(90) % 2),
+            model=nn.Linear(3, 2),
+            loss=nn.CrossEntropyLoss(),
+            out=False,
+        )
+    (note,) = raised.value.__notes__
+    assert re.search(r"x \(\d+, 2\) float32 and y \(\d+,\) int64, rows first", note)
 
 
 def test_ragged_lists_are_told_before_torch_sees_them() -> None:

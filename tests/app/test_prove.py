@@ -124,7 +124,9 @@ def test_changes_are_read_from_text() -> None:
     assert [a.recipe.lr for a in arms] == [0.003, 0.01, 0.003]
     assert arms[1].recipe.get("ema") is None
     assert arms_of(base, Arm("slower", arms[0].recipe))[0].name == "slower"
-    assert base.diff(base.replace(optimizer="sgd"))[0].startswith("optimizer: adam")
+    other = base.replace(optimizer="sgd", lr=0.5, epochs=8.0, model=base.model.replace(width=64))
+    assert base.diff(other)[0].startswith("optimizer: adam:")
+    assert base.diff(other)[1:] == ["lr: 0.003 -> 0.5", "epochs: 4 -> 8", "model.width: none -> 64"]
     with pytest.raises(RecipeError, match="nothing to prove"):
         arms_of(base, "dropout:rate=0.1")
     with pytest.raises(RecipeError, match="given twice"):

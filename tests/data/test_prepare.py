@@ -110,9 +110,9 @@ def spoil(name: str, row: int, value: Any, rows: int = 200) -> pd.DataFrame:
         (spoil("z", 7, np.inf), "z", ["line 9", "the target 'z' is infinite (1 of 200 rows)"]),
         (spoil("z", 7, "oops"), "z", ["line 9", "the target 'z' is text, 'oops', where numbers were"]),
         (spoil("a", 7, np.inf), "y", ["line 9, column 'a'", "infinite (1 such cell)", "--na inf"]),
-        (spoil("a", 7, "abc"), "y", ["line 9, column 'a'", "a number, got 'abc' (1 of 200 cells", "--na 'abc'"]),
+        (spoil("a", 7, "abc"), "y", ["line 9, column 'a'", "a number, got 'abc' (1 of 200 cells", "--na abc"]),
         (frame_of().assign(y="one"), "y", ["one class only, 'one'"]),
-        (frame_of().assign(y=1.5), "y", ["one class only, 1.5"]),
+        (frame_of().assign(y=1.5), "y", ["one value only, 1.5"]),
         (frame_of().assign(y=[f"n{i}" for i in range(200)]), "y", ["200 distinct values in 200 rows"]),
         (frame_of()[["y"]].assign(k=1), "y", ["no column to learn from (k: constant"]),
     ],
@@ -174,6 +174,18 @@ def test_given_parts_are_taken_whole_and_recorded() -> None:
     assert "no_test" in codes(val_only)
     none = prepare_table(frame, "y", test_fraction=0)
     assert list(none.splits) == ["train", "val"]
+
+
+def test_what_a_person_must_know_of_the_columns_is_said_once() -> None:
+    frame = frame_of().assign(split="train", e="1,5", f="2,5")
+    frame.loc[::3, ["split", "e", "f"]] = ["Test", "0,5", "12,75"]
+    said = {note.code: note.message for note in prepare_table(frame, "y").notes}
+    assert said["part_column"].startswith(
+        "'split' names parts (test, train) and is taken for a feature; to split by"
+    )
+    assert said["reading"] == "'e', 'f': the comma is read as the decimal point"
+    assert "part_column" not in {note.code for note in prepare_table(frame, "y", drop="split").notes}
+    assert "has one row only" in refused(DataError, frame.head(1), "y")
 
 
 def test_given_parts_must_fit() -> None:
@@ -319,7 +331,7 @@ def test_rare_classes_are_kept_in_training_and_said() -> None:
     assert data.task.classes == ("neg", "once", "pos")
     assert data.task.class_counts[1] == 1
     rare = [n.message for n in data.notes if n.code == "rare_class"]
-    assert any("few training rows: 'once (1)'" in m for m in rare)
+    assert any("few training rows: 'once' (1)" in m for m in rare)
     assert any("val part has no row of class 'once'" in m for m in rare)
 
 

@@ -72,6 +72,13 @@ def test_runs_on_the_same_data_among_others_are_named(trained: Path, tmp_path: P
     assert read_comparison([trained, same, other]).caution.endswith("not comparable, except among run, same.")
 
 
+def test_what_a_run_learned_is_not_guessed(trained: Path, tmp_path: Path) -> None:
+    other = variant(trained, tmp_path / "other", seed=0, score=0.7, recipe="two")
+    (other / "data.json").unlink()
+    found = read_comparison([trained, other])
+    assert found.caution.startswith("What other learned is not known, for data.json is missing")
+
+
 def test_runs_of_two_tasks_have_no_common_axis(trained: Path, tmp_path: Path) -> None:
     other = variant(trained, tmp_path / "other", seed=0, score=0.7, recipe="two")
     data = json.loads((other / "data.json").read_text())

@@ -37,7 +37,7 @@ def make(runs: Path, hint: str = "adult") -> RunFolder:
 def test_create_names_the_run_and_points_latest_to_it(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     first, second = make(runs, "data/adult.csv"), make(runs)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}-data-adult.csv-[0-9a-f]{4}", first.path.name)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}-data-adult-[0-9a-f]{4}", first.path.name)
     assert first.path.parent == runs
     assert os.readlink(runs / "latest") == second.path.name
     assert RunFolder.open("latest", runs) == second
@@ -45,6 +45,10 @@ def test_create_names_the_run_and_points_latest_to_it(tmp_path: Path) -> None:
     assert RunFolder.open(first.path.name, runs) == first
     assert RunFolder.open(str(first.path)) == first
     assert not [p for p in runs.iterdir() if p.name.startswith(".")]
+
+
+def test_the_name_of_a_packed_table_lends_its_first_part(tmp_path: Path) -> None:
+    assert "-sales-" in RunFolder.create(None, "sales.csv", tmp_path / "runs").path.name
 
 
 def test_create_at_a_given_place(tmp_path: Path) -> None:

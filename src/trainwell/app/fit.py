@@ -18,7 +18,7 @@ from trainwell.app.live import checked_number, prescribe
 from trainwell.app.outcome import finish
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
-from trainwell.app.sources import Prepared, prepare, same_data
+from trainwell.app.sources import Prepared, prepare, same_data, note_shapes
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.engine.environment import environment
@@ -323,9 +323,8 @@ def _attend(setup: Setup, training: Training) -> None:
         from trainwell.app.data_facts import facts_of, start_facts
         from trainwell.app.watching import Attending
 
-        val = setup.prepared.parts.get("val")
-        known = len(val[1]) if isinstance(val, tuple) else 0
-        training.observer = attending = Attending(training, setup.console.say, known)
+        rows = setup.prepared.rows_of("val")
+        training.observer = attending = Attending(training, setup.console.say, rows)
         attending.watch.traces.facts |= {
             **facts_of(setup.prepared, setup.recipe), **start_facts(setup.prepared, training)
         }  # fmt: skip
@@ -345,6 +344,9 @@ def _run(setup: Setup, training: Training, folder: RunFolder | None) -> Run:
         interrupted = error.exit_code - 128
     except NonFiniteError as error:
         failure = error
+    except Exception as error:
+        note_shapes(error, setup.prepared, training.state.step)
+        raise
     training.observer.on_end(training)  # where an error broke it off
     if isinstance(training.watcher, Recorder):
         training.watcher.save_best(training)

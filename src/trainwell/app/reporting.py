@@ -40,7 +40,10 @@ def write_report(spec: str | Path, out: str | Path | None = None, *, errors: boo
     try:
         atomic_write_text(target, html)
     except OSError as error:
-        raise UsageError(f"--out {target} cannot be written: {error.strerror}.") from error
+        said = f"{target} cannot be written: {error.strerror}."
+        raise UsageError(
+            f"{said} Name another place: --out FILE." if out is None else f"--out {said}"
+        ) from error
     return target
 
 

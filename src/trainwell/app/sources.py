@@ -13,6 +13,7 @@ import numpy as np
 from trainwell.app.given import tidy
 from trainwell.values.errors import DataError, RunError, UsageError, did_you_mean
 from trainwell.values.journal import to_plain
+from trainwell.values.recipe import ALSO_CALLED, Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import InputSpec, Task
 
@@ -64,10 +65,12 @@ class Prepared:
     @property
     def num_rows(self) -> int:
         """Rows of the training part; 0 when a loader does not say."""
-        train = self.parts["train"]
-        if isinstance(train, tuple):
-            return len(train[1])
-        return len(getattr(train, "dataset", ()))
+        return self.rows_of("train")
+
+    def rows_of(self, name: str) -> int:
+        """Return the rows of a part; 0 where there is none, or a loader does not say."""
+        part = self.parts.get(name)
+        return len(part[1]) if isinstance(part, tuple) else len(getattr(part, "dataset", ()))
 
     @property
     def columns(self) -> Sequence[str]:
@@ -164,6 +167,17 @@ def same_data(
     return prepared
 
 
+def note_shapes(error: Exception, prepared: Prepared, step: int) -> None:
+    """Add to the error of a first step, of a network or a loss that does not fit, what the data are."""
+    train = prepared.parts["train"]
+    if not step and isinstance(train, tuple):
+        x, y = (
+            [f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in ts]
+            for ts in (train[0], train[1:])
+        )
+        error.add_note(f"trainwell: the training part has x {', '.join(x)} and y {y[0]}, rows first.")
+
+
 def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options without those of other kinds.
 
@@ -189,8 +203,17 @@ def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
     known = set(inspect.signature(prepare_table).parameters) - {"source", "target"}
     for name in options:
         if name not in known | others:
-            raise UsageError(f"there is no option '{name}'.{did_you_mean(name, known | others)}")
+            raise UsageError(f"there is no option '{name}'.{_meant(name, known | others)}")
     return {name: value for name, value in options.items() if name not in others}
+
+
+def _meant(name: str, known: set[str]) -> str:
+    """Return what was perhaps meant: a field of the recipe, or the nearest option."""
+    fields = {field.name for field in dataclasses.fields(Recipe)} | set(ALSO_CALLED)
+    if name not in fields:
+        return did_you_mean(name, known)
+    field = ALSO_CALLED.get(name, name)
+    return f" '{field}' is a field of the recipe: settings_={{'{field}': ...}}, or recipe=tw.Recipe({field}=...)."
 
 
 def _single(data: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 
 import numpy as np
 
@@ -25,6 +26,11 @@ UUID = re.compile(r"\{?[0-9a-fA-F]{8}(-?)([0-9a-fA-F]{4}\1){3}[0-9a-fA-F]{12}\}?
 ID_NAME = re.compile(
     r"(^|[\W_])(id|uuid|guid|key)$|(Id|ID|Uuid|UUID|Guid|GUID)$|^(ID|Unnamed: \d+|unnamed_\d+)$"
 )
+REMARKS = {
+    "1.234,5": "the comma is read as the decimal point",
+    "1,234.5": "commas are read as parting thousands",
+}
+"""What is said of numbers that are written so."""
 YES_NO = frozenset({"true", "false", "yes", "no", "t", "f", "y", "n"})
 
 
@@ -123,7 +129,7 @@ def _infer_words(found: ColumnType, train: Cells, declared: str) -> ColumnType:
 
 
 def _numeric_words(found: ColumnType, words: tuple[str, ...], written: str) -> ColumnType:
-    remark = "" if written == "plain" else f"numbers written like {written}"
+    remark = "" if written == "plain" else REMARKS.get(written, f"numbers written like {written}")
     if written == "1,234.5" and not np.isnan(parse_numbers(words, "1.234,5")).any():
         remark = "',' is read as the separator of thousands; if it is a decimal comma, write a point instead"
     return dataclasses.replace(found, kind=NUMERIC, written=written, remark=remark)
@@ -222,10 +228,10 @@ def _refuse_words(kind: ColumnType, cells: Cells, bad: np.ndarray, table: Table,
             f"{said} These numbers are written like {written}, those of the training rows {_like(kind.written)}: "
             "write both alike."
         )
-    raise DataError(
-        f"{said} If it stands for missing: empty the cell, or fit with --na '{word}'; if the column holds categories: "
-        f"fit with --categorical {kind.name}"
-    )
+    mend = f"If it stands for missing: empty the cell, or fit with --na {shlex.quote(word)}"
+    if kind.kind == NUMERIC:
+        mend += f"; if the column holds categories: fit with --categorical {shlex.quote(kind.name)}"
+    raise DataError(f"{said} {mend}.")
 
 
 def _like(written: str) -> str:

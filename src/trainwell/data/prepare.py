@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainwell.data.cells import NUMBERS, WORDS, Cells, cells_of
-from trainwell.data.checks import class_notes, column_notes
+from trainwell.data.checks import class_notes, column_notes, part_notes
 from trainwell.data.columns import CATEGORY, DATE, NUMERIC, ColumnType, infer, typed
 from trainwell.data.encoders import TREND_PARTS, Encoder, fit_encoder
 from trainwell.data.fingerprint import fingerprint
@@ -107,6 +107,7 @@ def _prepare(
         *parts.notes,
         *task_notes(task, found, target),
         *column_notes(columns, parts.tables, options),
+        *part_notes(columns, cells["train"]),
         *class_notes(task, made, parts.tables, target),
         *notes,
         *leaks(cells["train"], numbers, len(task.classes), options.split_seed),

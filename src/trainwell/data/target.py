@@ -170,7 +170,10 @@ def _override(cells: Cells, found: Target, task: str, table: Table, name: str) -
 def _check_values(target: Target, table: Table, name: str) -> Target:
     distinct = len(set(target.values.tolist()))
     if distinct < 2:
-        only, what = target.values[0], "value" if target.kind == REGRESSION else "class"
+        only, is_word = target.values[0], isinstance(target.values[0], str)
+        what = "class" if target.kind != REGRESSION and is_word else "value"
+        if len(target.values) == 1:
+            raise DataError(f"{table.where} has one row only: nothing can be learned from it.")
         raise DataError(
             f"{table.where}: the target '{name}' has one {what} only, {only!r}. There is nothing to learn; "
             "name another column or add rows."

@@ -76,6 +76,12 @@ class Comparison:
     @property
     def caution(self) -> str:
         """Why the scores may not be held against one another; empty where they may."""
+        unknown = [n for n, run in zip(names(self.runs), self.runs, strict=True) if not run.part("data")]
+        if unknown:
+            said = (
+                f"What {words.joined(unknown, 6)} learned is not known, for data.json is missing or damaged"
+            )
+            return f"{said}: only the recipes can be compared."
         aims = {(run.metric, str(run.task.get("kind", ""))) for run in self.runs}
         if len(aims) > 1:
             what = [f"{name} {_aim(run)}" for name, run in zip(names(self.runs), self.runs, strict=True)]
@@ -154,8 +160,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{path}.{key}" if path else str(key))
     elif path == "techniques" and isinstance(value, list):
         for one in value:
-            doses = {k: v for k, v in one.items() if k != "name"}
-            yield str(one.get("name")), json.dumps(doses) if doses else "on"
+            yield str(one.get("name")), words.dose_words(one) or "on"
     else:
         yield path, value
 
@@ -199,9 +204,13 @@ def lines(found: Comparison) -> Iterator[str]:
     if found.caution:
         yield f"caution   {found.caution}"
     for field, values in differences(found.runs).items():
-        yield f"differs   {field}: {' | '.join('-' if v is None else str(v) for v in values)}"
+        yield f"differs   {field}: {' | '.join(map(_setting, values))}"
     for pair in pairings(found.runs):
         yield f"paired    {told(pair)}"
+
+
+def _setting(value: Any) -> str:
+    return words.number(value, 6) if words.is_number(value) else "-" if value is None else str(value)
 
 
 def told(pair: Pairing) -> str:
@@ -270,7 +279,7 @@ def compare_html(found: Comparison) -> str:
     pairs = pairings(found.runs)
     paired: list[Block] = [*(Text(words.capital(told(p))) for p in pairs), *_forest(pairs, found.metric)]
     changed = differences(found.runs)
-    rows = [(k, *("-" if v is None else str(v) for v in values)) for k, values in changed.items()]
+    rows = [(k, *map(_setting, values)) for k, values in changed.items()]
     recipes: list[Block] = (
         [Grid(("field", *names(found.runs)), rows)] if rows else [Text("The recipes are the same.")]
     )

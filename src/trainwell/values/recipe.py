@@ -14,6 +14,11 @@ from trainwell.values.technique import Technique, technique
 
 FORMAT = 1
 """Version of the saved form; a reader refuses a newer one."""
+ALSO_CALLED = {
+    "learning_rate": "lr", "rate": "lr", "batch": "batch_size", "bs": "batch_size", "num_epochs": "epochs",
+    "n_epochs": "epochs", "max_epochs": "epochs", "scheduler": "schedule", "time": "seconds",
+}  # fmt: skip
+"""What other libraries call the fields of a recipe."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Recipe:
                 raise RecipeError(f"recipe: {role} must be a technique of that role, got '{value.name}'.")
         if isinstance(self.model, str):
             object.__setattr__(self, "model", ModelSpec.of(self.model))
-        given = (Technique.parse(t) if isinstance(t, str) else t for t in self.techniques)
+        listed = (self.techniques,) if isinstance(self.techniques, str | Technique) else self.techniques
+        given = (Technique.parse(t, "techniques") if isinstance(t, str) else t for t in listed)
         object.__setattr__(self, "techniques", tuple(given))
         self._check_numbers()
         _check_once(self.techniques)
@@ -95,7 +101,8 @@ class Recipe:
         known = {f.name for f in dataclasses.fields(self)}
         for key in changes:
             if key not in known:
-                near = did_you_mean(key, known) or f" It has: {', '.join(sorted(known))}."
+                other = f" Did you mean '{ALSO_CALLED[key]}'?" if key in ALSO_CALLED else ""
+                near = other or did_you_mean(key, known) or f" It has: {', '.join(sorted(known))}."
                 raise RecipeError(f"recipe has no field '{key}'.{near}")
         if "optimizer" in changes and "lr" not in changes:
             changes["lr"] = None
@@ -169,15 +176,24 @@ class Recipe:
 
     def diff(self, other: Recipe) -> list[str]:
         """Return one line per difference, `field: mine -> theirs`."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        for role in ("optimizer", "schedule"):
-            mine[role], theirs[role] = str(getattr(self, role)), str(getattr(other, role))
-        lines = [f"{k}: {mine[k]} -> {theirs[k]}" for k in mine if k != "techniques" and mine[k] != theirs[k]]
+        mine, theirs = self._fields(), other._fields()
+        changed = [k for k in dict.fromkeys([*mine, *theirs]) if mine.get(k) != theirs.get(k)]
+        lines = [f"{k}: {_shown(mine.get(k))} -> {_shown(theirs.get(k))}" for k in changed]
         a, b = {t.name: t for t in self.techniques}, {t.name: t for t in other.techniques}
         for name in dict.fromkeys([*a, *b]):
             if a.get(name) != b.get(name):
                 lines.append(f"{a.get(name) or 'without ' + name} -> {b.get(name) or 'without ' + name}")
         return lines
+
+    def _fields(self) -> dict[str, Any]:
+        """Return all but the techniques, with the parameters of the model one by one."""
+        model = {"model": self.model.family, **{f"model.{k}": v for k, v in self.model.params}}
+        names = ("optimizer", "schedule", "lr", "batch_size", "epochs", "seconds", "monitor")
+        return model | {name: getattr(self, name) for name in names}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _check_once(techniques: tuple[Technique, ...]) -> None:

@@ -204,6 +204,7 @@ def safe_name(text: str, fallback: str = "run") -> str:
 
 
 def _new_name(hint: str) -> str:
+    hint = re.sub(r"\.(csv|tsv)$", "", hint)  # of a name like table.csv.gz
     return f"{time.strftime('%Y-%m-%d-%H%M%S')}-{safe_name(hint)}-{secrets.token_hex(2)}"
 
 

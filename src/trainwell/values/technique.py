@@ -155,6 +155,10 @@ def technique(name: str, where: str = "recipe") -> type[Technique]:
         RecipeError: there is none; the message names the nearest.
     """
     if name not in REGISTRY:
+        head, equals, value = name.partition("=")
+        if equals and head in REGISTRY and REGISTRY[head].doses():
+            dose = next(iter(REGISTRY[head].doses()))
+            raise RecipeError(f"{where} {name}: a dose has a name. Did you mean '{head}:{dose}={value}'?")
         raise RecipeError(
             f"{where}: there is no technique '{name}'.{did_you_mean(name, REGISTRY)} "
             "`trainwell techniques` lists them."
