@@ -12,6 +12,7 @@ from tests.report.browser import opened
 from tests.report.hostile import NAMES
 from trainwell.report.build import report_html
 from trainwell.report.saved import find_folder
+from trainwell.report.sections.tuning import _cut, _dimension
 from trainwell.values.journal import Journal
 
 
@@ -108,6 +109,28 @@ def test_study_is_drawn_with_its_four_numbers(study: Path) -> None:
     ):
         assert part in html, part
     assert "winner beats the default" in html
+
+
+def test_a_default_that_is_kept_and_what_is_undecided_are_told(study: Path) -> None:
+    tuning = json.loads((study / "tuning.json").read_text()) | {"beats_default": False, "repeats": 3}
+    for more, text in (
+        (
+            {"finalists": [{"config": {"lr": 0.1}}, {"config": {"lr": 1.0}}]},
+            "The default is kept: the other one",
+        ),
+        ({"decided": False}, "Not decided: 3 fresh seeds"),
+        ({"decided": True}, "The default is not beaten for certain"),
+    ):
+        (study / "tuning.json").write_text(json.dumps(tuning | more))
+        assert text in report_html(find_folder(study))
+
+
+def test_a_trial_far_behind_and_doses_that_are_off_do_not_press_the_others_together() -> None:
+    assert _cut([0.1, 0.2, 0.3, 9.0]) == pytest.approx(0.55)
+    assert _cut([0.1, 0.2, 0.3]) is None and _cut([0.1, 0.1, 0.1, 9.0]) is None
+    trials = [{"config": {"d": v}} for v in (0, 1e-4, 1e-2)]
+    about = {"name": "d", "low": 1e-6, "high": 1, "log": True, "off": 0}
+    assert _dimension("d", [about], trials) == {"name": "d", "low": 1e-4, "high": 1e-2, "log": True, "off": 0}
 
 
 def test_both_are_drawn_in_a_browser(trial: Path, study: Path, tmp_path: Path) -> None:

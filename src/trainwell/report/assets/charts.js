@@ -213,8 +213,9 @@
   function parallel(data, width) {
     const place = (dim, v) => {
       if (dim.options) return dim.options.length > 1 ? dim.options.indexOf(v) / (dim.options.length - 1) : 0.5;
-      const f = dim.log ? Math.log : (u) => u;
-      return dim.high > dim.low ? (f(v) - f(dim.low)) / (f(dim.high) - f(dim.low)) : 0.5;
+      if (v === dim.off) return 0;
+      const f = dim.log ? Math.log : (u) => u, from = dim.off === undefined ? 0 : 0.12;
+      return from + (1 - from) * (dim.high > dim.low ? (f(v) - f(dim.low)) / (f(dim.high) - f(dim.low)) : 0.5);
     };
     const fit = Math.max(2, Math.min(data.dims.length, Math.floor(width / 88)));
     const dims = data.dims.slice(0, fit), rows = [], names = dims.map((d) => d.name);
@@ -223,12 +224,12 @@
       if (v !== null) rows.push({ k, x: dim.name, y: place(dim, v), v, score: t.score, best: t.best });
     }));
     const ends = dims.flatMap((d) => d.options ? d.options.map((o, i) => ({ x: d.name, y: d.options.length > 1 ? i / (d.options.length - 1) : 0.5, text: String(o) }))
-      : [{ x: d.name, y: 0, text: number(d.low) }, { x: d.name, y: 1, text: number(d.high) }]);
+      : [...(d.off === undefined ? [] : [d.off]), d.low, d.high].map((v) => ({ x: d.name, y: place(d, v), text: number(v) })));
     const kept = short.bind(null);
     return Plot.plot(base(width, {
-      height: 320, marginTop: 30, marginBottom: 30, marginLeft: 14, marginRight: 40,
+      height: 320, marginTop: 30, marginBottom: 30, marginLeft: 30, marginRight: 40,
       x: { type: "point", padding: 0.15, domain: names, label: null, axis: "top", tickSize: 0, tickFormat: (d) => kept(d, Math.max(6, Math.floor(width / names.length / 7))) }, y: { axis: null, domain: [0, 1] },
-      color: { scheme: "cividis", label: data.label, tickFormat: tick },
+      color: { scheme: "cividis", label: data.label, tickFormat: tick, domain: data.domain, clamp: true },
       marks: [
         Plot.ruleX(names, { stroke: "var(--line)" }),
         Plot.line(rows, { x: "x", y: "y", z: "k", stroke: "score", strokeOpacity: 0.75, strokeWidth: (d) => (d.best ? 3.5 : 1.2) }),

@@ -8,6 +8,7 @@ from trainwell.report import words
 from trainwell.report.blocks import Block, Items, Text, Tile, Tiles
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
+from trainwell.report.sections.tuning import keeps_default
 from trainwell.values.finding import title_of
 
 SHOWN = 3
@@ -87,11 +88,13 @@ def _of_studies(saved: Saved) -> Iterator[str]:
     tuning = saved.part("tuning")
     if tuning:
         metric, number = str(tuning.get("metric", "")), (tuning.get("trials") or {}).get("all", 0)
-        better = "beats" if tuning.get("beats_default") else "does not certainly beat"
+        kept = "default" if keeps_default(tuning) else "winner"
+        better = "the winner beats" if tuning.get("beats_default") else "none certainly beats"
+        tried = "One recipe was" if number == 1 else f"{number:,} recipes were"
         test = words.score((tuning.get("test") or {}).get(metric), metric)
         yield (
-            f"{number} recipes were tried. On fresh seeds and splits the winner {better} the default; on the test part, "
-            f"which nothing has seen before, it reaches {words.metric_name(metric)} {test}."
+            f"{tried} tried. On fresh seeds and splits {better} the default; on the test part, "
+            f"which nothing has seen before, the {kept} reaches {words.metric_name(metric)} {test}."
         )
 
 

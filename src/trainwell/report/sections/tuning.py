@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -52,14 +53,32 @@ def _trials(saved: Saved) -> list[dict[str, Any]]:
     return [{"number": n, "config": configs[n], **told.get(n, {})} for n in sorted(configs)]
 
 
+def keeps_default(tuning: Mapping[str, Any]) -> bool:
+    """Return whether the winner is the default itself."""
+    finalists: Sequence[Any] = tuning.get("finalists") or ()
+    return bool(finalists) and finalists[0].get("config") == tuning.get("config")
+
+
 def _verdict(tuning: Mapping[str, Any]) -> Iterator[Block]:
     metric, bounds = _metric(tuning), tuning.get("gain_interval") or (None, None)
     told = (
         f"{gain(tuning.get('gain_over_default'), metric)} (95 % interval {gain(bounds[0], metric)} to "
         f"{gain(bounds[1], metric)})"
     )
-    if tuning.get("beats_default"):
+    if keeps_default(tuning):
+        judged = len(tuning["finalists"]) - 1
+        others = (
+            "no other was judged" if not judged else f"none of the {judged} others that were judged is better"
+        )
+        others = "the other one that was judged is not better" if judged == 1 else others
+        yield Text(f"The default is kept: {others} on fresh seeds and splits.")
+    elif tuning.get("beats_default"):
         yield Text(f"The winner beats the default by {told}, on fresh seeds and splits.", "good")
+    elif tuning.get("decided") is False:
+        repeats = int(tuning.get("repeats") or 0)
+        yield Text(
+            f"Not decided: {repeats} fresh seeds and splits are too few for a claim. The gain is {told}."
+        )
     else:
         yield Text(f"The default is not beaten for certain: the gain is {told} on fresh seeds and splits.")
 
@@ -132,10 +151,14 @@ def _parallel(
         values = [_value(d, t["config"].get(d["name"])) for d in dims]
         shown = plain([_shown(float(t["value"]), metric)])[0]
         rows.append({"values": values, "score": shown, "best": t is best})
-    data = {"dims": dims, "trials": rows, "label": words.metric_name(metric)}
+    data: dict[str, Any] = {"dims": dims, "trials": rows, "label": words.metric_name(metric)}
     note = (
         "One line a trial, through the values of its most important parameters; the thick line is the best."
     )
+    cut = _cut([float(t["value"]) for t in ended])
+    if cut is not None:
+        data["domain"] = sorted((_shown(cut, metric), _shown(float(best["value"]), metric)))
+        note += f" All that are worse than {words.score(_shown(cut, metric), metric)} have one colour."
     yield Chart("parallel", "Trials by their parameters", data, note)
 
 
@@ -146,9 +169,21 @@ def _dimension(
     values = [t["config"].get(name) for t in trials]
     if about.get("options"):
         return {"name": name, "options": [str(o) for o in about["options"]]}
-    numbers = [float(v) for v in values if words.is_number(v)]
+    off = about.get("off")
+    numbers = [float(v) for v in values if words.is_number(v) and v != off]
     low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
-    return {"name": name, "low": low, "high": high, "log": bool(about.get("log")) and low > 0}
+    found = {"name": name, "low": low, "high": high, "log": bool(about.get("log")) and low > 0}
+    return found | ({"off": off} if off in values and numbers else {})
+
+
+def _cut(losses: Sequence[float]) -> float | None:
+    """Return the loss beyond which all are alike: else one bad trial leaves the others a single colour.
+
+    None where no trial lies so far out.
+    """
+    least, middle, most = min(losses), statistics.median(losses), max(losses)
+    cut = middle + 2 * (middle - least)
+    return cut if least < cut < most else None
 
 
 def _value(dimension: Mapping[str, Any], value: Any) -> Any:
