@@ -18,7 +18,7 @@ from trainwell.app.live import checked_number, prescribe
 from trainwell.app.outcome import finish
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
-from trainwell.app.sources import Prepared, prepare, same_data, note_shapes
+from trainwell.app.sources import Prepared, note_shapes, prepare, same_data
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import newest_valid
 from trainwell.engine.environment import environment
