@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import platform
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.lanes.common import CLASSES, NUMBER, Build, check, perceptron, source, together
+from tests.lanes.compilers import COMMANDS, needs_compiler, skip_unless_here
 from trainwell.engine.lanes import LaneSpec, native, train_lanes
 from trainwell.engine.lanes.bits import DropoutBits, Place
 from trainwell.engine.lanes.block import Block, compiled
@@ -24,26 +23,6 @@ from trainwell.engine.streams import seeded
 from trainwell.models import layers
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
-
-COMPILER = not isinstance(native.load(torch.float64), str)
-needs_compiler = pytest.mark.skipif(not COMPILER, reason="there is no C compiler here")
-
-
-OTHERS = ["cc -march=x86-64", "cc -march=x86-64-v3", "gcc", "clang"]
-"""Compilers beside the one that is taken, without AVX-512 and without AVX."""
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """Return what sets another compiler, with an empty cache."""
-
-    def use(command: str) -> None:
-        monkeypatch.setenv("CC", command)
-        monkeypatch.setenv("TRAINWELL_CACHE", str(tmp_path))
-        native.load.cache_clear()
-
-    yield use
-    native.load.cache_clear()
 
 
 def widths(*sizes: int, bias: bool = True, rate: float = 0.0) -> Build:
@@ -135,14 +114,11 @@ def passes(build: Build, dtype: torch.dtype, rows: int, rate: float) -> list[Ten
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("command", ["cc", *OTHERS])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_passes_equal_those_of_torch(
     command: str, dtype: torch.dtype, use: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which(command.split()[0]) is None:
-        pytest.skip(f"{command} is not here")
-    if "x86" in command and platform.machine() not in ("x86_64", "AMD64"):
-        pytest.skip(f"this is {platform.machine()}")
+    skip_unless_here(command)
     use(command)
     library = native.load(dtype)
     assert not isinstance(library, str), library
@@ -193,8 +169,11 @@ def test_a_compiler_that_fails_is_told(use: Callable[[str], None]) -> None:
 
 
 @needs_compiler
-def test_a_damaged_library_is_compiled_again(use: Callable[[str], None], tmp_path: Path) -> None:
+def test_a_damaged_library_is_compiled_again(
+    use: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use("cc")
+    monkeypatch.setenv("TRAINWELL_CACHE", str(tmp_path))
     native.load(torch.float32)
     (made,) = (tmp_path / "native").iterdir()
     made.unlink()

@@ -8,14 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from trainwell.engine.lanes import links, native
+from trainwell.engine.lanes import links, native, planes
 from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits
 from trainwell.engine.lanes.links import Link, Pass
+from trainwell.engine.lanes.planes import address
 
 LARGEST = 1 << 16
 """Numbers of a weight up to which a layer is compiled here; those above are left to the matrix library of torch."""
 
-TOGETHER = (links.Linear, links.ReLU, links.Dropout, links.Elementwise)
+TOGETHER = (links.Linear, links.ReLU, links.Dropout, links.Elementwise, *planes.LINKS)
 """What a chain may consist of whose linear layers are compiled."""
 
 Unit = tuple[links.Linear, links.ReLU | None, links.Dropout | None]
@@ -108,16 +109,16 @@ class _Bound:
         linear, relu, drop = unit
         (weight, bias), grads = (linear.weight, linear.bias), linear.grads
         tensors = (weight, bias, *grads)
-        (w, b, gw, gb), strides = map(_address, tensors), [0 if t is None else t.stride(0) for t in tensors]
+        (w, b, gw, gb), strides = map(address, tensors), [0 if t is None else t.stride(0) for t in tensors]
         layer = Layer(
-            w, b, *strides[:2], gw, gb, *strides[2:], *weight.shape[1:], int(relu is not None), y=_address(y)
+            w, b, *strides[:2], gw, gb, *strides[2:], *weight.shape[1:], int(relu is not None), y=address(y)
         )
         if drop is not None and self.dropout is not None:
             span = self.dropout.spans[drop.layer]
             tables = [t[drop.layer].contiguous() for t in (self.dropout.thresholds, self.dropout.scales)]
             self._kept += tables
             layer.first, layer.last, layer.bits = span.start, span.stop, self.bits
-            layer.threshold, layer.scale = map(_address, tables)
+            layer.threshold, layer.scale = map(address, tables)
             self.bits += -(-y[0].numel() // BITS_PER_WORD) * BITS_PER_WORD
         return layer
 
@@ -164,10 +165,6 @@ class Block:
             back = self._back.like(self._like, self._like.shape[2], g.shape[-1])
         self._backward(
             bound.address, len(self._units), len(g), g.shape[-1], self._h.data_ptr(), self._h.stride(0), self._by_row,
-            bound.bits > 0, g.data_ptr(), _address(back), now.adds, bound.space.data_ptr(), bound.largest,
+            bound.bits > 0, g.data_ptr(), address(back), now.adds, bound.space.data_ptr(), bound.largest,
         )  # fmt: skip
         return back
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

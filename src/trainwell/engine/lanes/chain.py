@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainwell.engine.lanes import images, links, tables
+from trainwell.engine.lanes import images, links, planes, tables
 from trainwell.engine.lanes.bits import DropoutBits
 from trainwell.engine.lanes.block import Block, compiled, why_not
 from trainwell.engine.lanes.links import DERIVATIVES, Link, Pass
+from trainwell.engine.lanes.own import Own
 from trainwell.models.front import Front
 from trainwell.models.layers import Dropout
 from trainwell.models.numeric import Periodic, PiecewiseLinear
@@ -116,15 +117,16 @@ class ChainNetwork:
 
     Args:
         model: one of them. chain: its modules, as `chain_of` returns them.
-        compute: dtype of the linear layers; None for that of the weights.
+        compute: dtype of the linear layers; None for that of the weights. shape: of a row, where it is known.
     """
 
     def __init__(
-        self, model: nn.Module, chain: Sequence[nn.Module], compute: torch.dtype | None = None
-    ) -> None:
+        self, model: nn.Module, chain: Sequence[nn.Module], compute: torch.dtype | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         self._names = {id(m): f"{name}." if name else "" for name, m in model.named_modules()}
         self._layers = [id(m) for m in model.modules() if isinstance(m, Dropout)]
-        self._chain, self.compute = list(chain), compute
+        self._chain, self.compute, self._shape = list(chain), compute, shape
         self._flat = isinstance(self._chain[0], nn.Linear | Front)
         self.why_not_compiled = ""
 
@@ -148,24 +150,41 @@ class ChainNetwork:
         weights = {name: tensor.detach() for name, tensor in weights.items()}
         dtype = next(iter(weights.values())).dtype
         compute = self.compute if dtype == torch.float32 else None  # autocast leaves other dtypes alone
-        made, flat = list[Link](), self._flat
+        made, flat = list[Any](), self._flat
         front = list[FrontLink]()
         fresh = False  # whether the activations may be overwritten: nothing needs them but the next link
-        for module in self._chain:
-            own = _Own(self._names[id(module)], weights, buffers, grads, compute)
+        maker = self._maker(next(iter(weights.values())), compute)
+        if maker is not None and not isinstance(self._chain[0], PixelFront):
+            made.append(planes.Pixels(dtype))
+        for at, module in enumerate(self._chain):
+            own = Own(self._names[id(module)], weights, buffers, grads, compute)
             if isinstance(module, Front):
                 front = self._front(module, weights, buffers, grads)
             elif isinstance(module, nn.Flatten):
-                made.append(images.Flatten())
+                made += [images.Flatten()] if maker is None else []
                 flat = True
             elif not isinstance(module, nn.Identity):
-                learns = any(not isinstance(link, images.Pixels) for link in made)
+                learns = any(not isinstance(link, images.Pixels | planes.Pixels) for link in made)
                 first = not learns and not any(part.is_trained for part in front)
-                make = self._link if flat else self._image_link
-                made.append(make(module, own, fresh=fresh, first=first))
+                make = self._link if flat or maker is not None else self._image_link
+                link = (
+                    None
+                    if flat or maker is None
+                    else maker.link(at, module, own, _of_batch_norm, first=first)
+                )
+                made.append(link or make(module, own, fresh=fresh, first=first))
                 fresh = isinstance(module, FRESH) or (fresh and type(module) is Dropout)
-        self.why_not_compiled = why_not(made)
+        made = made if maker is None else planes.joined(maker.library, made)
+        self.why_not_compiled = self.why_not_compiled or why_not(made)
         return Chain(compiled(made), compute, front)
+
+    def _maker(self, like: Tensor, compute: torch.dtype | None) -> planes.Maker | None:
+        """Return what makes the links of images, if they are compiled."""
+        if self._flat or compute is not None:
+            return None
+        found = planes.maker_of(self._chain, self._shape, like, ELEMENTWISE)
+        self.why_not_compiled = found if isinstance(found, str) else ""
+        return None if isinstance(found, str) else found
 
     def _front(
         self, front: Front, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
@@ -174,20 +193,20 @@ class ChainNetwork:
         """Return what embeds the numbers and what embeds the codes, where there is such."""
         found = list[FrontLink]()
         if isinstance(front.numbers, Periodic):
-            own = _Own(self._names[id(front.numbers)], weights, buffers, grads, None)
+            own = Own(self._names[id(front.numbers)], weights, buffers, grads, None)
             names = "frequency", "phase", "weight", "bias"
             frequency, phase, weight, bias = (own.given(n) for n in names)
             found.append(tables.Waves(frequency, phase, weight, bias, [own.grad(n) for n in names]))
         elif front.numbers is not None:
-            own = _Own(self._names[id(front.numbers)], weights, buffers, grads, None)
+            own = Own(self._names[id(front.numbers)], weights, buffers, grads, None)
             edges = [own.buffer(name) for name in ("shift", "slope", "low", "high")]
             found.append(tables.Bins(own.given("weight"), own.given("bias"), own.both(), *edges))
         if front.codes is not None:
-            own = _Own(self._names[id(front.codes)], weights, buffers, grads, None)
+            own = Own(self._names[id(front.codes)], weights, buffers, grads, None)
             found.append(links.Codes(own.given("weight"), own.both()[0], own.buffer("offsets")))
         return found
 
-    def _image_link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
+    def _image_link(self, module: Any, own: Own, *, fresh: bool, first: bool) -> Link:
         if isinstance(module, PixelFront):
             return images.Pixels(own.buffer("mean"), own.buffer("scale"))
         if isinstance(module, nn.Conv2d):
@@ -208,7 +227,7 @@ class ChainNetwork:
             return _image_norm(module, own)
         return self._link(module, own, fresh=fresh, first=first)
 
-    def _link(self, module: Any, own: _Own, *, fresh: bool, first: bool) -> Link:
+    def _link(self, module: Any, own: Own, *, fresh: bool, first: bool) -> Link:
         if isinstance(module, nn.Linear):
             return _linear(own, needs_input=not first)
         if isinstance(module, MemberScale | MemberLinear):
@@ -257,7 +276,7 @@ class Chain:
         h = x[0] if x[0].ndim > 3 else x[0].mT
         for part in self._front:
             h = part.forward(h, x[1], now) if isinstance(part, links.Codes) else part.forward(h, now)
-        if h.ndim > 3 and not isinstance(self._links[0], images.Pixels):
+        if h.ndim > 3 and not isinstance(self._links[0], images.Pixels | planes.Pixels):
             h = images.channels_last(h)
         if self._compute is None:
             for link in self._links:
@@ -292,41 +311,13 @@ def momenta_of(model: nn.Module) -> dict[str, float]:
     return {n: float(m) for n, m in found.items() if m is not None}
 
 
-class _Own:
-    """The tensors of one module."""
-
-    def __init__(
-        self, name: str, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
-        grads: Mapping[str, Tensor], compute: torch.dtype | None,
-    ) -> None:  # fmt: skip
-        self._name, self._weights, self._buffers, self._grads = name, weights, buffers, grads
-        self.compute = compute
-
-    def weight(self, name: str) -> Tensor | None:
-        return self._weights.get(self._name + name)
-
-    def given(self, name: str) -> Tensor:
-        """Return a weight that the module always has."""
-        return self._weights[self._name + name]
-
-    def buffer(self, name: str) -> Tensor:
-        return self._buffers[self._name + name]
-
-    def grad(self, name: str) -> Tensor | None:
-        return self._grads.get(self._name + name)
-
-    def both(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return where the gradients of `weight` and `bias` lie; None where there is none."""
-        return self._grads.get(f"{self._name}weight"), self._grads.get(f"{self._name}bias")
-
-
-def _linear(own: _Own, *, needs_input: bool) -> Link:
+def _linear(own: Own, *, needs_input: bool) -> Link:
     weight = own.given("weight")
     compute = own.compute or weight.dtype
     return links.Linear(weight, own.weight("bias"), own.both(), needs_input=needs_input, compute=compute)
 
 
-def _of_members(module: MemberScale | MemberLinear, own: _Own, *, needs_input: bool) -> Link:
+def _of_members(module: MemberScale | MemberLinear, own: Own, *, needs_input: bool) -> Link:
     weight = own.given("weight")
     compute = own.compute or weight.dtype
     if isinstance(module, MemberScale):
@@ -334,7 +325,7 @@ def _of_members(module: MemberScale | MemberLinear, own: _Own, *, needs_input: b
     return tables.MemberHeads(weight, own.given("bias"), own.both(), compute)
 
 
-def _of_real_mlp(module: FeatureScale | NTKLinear | NTKBlock, own: _Own, *, needs_input: bool) -> Link:
+def _of_real_mlp(module: FeatureScale | NTKLinear | NTKBlock, own: Own, *, needs_input: bool) -> Link:
     if isinstance(module, NTKBlock):
         derive = DERIVATIVES[type(module.activation).__name__](module.activation)
         return tables.Mixed(_out_of_place(module.activation), derive, own.given("share"), own.grad("share"))
@@ -346,14 +337,14 @@ def _of_real_mlp(module: FeatureScale | NTKLinear | NTKBlock, own: _Own, *, need
     return tables.ScaledLinear(module.gain, weight, bias, grads, needs_input=needs_input, compute=compute)
 
 
-def _of_batch_norm(module: Any, own: _Own) -> Any:
+def _of_batch_norm(module: Any, own: Own) -> Any:
     return (
         own.weight("weight"), own.weight("bias"), own.both(), own.buffer("running_mean"), own.buffer("running_var"),
         own.buffer("num_batches_tracked"), own.weight("momentum"), module.eps,
     )  # fmt: skip
 
 
-def _image_norm(module: nn.GroupNorm, own: _Own) -> Link:
+def _image_norm(module: nn.GroupNorm, own: Own) -> Link:
     scale, shift = own.weight("weight"), own.weight("bias")
 
     def call(h: Tensor, *weights: Tensor) -> Tensor:
@@ -367,7 +358,7 @@ def _image_norm(module: nn.GroupNorm, own: _Own) -> Link:
     return links.ByAutograd(call, given, own.both()[: len(given)])
 
 
-def _norm(module: nn.LayerNorm | nn.GroupNorm, own: _Own, groups: int) -> Link:
+def _norm(module: nn.LayerNorm | nn.GroupNorm, own: Own, groups: int) -> Link:
     """Normalise groups of features of every row, in float32 at least."""
     scale, shift = own.weight("weight"), own.weight("bias")
 

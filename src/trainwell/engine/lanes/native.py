@@ -17,7 +17,7 @@ import torch
 from trainwell.data.samples.store import folder
 from trainwell.values.atomic import temporary_beside
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("block.c", "product.h"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("block.c", "planes.c", "product.h"))
 
 FLAGS = ("-O3", "-march=native", "-fno-trapping-math", "-shared", "-fPIC")
 """What is told the compiler, before the flags of `$CC`: of two that contradict each other the later counts."""
@@ -92,5 +92,18 @@ def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
     library.forward.argtypes = [p, n, n, n, p, n, n, p, n, n, p, n]
     library.backward.argtypes = [p, n, n, n, p, n, n, n, p, p, n, p, n]
     library.masks.argtypes = [n, n, n, p, n, p, p, p]
-    library.forward.restype = library.backward.restype = library.masks.restype = None
+    library.planes_forward.argtypes = [p, n, n, n, p, n, n, p, n]
+    library.planes_backward.argtypes = [p, n, n, n, p, n, p, p, n, p, n]
+    library.planes_space.argtypes, library.planes_space.restype = [p], n
+    library.pool_forward.argtypes = library.pool_backward.argtypes = [n, n, n, n, p, p, p]
+    for name in (
+        "forward",
+        "backward",
+        "masks",
+        "planes_forward",
+        "planes_backward",
+        "pool_forward",
+        "pool_backward",
+    ):
+        getattr(library, name).restype = None
     return library

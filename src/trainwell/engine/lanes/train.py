@@ -96,6 +96,8 @@ class _Work:
         self._asks: Iterator[LaneSpec | None] = iter(runs)
         self._data, self._task, self._build, self._loss, self._device = data, task, build, loss, device
         self._train, self._val = _on(data.train, device), _on(data.val, device)
+        shapes = {part[0][0].shape[1:] for part in (self._train, self._val) if part is not None}
+        self._shape = shapes.pop() if len(shapes) == 1 else None  # of a row
         self._max_lanes, self._tell, self._on_epoch, self._say = max_lanes, tell, on_epoch, say
         self._waiting: list[Lane] = []
         self._told = ""
@@ -237,7 +239,7 @@ class _Work:
         network: Network = (
             VmappedNetwork(like.model)
             if like.chain is None
-            else ChainNetwork(like.model, like.chain, like.plan.autocast)
+            else ChainNetwork(like.model, like.chain, like.plan.autocast, self._shape)
         )
         setting = Setting(
             self._train, self._val, self._task, stack_objective(self._task, self._loss), network,
