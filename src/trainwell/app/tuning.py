@@ -113,18 +113,18 @@ def tune(
     check_options(given, out=out, resume=resume)
     console, used = console or Console.silent(), choose_device(device)
     data, recipe, settings_, data_options = _around(data, target, recipe, preset, settings_, data_options)
-    prepared = _prepared(data, target, model, loss, data_options)
+    read, prepared = time.monotonic(), _prepared(data, target, model, loss, data_options)
     base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
     searched = _searched(base, space, prepared, own_model=model is not None)
     console.data(prepared)
     interrupts, build = Interrupts(), _builder(model, prepared)
     work = _work(prepared, base, build, loss, used, interrupts)
     check_folds(work, folds)
-    prepared_s = time.monotonic() - began
+    prepared_s = time.monotonic() - read  # once more for the last training
     kept = header_of(Path(str(out)) / STUDY) if resume else None
     with _one_thread(work.device):
         made = fitted(
-            work, searched, seconds - 2 * prepared_s, seed, kept,
+            work, searched, began + seconds - time.monotonic() - prepared_s, seed, kept,
             free=space is None, trials=trials, folds=str(folds),
             console=console, side_by_side=workers or 1,
         )  # fmt: skip
