@@ -271,8 +271,9 @@ def views(seed: int, n: int = 500, others: int = 7) -> Data:
     g = torch.Generator().manual_seed(seed + 7)
 
     def look(x: Any) -> Any:
-        return (torch.roll(x, int(torch.randint(-1, 2, (1,), generator=g)), 3)
-                + 0.5 * torch.randn(x.shape, generator=g)).flatten(1)  # fmt: skip
+        moved = torch.stack([torch.roll(x, by, 3) for by in (-1, 0, 1)])
+        moved = moved[torch.randint(0, 3, (len(x),), generator=g), torch.arange(len(x))]
+        return (moved + 0.5 * torch.randn(x.shape, generator=g)).flatten(1)
 
     for a, b in (("x", "y"), ("xv", "yv"), ("xt", "yt")):
         x = getattr(d, a)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rules.synthetic import healthy_traces, rebuilt, sick_traces
+from tests.rules.synthetic import LOOKS, SICK, Story, healthy_traces, rebuilt, sick_traces
 from trainwell.rules import diagnose
 from trainwell.values.signal import Traces
 
@@ -113,3 +113,79 @@ def test_a_solved_run_that_is_thrown_back_again_and_again_has_too_long_steps(
         return name, old * 0 + stride * 6.0 if signal == "update_norm" and name else old
 
     assert ("lr_too_high" in names(rebuilt(traces, change))) is told
+
+
+@pytest.mark.parametrize(("z", "told"), [(0.0, True), (6.0, False)])
+def test_labels_of_which_new_rows_gain_by_going_on_are_not_shuffled(z: float, told: bool) -> None:
+    """The witness counts codes; that two of them act together, as user and item do, it cannot see."""
+    traces = sick_traces("shuffled_labels")
+    traces.facts["what_if"] = {"longer": {"steps": 480, "val_hot": 0.05, "val_hot_z": z, "train_hot_z": 6.0}}
+    assert ("shuffled_labels" in names(traces)) is told
+
+
+@pytest.mark.parametrize(("left", "told"), [(0.9, True), (0.3, False)])
+def test_a_small_network_that_got_far_is_told_where_much_is_left(left: float, told: bool) -> None:
+    traces = sick_traces("underfitting")
+    traces.facts |= {"residual_r2": left, "few_way": 0.7}
+    ends = {("probe_score", None): 0.89, ("val_score", None): 0.89}
+    assert ("underfitting" in names(put(traces, ends))) is told
+
+
+@pytest.mark.parametrize(
+    ("more", "size", "told"), [(True, 0.02, True), (True, 0.2, False), (False, 0.02, False)]
+)
+def test_a_penalty_that_pulls_the_weights_to_zero_is_told(more: bool, size: float, told: bool) -> None:
+    traces = sick_traces("batch_too_small")
+    traces.facts |= {"batch_size": 32, "residual_r2": 0.6, "minimises_more": more}
+    for param in traces.facts["params"]:
+        param["rms_end"] = size
+    assert ("underfitting" in names(traces)) is told
+
+
+def test_a_network_that_is_dead_has_no_squeezed_outputs() -> None:
+    traces = sick_traces("dead_units")
+    traces.facts |= {"loss_kind": "binary", "loss_name": "binary_cross_entropy_with_logits", "y_max": 1.0}
+    traces.facts |= {"out_shape": [32, 1], "target_shape": [32, 1]}
+    found = names(put(traces, {("out_min", None): 0.0, ("out_max", None): 0.0}))
+    assert "dead_units" in found
+    assert "loss_mismatch" not in found
+    assert "loss_mismatch" in names(put(traces, {("out_min", None): 0.1, ("out_max", None): 0.9}))
+
+
+@pytest.mark.parametrize(("flat", "first"), [(0.1, "vanishing_gradient"), (1.0, "saturated_units")])
+def test_units_stuck_from_the_start_come_before_the_gradients_that_do_not_pass_them(
+    flat: float, first: str
+) -> None:
+    story = Story()
+    SICK["vanishing_gradient"](story)
+    story.flat()
+    for layer in ("1", "3"):
+        del story.series["unit_activity", layer]
+        story.put("unit_saturation", np.full((len(LOOKS), 16), flat), layer)
+    assert names(story.traces(), folded=False)[0] == first
+
+
+@pytest.mark.parametrize("shape", [[32], [32, 1]])
+def test_numbers_of_classes_as_quantities_are_a_mismatch_in_both_shapes(shape: list[int]) -> None:
+    traces = sick_traces("underfitting")
+    traces.facts |= {
+        "loss_kind": "regression",
+        "loss_name": "mse_loss",
+        "out_shape": shape,
+        "base_score": 0.0,
+    }
+    traces.facts |= {"target_shape": shape, "y_distinct": 10, "y_max": 9.0, "task": "classification"}
+    assert "loss_mismatch" in names(traces)
+
+
+def test_probabilities_given_to_a_divergence_are_a_mismatch() -> None:
+    traces = sick_traces("loss_mismatch")
+    traces.facts |= {"loss_kind": "distribution", "loss_name": "kl_div"}
+    assert "loss_mismatch" in names(traces)
+
+
+def test_an_optimizer_that_judges_its_batch_several_times_is_made_for_whole_ones() -> None:
+    traces = sick_traces("batch_too_large")
+    assert "batch_too_large" in names(traces)
+    traces.facts["batch_size"] = 6 * 1280
+    assert "batch_too_large" not in names(traces)

@@ -16,6 +16,7 @@ from trainwell.app.console import Console
 from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.scoring import scores
 from trainwell.app.sources import Prepared, prepare
+from trainwell.app.transfer import to_search
 from trainwell.app.trial_cost import costs
 from trainwell.app.trial_runs import Arm, TrialRuns
 from trainwell.engine.hardware import choose_device
@@ -65,7 +66,8 @@ def prove(
 
     Args:
         data, target, model, loss, preset, settings_, with_, without, device, data_options: as for `fit`; `model` may
-            also be a function that makes a network, so that its first weights vary with the seed.
+            also be a function that makes a network, so that its first weights vary with the seed. With `backbone` the
+            trial is of heads on its features, with `settings_={"model": backbone}` of its fine-tuning.
         change: a technique, a text (`"dropout:rate=0.3"`, `"lr=0.01"`, `"-ema"` to take away, several joined by `+`),
             fields to set, a whole recipe, or an `Arm`, which is a recipe with a name; a sequence compares each with the
             base and corrects for their number.
@@ -86,6 +88,9 @@ def prove(
     is_old = isinstance(out, str | Path) and (Path(out) / "trial.json").is_file()
     settings.check(settings=settings_, budget=budget, out=None if is_old else out)
     chosen = choose_device(device)
+    if model is None and data_options.get("backbone") is not None:
+        data, base, settings_ = to_search(data, target, base, preset, settings_, data_options)
+        data_options = {}
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
     console.data(prepared)
     held = base or _default(prepared, preset, model)

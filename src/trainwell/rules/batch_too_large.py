@@ -19,6 +19,10 @@ class BatchTooLarge(Rule):
         rows = view.number("rows_per_epoch", 0)
         if view.is_done or not 0 < view.steps < 4 * UPDATES or not rows or view.num_epochs < 3:
             return None
+        if (
+            view.batch_size > 1.5 * rows
+        ):  # one that judges its batch several times a step is made for whole ones
+            return None
         per_epoch = view.steps / view.num_epochs
         # a longer training would also help; the batch is to blame where an epoch has only a few steps
         if per_epoch > 8 or view.batch_size < 64 or (view.steps >= UPDATES and per_epoch > 4):

@@ -21,7 +21,7 @@ learner explains than a network that got no further."""
 CALMER, Z = 0.05, 3.0
 """What a tenth of the rate must gain in a few steps, in units of the base loss, and in standard errors."""
 
-MOMENT = 0.05
+MOMENT = 0.1
 """Share of the steps that makes no progress where the loss no longer falls: what moves it is chance."""
 
 

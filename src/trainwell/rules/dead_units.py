@@ -20,6 +20,7 @@ class DeadUnits(Rule):
         "vanishing_gradient",
         "lr_too_low",
         "batch_too_large",
+        "params_not_trained",
     )
     source = "Lu et al. 2019, arXiv:1903.06733; Sokar et al. 2023, arXiv:2302.12902 (dormant units)."
 

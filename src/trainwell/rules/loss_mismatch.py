@@ -87,6 +87,10 @@ class LossMismatch(Rule):
             return ("The outputs sum to one, so that a row can have one yes only, and its targets have none or several.",
                     "use a sigmoid for each output: BCEWithLogitsLoss on raw scores",
                     Reading("targets_sum_to_one", view.number("targets_sum_to_one"), PART, "<"), 0.95)  # fmt: skip
+        if name == "kl_div" and simplex.size and np.nanmin(simplex) > 0.99:
+            return ("kl_div expects log-probabilities, and the outputs are probabilities.",
+                    "give it log_softmax(outputs) in place of softmax",
+                    Reading("simplex", 1.0, 0.99), 0.97)  # fmt: skip
         if name == "nll_loss" and logs.size and np.nanmax(logs) < 0.5:
             return ("NLLLoss expects log-probabilities, and the outputs are none.",
                     "end with LogSoftmax(dim=1), or use CrossEntropyLoss on raw scores",
@@ -116,7 +120,8 @@ class LossMismatch(Rule):
         if min(low.size, high.size) < 3:
             return None
         bottom, top = float(np.nanmin(low)), float(np.nanmax(high))
-        squeezed = last in BOUNDED or (bottom >= 0 and top <= 1 and low.size >= 8)
+        # outputs that are all alike, as of a network that is dead, show no bounds
+        squeezed = last in BOUNDED or (bottom >= 0 and top <= 1 and top > bottom and low.size >= 8)
         if name == "binary_cross_entropy_with_logits" and squeezed and bottom >= -1 and last != "ELU":
             return ("The outputs are squeezed already, and the loss applies a sigmoid again.",
                     "drop the last activation, or use BCELoss",
@@ -131,7 +136,8 @@ class LossMismatch(Rule):
         ):
             return (f"The scores pass through {last} before the softmax, so that they cannot move freely.",
                     "drop the last activation", Reading("out_min", bottom, BOUNDED[last][0], ">="), 0.85)  # fmt: skip
-        if name == "binary_cross_entropy" and np.nanmax(high[-low.size :] - low[-high.size :]) <= 1e-6:
+        alike = np.nanmax(high[-low.size :] - low[-high.size :]) <= 1e-6
+        if name == "binary_cross_entropy" and alike and bottom > 1 - 1e-6:
             return ("All outputs are equal: a softmax over one output is always 1.",
                     "use a sigmoid for one output", Reading("out_max - out_min", 0.0, 1e-6, "<"), 0.97)  # fmt: skip
         if view.kind == "regression":
@@ -160,7 +166,7 @@ class LossMismatch(Rule):
         if (
             view.kind == "regression"
             and classes
-            and out[-1] == 1
+            and (out[-1] == 1 or len(out) == 1)
             and not view.is_solved
             and view.number("y_min", -1) >= 0
         ):

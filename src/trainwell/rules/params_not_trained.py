@@ -18,7 +18,8 @@ class ParamsNotTrained(Rule):
     ailment = "params_not_trained"
     needs = ("params", "layers", "probe_score")
     explains = ("underfitting", "undertrained", "plateau", "overfitting", "lr_too_low", "vanishing_gradient",
-                "dead_units", "saturated_units", "shuffled_labels", "weight_decay_misuse", "batch_too_large")  # fmt: skip
+                "dead_units", "saturated_units", "shuffled_labels", "weight_decay_misuse", "batch_too_large",
+                "frozen_by_accident")  # fmt: skip
     source = "TrainCheck, OSDI 2025; PyTorch forum 84911."
 
     def diagnose(self, view: View) -> Finding | None:

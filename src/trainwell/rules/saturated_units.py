@@ -32,6 +32,7 @@ class SaturatedUnits(Rule):
         "overfitting",
         "lr_too_low",
         "bad_init",
+        "weight_decay_misuse",
     )
     source = "Glorot and Bengio 2010; DeepDiagnosis 2022, 'saturated activation'."
 

@@ -52,7 +52,7 @@ class ShuffledLabels(Rule):
             )
         fitted = (view.way > 0.03 and gap > least) or _only_by_heart(view)
         fitted = fitted or _nothing_follows(view)
-        if not best < chance or not fitted or _beats_constant(view):
+        if not best < chance or not fitted or _beats_constant(view) or _carries_on(view):
             return None
         return Finding(
             self.ailment, "critical", 0.9, "S",
@@ -80,6 +80,13 @@ def _beats_constant(view: View) -> bool:
     """Whether the validation loss ends below that of the best constant: of labels without any bearing it cannot."""
     losses, base = view.get("val_loss").values, view.base_loss
     return bool(losses.size) and base > 0 and float(losses[-1]) < (1 - CARRIES) * base
+
+
+def _carries_on(view: View) -> bool:
+    """Whether going on surely betters rows that it has not seen: what the witness cannot see may follow all the same."""
+    branches = (view.continuation, "tenfold", "tenfold_longer")
+    sure = [view.what_if(b, "val_hot_z") > GOES_ON and view.what_if(b, "val_hot") > 0 for b in branches]
+    return any(sure)
 
 
 def _only_by_heart(view: View) -> bool:

@@ -5,7 +5,7 @@ import math
 from trainwell.rules.lr_too_low import SMALL, STRAIGHT
 from trainwell.rules.rule import Rule
 from trainwell.rules.undertrained import MORE
-from trainwell.rules.view import View
+from trainwell.rules.view import SHRUNK, SOLVED, View
 from trainwell.values.finding import Finding, Reading
 
 LEFT, MUCH_LEFT, FALLING = 0.1, 0.3, 0.3
@@ -29,6 +29,10 @@ SMALL_NET = (
 CANNOT = (
     "After the whole training the network tells the next part hardly better than a constant, and not even a few "
     "sequences can be learned by heart with it. It is too small for what it should hold."
+)
+PENALTY = (
+    "The loop minimises more than its loss, and the weights have shrunk to a fraction of their start. "
+    "A penalty that strong leaves the network unsure of what it could learn."
 )
 HELD = (
     "So strong a dropout leaves a fraction of what a layer computes, another one at every step. "
@@ -74,10 +78,15 @@ class Underfitting(Rule):
             Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<"), Reading("dropout", strong, STRONG)
         )  # fmt: skip
         told = tuple(r for r in readings if r.holds)
+        if view.fact("minimises_more") and view.way < 0.5 and view.shrunk < SHRUNK:
+            shrunk = Reading("weight rms, end / start", view.shrunk, SHRUNK, "<")
+            return self._finding(view, (*told, shrunk), 0.85, strong, PENALTY)
         if strong > STRONG:
             # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
             return self._finding(view, told, 0.88, strong, HELD)
-        if not (left > LEFT and view.way < 0.8 and stands and small):
+        # what others still find, in shares of all there is: much where the way is short, or of what is left
+        much = view.way < 0.8 or left * (1 - view.way) > 1 - SOLVED
+        if not (left > LEFT and much and stands and small):
             return None
         return self._finding(view, told, 0.8, strong, SMALL_NET)
 
@@ -92,6 +101,8 @@ class Underfitting(Rule):
         self, view: View, told: tuple[Reading, ...], confidence: float, strong: float, meaning: str
     ) -> Finding:
         fix = "use a wider or deeper network, or better features"
+        if meaning == PENALTY:
+            fix = "lower the weight of the penalty a hundredfold, or leave it out"
         if strong > 0.6:
             fix = f"lower the dropout of {strong:g} to 0.1 to 0.3"
         left = view.number("residual_r2", 0.0)

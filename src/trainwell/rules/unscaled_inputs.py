@@ -14,7 +14,8 @@ class UnscaledInputs(Rule):
 
     ailment = "unscaled_inputs"
     needs = ("data", "probe_score", "act_rms")
-    explains = (*UNSTABLE, "undertrained", "lr_too_low", "batch_too_small", "bad_init", "vanishing_gradient")
+    explains = (*UNSTABLE, "undertrained", "lr_too_low", "batch_too_small", "bad_init", "vanishing_gradient",
+                "weight_decay_misuse")  # fmt: skip
     source = "LeCun et al. 1998, Efficient BackProp, 4.3; UMLAUT 'input not normalized'."
 
     def diagnose(self, view: View) -> Finding | None:

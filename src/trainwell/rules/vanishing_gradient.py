@@ -47,11 +47,12 @@ class VanishingGradient(Rule):
             if not times or not missed or view.gets_faster:
                 return None
             reading = Reading("back_time", min(times), DECADES, "<")
-        # what fades only later is often what another fault has left; a layer that is all off passes nothing on
+        # what fades only later is often what another fault has left; a layer that is all off, or stuck, passes nothing on
         dead = max((view.dead_share(n)[0] for n in view.traces.layers("unit_activity")), default=0.0)
+        stuck = max((view.stuck_share(n)[0] for n in view.traces.layers("unit_saturation")), default=0.0)
         if reading.trace == "back_time":
             start = gain = min(self._over_time(view, n, 3) for n in view.traces.layers("back_time"))
-        confidence = 0.7 if start >= DECADES else 0.8 if dead > 0.9 else 0.9
+        confidence = 0.7 if start >= DECADES else 0.8 if max(dead, stuck) > 0.9 else 0.9
         if reading.trace == "back_time" and not view.way < MISSED:
             confidence = 0.7  # it learns something: what else is found comes first
         return Finding(

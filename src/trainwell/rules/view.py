@@ -20,6 +20,9 @@ SOLVED = 0.9
 HARM = 0.2
 """Validation loss at the end, in units of the base loss, from which new rows fare badly whatever the score says."""
 
+SHRUNK = 0.35
+"""Weights at the end over weights at the start that have been pulled to zero."""
+
 FEW_EPOCHS, PART_STEPS = 5, 8
 """Epochs from which their means make a curve; steps that a part of a run of fewer must have."""
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import SHRUNK, View
 from trainwell.values.finding import Finding, Reading
 from trainwell.values.signal import Array
 
-SHRUNK, GROWN, CONSTANT = 0.35, 3.0, 25.0
-"""Weights at the end over weights at the start, too small and too large for a decay that rules; steps in which decay
+GROWN, CONSTANT = 3.0, 25.0
+"""Weights at the end over weights at the start, too large for a decay that rules; steps in which decay
 alone takes a weight to a third."""
 
 PULL, PULL_DECOUPLED, BALANCED = 0.3, 0.5, 0.1
@@ -31,23 +31,17 @@ class WeightDecayMisuse(Rule):
         # answers that are right can only become surer: a decay that rules holds the loss up, and healthy runs have none
         if decay <= 0 or view.is_done:
             return None
-        weights = [
-            p
-            for p in view.fact("params", ())
-            if len(p["shape"]) >= 2 and p["learns"] and p["rms"] > 0 and "rms_end" in p
-        ]
-        shrunk = float(np.median([p["rms_end"] / p["rms"] for p in weights])) if weights else 1.0
         rates = view.get("lr").values
         rate = float(np.median(rates)) if rates.size else 0.0
         constant = 1 / (rate * decay) if rate > 0 else np.inf
         readings = []
-        if shrunk < SHRUNK and not view.is_solved:
-            readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
+        if view.shrunk < SHRUNK and not view.is_solved:
+            readings.append(Reading("weight rms, end / start", view.shrunk, SHRUNK, "<"))
         if view.fact("decoupled_decay") and constant < CONSTANT and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay)
         # weights that have grown much were not held back by their decay
-        if pull > limit and shrunk < GROWN:
+        if pull > limit and view.shrunk < GROWN:
             readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
         if not readings:
             return None

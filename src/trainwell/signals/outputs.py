@@ -46,7 +46,7 @@ class Outputs(Family):
                 "target_integer": not call.target.is_floating_point(),
                 "reduction": str(call.kwargs.get("reduction", "mean")),
                 "label_smoothing": float(call.kwargs.get("label_smoothing", 0.0) or 0.0),
-                "loss_weighted": _differ(call.kwargs.get("weight")),
+                "loss_weighted": _differ(call.kwargs.get("weight")) or _weighs(call.kwargs.get("pos_weight")),
             }  # fmt: skip
         record("out_min", out.min())
         record("out_max", out.max())
@@ -86,3 +86,8 @@ def _differ(weights: Any) -> bool:
     if isinstance(weights, Tensor) and weights.numel() > 1:
         return bool((weights != weights.flatten()[0]).any())
     return weights is not None
+
+
+def _weighs(weights: Any) -> bool:
+    """Whether a yes counts for more or less than a no."""
+    return bool((weights != 1).any()) if isinstance(weights, Tensor) else weights is not None

@@ -15,6 +15,9 @@ NEIGHBOURS = 5
 USUAL_CELLS = 65_536
 """Cells, of rows spread over all, from which their usual size is taken."""
 
+FLOOR = 0.05
+"""Deviation of a column, against that of the usual one, under which its own scale says little."""
+
 QUARTILE_ROWS = 512
 """Rows, spread over all, from which the quantiles of a column are taken."""
 
@@ -184,14 +187,25 @@ def near_facts(train: Array, val: Array) -> dict[str, float]:
     """Return the share of rows that nearly stand in training, of validation and of training itself."""
     a, b = standardised(train, val)
     assert b is not None
+    found = [_near(a, b)]
+    sd = np.where(np.isfinite(train), train, 0.0).std(0)
+    if sd.size and 0 < sd[sd > 0].min(initial=np.inf) < FLOOR * float(np.median(sd)):
+        # a nearly constant column, such as an edge of images, hides there how near rows are
+        both = like_pixels(np.concatenate([train, val]))
+        found.append(_near(both[: len(train)], both[len(train) :]))
+    within, across = max(found, key=lambda pair: pair[1] - 4 * pair[0])
+    return {"near_share": across, "near_share_within": within}
+
+
+def _near(a: Array, b: Array) -> tuple[float, float]:
+    """Return the share of rows that nearly stand in `a`, of its own and of `b`."""
     apart = distances(a, a)
     np.fill_diagonal(apart, np.inf)
     own = np.sqrt(apart.min(1))
     cross = np.sqrt(distances(b, a).min(1))
     # what counts as near: a quarter of the usual distance between neighbours within training
     near = 0.25 * float(np.median(own))
-    within, across = float((own < near).mean()), float((cross < near).mean())
-    return {"near_share": across, "near_share_within": within}
+    return float((own < near).mean()), float((cross < near).mean())
 
 
 def shift_facts(train: Array, val: Array) -> dict[str, float]:
@@ -199,6 +213,8 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
     a, b = (np.where(np.isfinite(v), v, 0.0) for v in (train, val))
     sd = a.std(0)
     keep = sd > 1e-3 * sd.max(initial=0.0)
+    # what is small against the usual column is no shift, however constant its own column is
+    sd = np.maximum(sd, FLOOR * float(np.median(sd[keep]))) if keep.any() else sd
     if not keep.any() or min(len(a), len(b)) < 20:
         return {}
     a, b, sd = a[:, keep], b[:, keep], sd[keep]

@@ -19,6 +19,20 @@ from trainwell.watch.losses import LossCall
 Tree = Any
 
 
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda t: t,
+    "log_softmax": lambda t: t.log_softmax(-1),
+    "softmax": lambda t: t.softmax(-1),
+    "sigmoid": torch.sigmoid,
+    "log_softmax of axis 1": lambda t: t.log_softmax(1) if t.dim() > 1 else t,
+    "softmax of axis 1": lambda t: t.softmax(1) if t.dim() > 1 else t,
+    "logsigmoid": torch.nn.functional.logsigmoid,
+    "tanh": torch.tanh,
+    "exp": torch.exp,
+}
+"""What loops do to the output of a model before they give it to a loss."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Relation:
     """How the input of a loss follows from the output of the model.
@@ -29,12 +43,14 @@ class Relation:
         view: its stride and offset, and the stride of the output that it looks into; `None` where it is a copy in
             another shape.
         same: whether it is that tensor itself.
+        change: what a copy went through between the two, one of `CHANGES`.
     """
 
     index: int
     shape: tuple[int, ...]
     view: tuple[tuple[int, ...], int, tuple[int, ...]] | None
     same: bool
+    change: str = "none"
 
     def apply(self, output: Tree) -> Tensor:
         """Return from another output what the loss was given from the first."""
@@ -49,7 +65,7 @@ class Relation:
             return new.as_strided(self.shape, stride, offset + new.storage_offset())
         if new.numel() != math.prod(self.shape):
             raise LookupError("the output of the model changed its shape")
-        return new.reshape(self.shape)
+        return CHANGES[self.change](new).reshape(self.shape)
 
 
 @dataclasses.dataclass
@@ -250,7 +266,7 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def relation(input: Tensor, output: Tree) -> Relation:
-    """Find out how the input of a loss follows from the output: itself, a view, a reshaped copy.
+    """Find out how the input of a loss follows from the output: itself, a view, a copy in another shape or changed.
 
     Raises:
         LookupError: it is none of these.
@@ -266,5 +282,18 @@ def relation(input: Tensor, output: Tree) -> Relation:
             return Relation(i, shape, (input.stride(), offset, old.stride()), False)
     for i, old in enumerate(olds):
         if old.numel() == input.numel():
-            return Relation(i, shape, None, False)
+            change = _change(input, old)
+            if change:
+                return Relation(i, shape, None, False, change)
     raise LookupError("the input of the loss is not the output of the model")
+
+
+@torch.no_grad()
+def _change(input: Tensor, output: Tensor) -> str:
+    """Return by which of the usual changes one tensor became the other, or nothing."""
+    wanted = input.detach().float().reshape(-1)
+    for name, change in CHANGES.items():
+        found = change(output.detach().float()).reshape(-1)
+        if torch.allclose(found, wanted, rtol=1e-3, atol=1e-5, equal_nan=True):
+            return name
+    return ""

@@ -170,6 +170,8 @@ class Watch(Listening):
         if apart is None:
             return
         self._has_more = bool(same) and apart > MORE
+        if self._has_more:
+            self.traces.facts["minimises_more"] = True
         self._agrees, self._repeats = self._has_more or apart <= AGREES, bool(same) and not self._has_more
 
     def _look_at_own(
