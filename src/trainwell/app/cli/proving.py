@@ -10,7 +10,7 @@ import click
 
 from trainwell.app.cli.data import check_data, data_options, of_data
 from trainwell.app.cli.output import emit, json_option, quiet_option, several
-from trainwell.app.cli.training import recipe_of, settings_of
+from trainwell.app.cli.training import backbone_options, recipe_of, settings_of
 from trainwell.app.console import Console
 from trainwell.values.errors import UsageError
 
@@ -48,6 +48,12 @@ metric_option = click.option("--metric", metavar="NAME", help="What decides; tha
 @budget_option
 @smallest_option
 @data_options
+@click.option("--backbone", metavar="NAME",
+              help="Compare heads on its cached features; with --set model=NAME its fine-tuning.")  # fmt: skip
+@click.option("--weights", metavar="FILE", help="Weights of the backbone: a .safetensors file of yours.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Let --weights be a .pt file; read in a process of its own."
+)
 @click.option("--device", metavar="NAME", help="cpu, cuda, mps ...; an accelerator where there is one.")
 @out_option
 @quiet_option
@@ -71,7 +77,7 @@ def prove(data: str, target: str | None, quiet: bool, as_json: bool, **options: 
         without=options["without"], metric=options["metric"], seeds=options["seeds"], look_every=options["look_every"],
         budget=options["budget"], smallest=options["smallest"],
         device=options["device"], out=options["out"], console=_console(quiet),
-        **of_data(options),
+        **backbone_options(options), **of_data(options),
     )  # fmt: skip
     emit(evidence.to_dict(), evidence_lines(evidence), as_json)
 
