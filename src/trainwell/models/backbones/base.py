@@ -73,6 +73,17 @@ class Backbone(Family):
         net.family = self
         return net
 
+    def check(self) -> None:
+        """Refuse weights that are not here, before anything is read.
+
+        Raises:
+            UsageError: they are not; the message says how to get them.
+        """
+        if self.weights not in (NONE, "package"):
+            files.user_file(self.weights, self.allow_pickle)
+        elif self.weights == "package" and self.package:
+            files.package_file(self.package, self.folder, self.file, self.name)
+
     def tensors(self) -> tuple[dict[str, Tensor], str]:
         """Return the pre-trained tensors by name, and a hash of them.
 

