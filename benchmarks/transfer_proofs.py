@@ -2,6 +2,7 @@
 
     python benchmarks/transfer_proofs.py --device cuda --minutes 3 --out proofs
     python benchmarks/transfer_proofs.py --trials questions-pretrained --out proofs
+    python benchmarks/transfer_proofs.py --trials l2-sp lp-ft --size 64 --minutes 2 --out p   on a CPU, repeatedly
     python benchmarks/transfer_proofs.py --trials --out proofs            prints what is there
 
     pretrained      photographs: EfficientNet-Lite0 with ImageNet weights against its drawn numbers, 50 a class
@@ -108,7 +109,7 @@ def prove(name: str, given: argparse.Namespace, home: Path, seconds: float) -> E
     else:
         folders = photographs(given.data, home / name, given.smoke)
         data, about = str(folders["train"]), {"test": str(folders["test"])}
-        options |= {"size": 32} if given.smoke else {}
+        options |= {"size": given.size} if given.size else {}
     return tw.prove(
         data, change=trial.changes, base=recipe, seeds=2 if given.smoke else given.seeds, look_every=4,
         budget=f"{max(1.0, seconds):.0f}s", device=given.device, out=out, val_fraction=trial.share,
@@ -156,9 +157,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--minilm", help="the model.safetensors of a folder with MiniLM; else that of the package"
     )
+    parser.add_argument("--size", type=int, help="side of the photographs; 224 without it")
     parser.add_argument("--out", type=Path, default=Path("proofs"))
     parser.add_argument("--smoke", action="store_true", help="tiny data, two seeds, one epoch: does it run?")
     given = parser.parse_args()
+    given.size = 32 if given.smoke else given.size
     given.minilm_of = lambda trial: given.minilm if trial.backbone == "minilm" else None
     return given
 
