@@ -63,12 +63,15 @@ class LiveSearch(Live):
 
     Args:
         began: `time.monotonic()` when all began. end: when the judgement is to end.
+
+    Attributes:
+        before: trials that had ended before this go.
     """
 
     def __init__(self, console: Console, study: Study, search: Search, began: float, end: float) -> None:
         super().__init__(console, "search", began)
         self._study, self._search, self._end = study, search, end
-        self._start, self._before = time.monotonic(), self._ended()
+        self._start, self.before = time.monotonic(), self._ended()
 
     def _ended(self) -> int:
         return sum(t.state in ENDED for t in self._study.trials)
@@ -86,7 +89,7 @@ class LiveSearch(Live):
 
     def _parts(self) -> list[str]:
         now, ended = time.monotonic(), self._ended()
-        pace = (ended - self._before) / max(1e-9, now - self._start)
+        pace = (ended - self.before) / max(1e-9, now - self._start)
         parts = ["1 trial" if ended == 1 else f"{ended:,} trials", f"{pace:.1f}/s"]
         task, best, halving = self._search.work.prepared.task, self._study.best, self._search.halving
         if best is not None:

@@ -74,7 +74,7 @@ class Plan:
             at = ", ".join(map(str, halving.rungs))
             rungs = f"rungs at the end of epoch {at}" if at else "full trainings"
             self.console.say(f"fidelity  {rungs}; {halving.why}")
-        return self._judged(search, spent)
+        return dataclasses.replace(self._judged(search, spent), before=live.before)
 
     def _search(self, now: float, halving: Halving | None) -> Search:
         given: dict[str, Any] = {"deadline": self._deadline(now, 0), "halving": halving, "folds": self.folds}

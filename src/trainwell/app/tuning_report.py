@@ -38,6 +38,7 @@ class Tuning:
         configs, losses: the default and the finalists, and what they reached on fresh seeds and splits.
         importance: share of the variance due to each parameter.
         flags: what to beware of.
+        before: trials that had ended before this go at the study.
         enough_s: the budget in seconds with which a claim over the default could be made; 0 where it can be made.
         seed: with which the winner is trained at the end: that of its training in the search, where there was one on
             the same rows.
@@ -58,6 +59,7 @@ class Tuning:
     seconds: float
     search_seconds: float
     best_seen: float
+    before: int = 0
     enough_s: float = 0.0
     seed: int = 0
     run: Run | None = None
@@ -130,7 +132,13 @@ class Tuning:
         metric = self.task.metric if self.task else "val_loss"
         low, high = self.confirmed_interval
         done = sum(t.state in ENDED for t in self.trials)
-        yield f"trials    {done} in {self.search_seconds:.1f} s ({done / max(self.search_seconds, 1e-9):.1f}/s)"
+        new, took = done - self.before, self.search_seconds
+        pace = f" in {took:.1f} s ({new / max(took, 1e-9):.1f}/s)"
+        yield (
+            f"trials    {done:,}{pace}"
+            if not self.before
+            else f"trials    {done:,}, {self.before:,} of them before; {new:,}{pace}"
+        )
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
         within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
         on = counted(self.losses.shape[1], "fresh seed")
