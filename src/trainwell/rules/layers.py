@@ -85,14 +85,18 @@ class LayerView:
         return float(np.median(ratios)) if ratios else math.nan
 
     @cached_property
-    def shrunk(self) -> float:
-        """Median over learning matrices of their size at the end over that at the start; 1 where it is not known."""
-        ratios = [
+    def grown(self) -> list[float]:
+        """Size of the learning matrices at the end over that at the start."""
+        return [
             p["rms_end"] / p["rms"]
             for p in self.fact("params", ())
             if len(p["shape"]) >= 2 and p["learns"] and p["rms"] > 0 and "rms_end" in p
         ]
-        return float(np.median(ratios)) if ratios else 1.0
+
+    @property
+    def shrunk(self) -> float:
+        """The median of these; 1 where it is not known."""
+        return float(np.median(self.grown)) if self.grown else 1.0
 
     @cached_property
     def longest_stride(self) -> float:

@@ -78,8 +78,9 @@ class Underfitting(Rule):
             Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<"), Reading("dropout", strong, STRONG)
         )  # fmt: skip
         told = tuple(r for r in readings if r.holds)
-        if view.fact("minimises_more") and view.way < 0.5 and view.shrunk < SHRUNK:
-            shrunk = Reading("weight rms, end / start", view.shrunk, SHRUNK, "<")
+        least = min(view.grown, default=1.0)  # what learns grows: a layer that shrinks is pulled
+        if view.fact("minimises_more") and view.way < 0.5 and least < SHRUNK:
+            shrunk = Reading("weight rms, end / start", least, SHRUNK, "<")
             return self._finding(view, (*told, shrunk), 0.85, strong, PENALTY)
         if strong > STRONG:
             # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
