@@ -11,7 +11,7 @@ import numpy as np
 from trainwell.app.console import Console
 from trainwell.app.tuning import tune
 from trainwell.app.tuning_options import check_honest, parse_time
-from trainwell.app.tuning_report import Tuning
+from trainwell.app.tuning_report import Tuning, within
 from trainwell.values.errors import UsageError
 
 
@@ -31,8 +31,9 @@ class Honest:
         count = len(self.tests)
         wide = float(np.std(self.tests, ddof=1)) * (1 / count + 1 / (count - 1)) ** 0.5
         reach = float(t.ppf(0.975, count - 1)) * wide
-        mean = float(np.mean(self.tests))
-        return mean - reach, mean + reach
+        mean, task = float(np.mean(self.tests)), self.studies[0].task
+        assert task is not None
+        return within(task, mean - reach, mean + reach)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -44,8 +45,8 @@ class Honest:
         for i, (test, study) in enumerate(zip(self.tests, self.studies, strict=True), 1):
             yield f"fold {i:<4d} {self.metric} {test:.4f} (seen {study.shown(study.best_seen):.4f})"
         low, high = self.interval
-        within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
-        mean = f"{np.mean(self.tests):.4f} {within}"
+        interval = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
+        mean = f"{np.mean(self.tests):.4f} {interval}"
         yield f"honest    {self.metric} {mean} over {len(self.tests)} outer folds"
 
 

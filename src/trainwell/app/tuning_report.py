@@ -86,10 +86,7 @@ class Tuning:
     def confirmed_interval(self) -> tuple[float, float]:
         """The 95 % interval of what is confirmed, within what the metric can be."""
         low, high = sorted(map(self.shown, self.winner.interval))
-        if self.task is None:
-            return low, high
-        larger, metric = self.task.metric_sign > 0, self.task.metric
-        return (low if metric == "r2" else max(0.0, low)), (min(1.0, high) if larger else high)
+        return (low, high) if self.task is None else within(self.task, low, high)
 
     @property
     def optimism(self) -> float:
@@ -140,9 +137,9 @@ class Tuning:
             else f"trials    {done:,}, {self.before:,} of them before; {new:,}{pace}"
         )
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
-        within = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
+        between = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
         on = counted(self.losses.shape[1], "fresh seed")
-        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {within} on {on}"
+        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {between} on {on}"
         flattered = "by which the search flattered its best"
         told = flattered if self.optimism > 0 else "the search did not flatter its best"
         yield f"optimism  {self.optimism:.4f}, {told}"
@@ -188,6 +185,11 @@ class Tuning:
             if minutes < 90
             else f"; about {minutes / 60:.1f} hours would do"
         )
+
+
+def within(task: Task, low: float, high: float) -> tuple[float, float]:
+    """Return an interval of the primary metric, cut to what the metric can be."""
+    return (low if task.metric == "r2" else max(0.0, low)), (min(1.0, high) if task.metric_sign > 0 else high)
 
 
 def flags(space: Space, best: Config, winner: Winner, work: Work, complete: int) -> list[str]:
