@@ -47,6 +47,27 @@ def test_a_planted_harm_is_refuted_and_nothing_is_nothing(trial: Evidence) -> No
     assert any("harms" in line for line in evidence_lines(trial))
 
 
+def test_evidence_is_short_in_a_notebook(trial: Evidence) -> None:
+    assert repr(trial) == (
+        "<Evidence log_loss on 6 paired seeds: lr=0.00002 refuted; dropout:rate=0 undecided>"
+    )
+    head, harm, _ = str(trial).splitlines()
+    assert head.split() == [
+        "change",
+        "gain",
+        "in",
+        "log_loss",
+        "95",
+        "%",
+        "interval",
+        "better",
+        "on",
+        "verdict",
+    ]
+    assert harm.startswith("lr=0.00002") and harm.endswith("0 of 6     refuted")
+    assert repr(trial.comparisons[0]).startswith("<Comparison lr=0.00002: refuted, gain -")
+
+
 def test_evidence_survives_the_disk(trial: Evidence) -> None:
     assert trial.path is not None
     assert Evidence.load(trial.path) == trial

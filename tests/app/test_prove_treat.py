@@ -56,6 +56,15 @@ def test_what_is_proved_is_kept_and_trained(
     assert "kept      lr=0.01" in lines and "tried     lr=0.01 for learning rate too low" in lines
 
 
+def test_findings_and_treatments_are_short_in_a_notebook(blobs: Blobs) -> None:
+    assert repr(too_low(1e-5)) == "<Finding learning rate too low (warning, sure to 90%)>"
+    assert str(too_low(1e-5)).startswith("finding 1 learning rate too low (warning, sure to 90%)")
+    run = fit(blobs, model=make(), recipe=Recipe(epochs=1), out=False, watch=False)
+    case = treat(run, blobs, model=make, out=False)
+    assert repr(case) == "<Treatment of no finding: nothing proved of 0 tried>"
+    assert "treated   nothing: there is nothing to mend" in str(case)
+
+
 def late(since: int) -> Finding:
     facts = {"lr": 0.5, "lr.suggested": 0.01}
     return Finding(

@@ -56,6 +56,10 @@ class Diagnosis:
     def __str__(self) -> str:
         return "\n".join(diagnosis_lines([self]))
 
+    def __repr__(self) -> str:
+        told = ", ".join(f"{f.title} ({f.severity})" for f in self.findings) or "no findings"
+        return f"<Diagnosis of {self.name or 'a training'} after {self.steps:,} steps: {told}>"
+
     @property
     def is_script(self) -> bool:
         """Whether the loop is the reader's own, so that remedies are lines of code."""

@@ -48,6 +48,9 @@ class Probe:
     batch_size: BatchSizeProbe | None
     recipe: Recipe
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     @property
     def changes(self) -> dict[str, float]:
         """The rate, where that of the recipe is far from the one found."""

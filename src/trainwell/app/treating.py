@@ -66,6 +66,13 @@ class Treatment:
     begun: str = ""
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return "\n".join(treatment_lines(self))
+
+    def __repr__(self) -> str:
+        kept = ", ".join(c.name for c in self.kept) or "nothing"
+        return f"<Treatment of {', '.join(self.findings) or 'no finding'}: {kept} proved of {len(self.tried)} tried>"
+
     @property
     def kept(self) -> tuple[Comparison, ...]:
         """The changes that were proved."""

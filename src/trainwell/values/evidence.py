@@ -100,6 +100,9 @@ class Comparison:
     confirmation: Confirmation | None = None
     cost: Cost | None = None
 
+    def __repr__(self) -> str:
+        return f"<Comparison {self.name}: {self.verdict}, gain {self.effect:+.4g} ({self.low:+.4g} to {self.high:+.4g})>"
+
     @property
     def wins(self) -> int:
         """Seeds on which the change is better."""
@@ -147,6 +150,29 @@ class Evidence:
     seconds: float
     engine: tuple[str, ...] = ()
     path: Path | None = dataclasses.field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{c.name} {c.verdict}" for c in self.comparisons)
+        return f"<Evidence {self.metric} on {len(self.seeds)} paired seeds: {told}>"
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                "change",
+                f"gain in {self.metric}",
+                f"{100 * (1 - self.alpha):g} % interval",
+                "better on",
+                "verdict",
+            )
+        ]
+        for c in self.comparisons:
+            bounds, wins = f"{c.low:+.4f} to {c.high:+.4f}", f"{c.wins} of {len(c.gains)}"
+            rows.append((c.name, f"{c.effect:+.4f}", bounds, wins, c.verdict))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
 
     @property
     def verdict(self) -> str:

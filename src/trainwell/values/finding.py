@@ -115,6 +115,12 @@ class Finding:
         assert self.grade in GRADES, self.grade
         assert 0 <= self.confidence <= 1, self.confidence
 
+    def __repr__(self) -> str:
+        return f"<Finding {self.title} ({self.severity}, sure to {self.confidence:.0%})>"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines(1))
+
     @property
     def stage(self) -> str:
         """The stage of a training that the ailment belongs to, e.g. `data`, `rate`."""
