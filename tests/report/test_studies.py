@@ -13,6 +13,7 @@ from tests.report.hostile import NAMES
 from trainwell.report.build import report_html
 from trainwell.report.saved import find_folder
 from trainwell.report.sections.tuning import _cut, _dimension
+from trainwell.report.words import change
 from trainwell.values.journal import Journal
 
 
@@ -93,8 +94,18 @@ def test_changes_that_diverge_are_told_beside_the_picture(trial: Path) -> None:
     evidence["comparisons"][1] |= {"change": [float("nan"), 0.5], "effect": float("-inf")}
     (trial / "evidence.json").write_text(json.dumps(evidence))
     html = report_html(find_folder(trial))
-    assert "Runs that diverged: the base 0 of 2, dropout:rate=0.2 0 of 2, mixup 1 of 2" in html
+    assert "Runs that diverged: 1 of 2 of mixup. They count" in html
     assert "The gain of mixup has no number" in html
+
+
+def test_what_was_taken_away_is_told_in_words() -> None:
+    names = ("-ema", "lr=0.01 + -dropout", "lr=-1", "-ema - x")
+    assert [change(n) for n in names] == [
+        "without ema",
+        "lr=0.01 + without dropout",
+        "lr=-1",
+        "without ema - x",
+    ]
 
 
 def test_study_is_drawn_with_its_four_numbers(study: Path) -> None:

@@ -73,19 +73,25 @@ def sentence(evidence: Evidence, c: Comparison) -> str:
     least = Design(alpha=evidence.alpha).least_seeds()
     if len(c.gains) < least:
         return f"{c.name} is undecided: {len(c.gains)} seeds decide nothing, whatever they show; {least} can."
+    if any(lost):
+        return (
+            f"{c.name} is undecided: {lost[1]} of {len(c.gains)} runs with it diverged, {lost[0]} without it."
+        )
     return (
-        f"{c.name} is undecided: with {len(c.gains)} seeds this trial finds gains from {evidence.detectable:.2g} times "
-        f"their spread over seeds ({_spread(c.gains) * evidence.detectable:.2g}) four times in five."
+        f"{c.name} is undecided: {len(c.gains)} seeds find a gain four times in five only from "
+        f"{_spread(c.gains) * evidence.detectable:.2g} on ({evidence.detectable:.2g} times the spread over seeds)."
     )
 
 
 def _details(evidence: Evidence, c: Comparison) -> Iterator[str]:
-    yield f"{c.verdict:9s} {sentence(evidence, c)}"
+    said = sentence(evidence, c).replace(f"{c.name} is undecided: ", f"{c.name}: ", 1)
+    yield f"{c.verdict:9s} {said}"
     shown = " ".join(f"{gain:+.4f}" for gain in c.gains[:SHOWN_SEEDS])
     yield f"  gains   {shown}{' ...' if len(c.gains) > SHOWN_SEEDS else ''}"
     corrected = f", {c.adjusted:.3g} for {len(evidence.comparisons)} changes (Holm)"
     ranks = "; by ranks, for runs diverged or nothing varied" if c.method == "ranks" else ""
-    yield f"  test    p {c.p_value:.3g}{corrected if len(evidence.comparisons) > 1 else ''}{ranks}"
+    if any(c.gains):
+        yield f"  test    p {c.p_value:.3g}{corrected if len(evidence.comparisons) > 1 else ''}{ranks}"
     lost = [sum(not math.isfinite(s) for s in arm) for arm in (c.base, c.change)]
     if any(lost):
         yield f"  lost    {lost[0]} runs of the base and {lost[1]} of the change diverged; they count as the worst"

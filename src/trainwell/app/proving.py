@@ -130,11 +130,11 @@ def _foretold(plan: Plan) -> Iterator[str]:
         return
     found = design.detectable(0.8, count)
     enough = dataclasses.replace(design, seeds=least, group=least).detectable(0.8, count)
-    changes = "1 change" if count == 1 else f"{count} changes"
+    changes = "1 change takes" if count == 1 else f"{count} changes take"
     yield (
-        f"warning   {design.seeds} seeds prove only the plainest: of gains of {found:.3g} times "
-        f"their spread over seeds they find four in five, {least} seeds those of {enough:.2g} times. With less than "
-        f"{least} for {changes} nothing can be proved where a run diverges: give --seeds {least} or more."
+        f"warning   {design.seeds} seeds are few: four times in five they find a gain of {found:.2g} times its spread "
+        f"over seeds, {least} seeds one of {enough:.2g} times. Where a run diverges, {changes} {least} to prove "
+        f"anything: give --seeds {least} or more."
     )
 
 

@@ -336,7 +336,10 @@ def _is_line(trace: Trace) -> bool:
 def _chart(found: Drawn, finding: Mapping[str, Any]) -> Chart:
     series: list[dict[str, Any]] = []
     for name, steps, values in found.series:
-        x, y = thin(steps, np.asarray(values, float), 600)
+        last = np.append(np.diff(steps) != 0, True)[
+            : len(steps)
+        ]  # a step that was measured twice is drawn once
+        x, y = thin(np.asarray(steps)[last], np.asarray(values, float)[last], 600)
         series.append({"name": name, "x": plain(x), "y": plain(y), **COLORS.get(name, {})})
     shown = [v for s in series for v in s["y"] if v is not None]
     data: dict[str, Any] = {"series": series, "x": "optimizer step", "y": found.unit, "fit": True}

@@ -47,7 +47,7 @@ def number(value: Any, digits: int = 4) -> str:
         return f"{int(value):,}"
     if 1000 <= abs(value) < 1e7:
         return f"{value:,.0f}"
-    return f"{value:.{digits}g}"
+    return re.sub(r"e([+-])0(?=\d$)", r"e\1", f"{value:.{digits}g}")
 
 
 def seconds(value: Any) -> str:
@@ -75,6 +75,11 @@ def joined(words: Sequence[str], shown: int = 6) -> str:
     """Return names in a row, and how many more there are."""
     more = len(words) - shown
     return ", ".join(words[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def change(name: Any) -> str:
+    """Return a change as words: `-ema` is `without ema`."""
+    return " + ".join(re.sub(r"^-(?=[A-Za-z_])", "without ", part) for part in str(name).split(" + "))
 
 
 def dose_words(technique: dict[str, Any]) -> str:

@@ -11,8 +11,9 @@ from trainwell.report.saved import Saved
 from trainwell.report.section import Section
 from trainwell.report.sections.summary import command
 
-TOLD = ("data", "fingerprint", "planned", "split", "seconds")
+TOLD = {"data": "data", "fingerprint": "fingerprint", "planned": "seeds at most"}
 """What is told of a trial."""
+ENGINES = {"lanes": "many networks at once, in one program", "plain": "one network after the other"}
 
 
 class Reproduce(Section):
@@ -50,9 +51,13 @@ class Reproduce(Section):
             ]
         if evidence:
             facts += [
-                (k.replace("_", " "), words.number(evidence[k])) for k in TOLD if evidence.get(k) is not None
+                (told, words.number(evidence[k])) for k, told in TOLD.items() if evidence.get(k) is not None
             ]
-            facts += [("trained as", str(line)) for line in evidence.get("engine") or ()]
+            facts += [
+                ("split", "redrawn for each seed" if evidence.get("split") == "redrawn" else "as given")
+            ]
+            facts += [("time", words.seconds(evidence.get("seconds")))]
+            facts += [("trained", ENGINES.get(str(line), str(line))) for line in evidence.get("engine") or ()]
         results = saved.part("results")
         if results.get("recipe_hash"):
             facts.append(("hash of the recipe", str(results["recipe_hash"])))

@@ -79,7 +79,9 @@ def _of_studies(saved: Saved) -> Iterator[str]:
     if treatment.get("of"):
         yield f"this run treats {treatment['of']} ({words.joined(list(map(str, treatment.get('findings') or ())))})."
     if compared:
-        named = {v: [str(c.get("name")) for c in compared if c.get("verdict") == v] for v in VERDICTS}
+        named = {
+            v: [words.change(c.get("name")) for c in compared if c.get("verdict") == v] for v in VERDICTS
+        }
         told = "; ".join(f"{v}: {words.joined(names, SHOWN)}" for v, names in named.items() if names)
         seeds, number = len(evidence.get("seeds") or ()), len(compared)
         changes = "one change" if number == 1 else f"{number} changes"

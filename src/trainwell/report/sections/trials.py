@@ -40,7 +40,8 @@ def evidence_of(saved: Saved) -> Mapping[str, Any]:
 
 def comparisons(saved: Saved) -> list[Mapping[str, Any]]:
     """Return what was compared with the base of the trial, one entry per change."""
-    return [c for c in evidence_of(saved).get("comparisons") or () if isinstance(c, Mapping)]
+    found = [c for c in evidence_of(saved).get("comparisons") or () if isinstance(c, Mapping)]
+    return [{**c, "name": words.change(c.get("name"))} for c in found]
 
 
 def gain(value: Any, metric: str) -> str:
@@ -92,14 +93,12 @@ def _verdicts(evidence: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
 
 def _lost(found: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     """Yield how many runs of each arm diverged, which the picture of the gains cannot show."""
-    arms = {
-        "the base": found[0].get("base") or (),
-        **{str(c.get("name")): c.get("change") or () for c in found},
-    }
+    arms = {"the base": found[0].get("base") or ()} | {str(c["name"]): c.get("change") or () for c in found}
     lost = {name: (sum(not words.is_number(v) for v in scores), len(scores)) for name, scores in arms.items()}
-    if not any(count for count, _ in lost.values()):
+    some = [f"{count} of {runs} of {name}" for name, (count, runs) in lost.items() if count]
+    if not some:
         return
-    told = words.joined([f"{name} {count} of {runs}" for name, (count, runs) in lost.items()], 12)
+    told = words.joined(some, 12)
     unbounded = [str(c.get("name")) for c in found if not words.is_number(c.get("effect"))]
     hidden = (
         f" The gain of {words.joined(unbounded, 12)} has no number, and is not in the picture."
