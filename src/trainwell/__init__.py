@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from trainwell.app.soup import soup
     from trainwell.app.transfer import transfer
     from trainwell.app.treating import treat
-    from trainwell.app.tuning import tune
-    from trainwell.app.tuning_report import Tuning
+    from trainwell.app.tuning.report import Tuning
+    from trainwell.app.tuning.tune import tune
     from trainwell.values.dose import Dose, choice, dose
     from trainwell.values.errors import (
         DataError,
@@ -59,8 +59,8 @@ _HOMES = {
     "app.soup": ("soup",),
     "app.transfer": ("transfer",),
     "app.treating": ("treat",),
-    "app.tuning": ("tune",),
-    "app.tuning_report": ("Tuning",),
+    "app.tuning.tune": ("tune",),
+    "app.tuning.report": ("Tuning",),
     "values.dose": ("Dose", "choice", "dose"),
     "values.errors": (
         "DataError", "DoseError", "GateError", "Interrupted", "NonFiniteError", "RecipeError", "RunError",

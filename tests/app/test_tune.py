@@ -18,9 +18,9 @@ import trainwell as tw
 from tests.conftest import shared_data
 from trainwell.app.cli import run_command
 from trainwell.app.console import Console
-from trainwell.app.tuning_pace import Cost, Pace
-from trainwell.app.tuning_search import Search
-from trainwell.app.tuning_space import make_space
+from trainwell.app.tuning.pace import Cost, Pace
+from trainwell.app.tuning.search import Search
+from trainwell.app.tuning.space import make_space
 from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, STOPPED, read_study
 from trainwell.values.errors import Interrupted, UsageError
@@ -98,7 +98,7 @@ def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_ctrl_c_ends_with_the_confirmed_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainwell.app import tuning
+    from trainwell.app.tuning import tune as tuning
 
     class Pressed(tuning.Interrupts):
         def __enter__(self) -> Pressed:
@@ -322,7 +322,7 @@ def test_a_paused_trial_goes_on_as_if_it_had_not_been_paused(
     monkeypatch: pytest.MonkeyPatch, loaded: bool
 ) -> None:
     """What comes of it is what its training in full gives."""
-    from trainwell.app import tuning_plan
+    from trainwell.app.tuning import plan as tuning_plan
 
     class PauseAll(Halving):
         def goes_on(self, epoch: int, curve: Sequence[float], number: int | None = None) -> bool:

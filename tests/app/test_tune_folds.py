@@ -12,9 +12,10 @@ from torch import nn
 
 import trainwell as tw
 from tests.app.test_tune import BASE, digits, perceptron
-from trainwell.app import tuning, tuning_plan
-from trainwell.app.tuning_space import recipe_of
-from trainwell.app.tuning_work import Work, pool
+from trainwell.app.tuning import plan as tuning_plan
+from trainwell.app.tuning import tune as tuning
+from trainwell.app.tuning.space import recipe_of
+from trainwell.app.tuning.work import Work, pool
 from trainwell.engine.lanes import LaneSpec, train_lanes
 from trainwell.search.halving import Halving
 from trainwell.search.study import COMPLETE, STOPPED

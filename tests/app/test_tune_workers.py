@@ -17,8 +17,8 @@ import pytest
 
 import trainwell as tw
 from tests.app.test_tune import BASE, digits, perceptron
-from trainwell.app import tuning
-from trainwell.app.tuning_group import train_group
+from trainwell.app.tuning import tune as tuning
+from trainwell.app.tuning.group import train_group
 from trainwell.launch.on_ray import OnRay
 from trainwell.launch.processes import Processes
 from trainwell.search import halving

@@ -20,8 +20,8 @@ from trainwell.app.run import Run
 from trainwell.app.scoring import interval, scores
 from trainwell.app.sources import Prepared, prepare, same_data
 from trainwell.app.transfer import to_search
-from trainwell.app.tuning_report import Tuning
-from trainwell.app.tuning_space import recipe_of
+from trainwell.app.tuning.report import Tuning
+from trainwell.app.tuning.space import recipe_of
 from trainwell.engine.streams import derive, seeded
 from trainwell.search.study import COMPLETE
 from trainwell.techniques._modules.frozen import adapt_norm_statistics

@@ -15,7 +15,7 @@ from trainwell.values.errors import UsageError
 from trainwell.values.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainwell.app.tuning_report import Tuning
+    from trainwell.app.tuning.report import Tuning
 
 TABLE_OPTIONS = (
     "val",
@@ -110,8 +110,8 @@ def tune(**options: Any) -> int:
     optimism between them, and the test result. Ctrl-C ends the search and confirms the best so far.
     """
     began, recipe = time.monotonic(), _check_before_torch(options)
-    from trainwell.app.tuning import tune as search
-    from trainwell.app.tuning_honest import tune_honest
+    from trainwell.app.tuning.honest import tune_honest
+    from trainwell.app.tuning.tune import tune as search
 
     console = Console.silent() if options["quiet"] else Console.stderr()
     common: dict[str, Any] = {
@@ -159,7 +159,7 @@ def _soup(found: Tuning, options: dict[str, Any]) -> tuple[dict[str, Any], list[
 def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
     """Refuse at once what is wrong without a look at the data; return the recipe to search around."""
     from trainwell.app.presets import check_preset
-    from trainwell.app.tuning_options import check_honest, check_options
+    from trainwell.app.tuning.options import check_honest, check_options
 
     if not Path(options["data"]).exists():
         raise UsageError(f"{options['data']}: there is no such file.")
@@ -173,7 +173,7 @@ def _check_before_torch(options: dict[str, Any]) -> Recipe | None:
 
 def _left(budget: str, began: float) -> float:
     """Return the budget without what it took to import torch."""
-    from trainwell.app.tuning_options import parse_time
+    from trainwell.app.tuning.options import parse_time
 
     whole = parse_time(budget)
     return max(0.5 * whole, whole - (time.monotonic() - began))

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from trainwell.app.sources import Prepared
-from trainwell.app.tuning_folds import Fold
-from trainwell.app.tuning_search import Search
-from trainwell.app.tuning_work import Builder, Work, repeats
+from trainwell.app.tuning.folds import Fold
+from trainwell.app.tuning.search import Search
+from trainwell.app.tuning.work import Builder, Work, repeats
 from trainwell.search.halving import Halving
 from trainwell.search.space import Config
 from trainwell.search.study import Trial

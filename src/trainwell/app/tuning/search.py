@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from trainwell.app.tuning_folds import Fold
-from trainwell.app.tuning_space import recipe_of
-from trainwell.app.tuning_work import Work, pool, train
+from trainwell.app.tuning.folds import Fold
+from trainwell.app.tuning.space import recipe_of
+from trainwell.app.tuning.work import Work, pool, train
 from trainwell.engine.lanes import LaneResult, LaneSpec
 from trainwell.engine.lanes.paused import PAUSE, Paused
 from trainwell.engine.training import Row

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwell.app.console import Console
-from trainwell.app.tuning_folds import Fold, folds_for
-from trainwell.app.tuning_work import Work, alone, train
+from trainwell.app.tuning.folds import Fold, folds_for
+from trainwell.app.tuning.work import Work, alone, train
 from trainwell.engine.lanes import LaneResult, LaneSpec
 from trainwell.engine.streams import kept_streams
 from trainwell.search.space import Space

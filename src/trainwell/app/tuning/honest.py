@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from trainwell.app.console import Console
-from trainwell.app.tuning import tune
-from trainwell.app.tuning_options import check_honest, parse_time
-from trainwell.app.tuning_report import Tuning, within
+from trainwell.app.tuning.options import check_honest, parse_time
+from trainwell.app.tuning.report import Tuning, within
+from trainwell.app.tuning.tune import tune
 from trainwell.values.errors import UsageError
 
 

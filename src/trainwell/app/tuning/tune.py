@@ -20,16 +20,16 @@ from trainwell.app.presets import preset as preset_recipe
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
 from trainwell.app.transfer import to_search
-from trainwell.app.tuning_folds import check_folds
-from trainwell.app.tuning_group import Shared
-from trainwell.app.tuning_live import span
-from trainwell.app.tuning_options import check_options, parse_time
-from trainwell.app.tuning_pace import Fitted, fitted
-from trainwell.app.tuning_plan import Plan
-from trainwell.app.tuning_report import Tuning, counted
-from trainwell.app.tuning_space import make_space
-from trainwell.app.tuning_work import Builder, Work
-from trainwell.app.tuning_workers import GROUP, GROUPS, make_pool
+from trainwell.app.tuning.folds import check_folds
+from trainwell.app.tuning.group import Shared
+from trainwell.app.tuning.live import span
+from trainwell.app.tuning.options import check_options, parse_time
+from trainwell.app.tuning.pace import Fitted, fitted
+from trainwell.app.tuning.plan import Plan
+from trainwell.app.tuning.report import Tuning, counted
+from trainwell.app.tuning.space import make_space
+from trainwell.app.tuning.work import Builder, Work
+from trainwell.app.tuning.workers import GROUP, GROUPS, make_pool
 from trainwell.engine.hardware import choose_device
 from trainwell.engine.interrupts import Interrupts
 from trainwell.engine.streams import Streams

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from trainwell.app.tuning_group import Outcome, Repeat, Shared, Trials, train_group
-from trainwell.app.tuning_search import Search
-from trainwell.app.tuning_space import recipe_of
-from trainwell.app.tuning_work import LEAST_REPEATS
+from trainwell.app.tuning.group import Outcome, Repeat, Shared, Trials, train_group
+from trainwell.app.tuning.search import Search
+from trainwell.app.tuning.space import recipe_of
+from trainwell.app.tuning.work import LEAST_REPEATS
 from trainwell.launch.pool import Lost, Pool
 from trainwell.search.study import ERROR, Trial
 from trainwell.values.errors import Interrupted, TrainwellError

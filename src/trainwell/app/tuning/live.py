@@ -11,7 +11,7 @@ from trainwell.app.console import Console
 from trainwell.search.study import COMPLETE, ENDED, Study
 
 if TYPE_CHECKING:
-    from trainwell.app.tuning_search import Search
+    from trainwell.app.tuning.search import Search
 
 PIPE_EVERY_S, TERMINAL_EVERY_S = 10.0, 0.1
 

@@ -12,8 +12,8 @@ import numpy as np
 from torch import nn
 
 from trainwell.app.run import Run
-from trainwell.app.tuning_space import try_values
-from trainwell.app.tuning_work import Work
+from trainwell.app.tuning.space import try_values
+from trainwell.app.tuning.work import Work
 from trainwell.search.importance import Importance
 from trainwell.search.parameter import Parameter
 from trainwell.search.space import Config, Space

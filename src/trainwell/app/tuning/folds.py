@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainwell.app.console import Console
-from trainwell.app.tuning_options import parse_folds
-from trainwell.app.tuning_work import Work
+from trainwell.app.tuning.options import parse_folds
+from trainwell.app.tuning.work import Work
 from trainwell.engine.streams import derive
 from trainwell.values.errors import UsageError
 

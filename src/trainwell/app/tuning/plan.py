@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from trainwell.app.console import Console
-from trainwell.app.tuning_folds import Fold, shared_rows
-from trainwell.app.tuning_live import LiveJudging, LiveSearch
-from trainwell.app.tuning_report import Tuning, flags
-from trainwell.app.tuning_search import Search
-from trainwell.app.tuning_space import recipe_of
-from trainwell.app.tuning_work import Work, repeats
-from trainwell.app.tuning_workers import Spread, spread_repeats
+from trainwell.app.tuning.folds import Fold, shared_rows
+from trainwell.app.tuning.live import LiveJudging, LiveSearch
+from trainwell.app.tuning.report import Tuning, flags
+from trainwell.app.tuning.search import Search
+from trainwell.app.tuning.space import recipe_of
+from trainwell.app.tuning.work import Work, repeats
+from trainwell.app.tuning.workers import Spread, spread_repeats
 from trainwell.engine.streams import derive
 from trainwell.launch.pool import Pool
 from trainwell.search.belief import promising
