@@ -12,7 +12,7 @@ import pytest
 from tests.watch_script.conftest import SCRIPTS, Watched, assert_same_bits, findings_of, run_plain
 from trainwell.values.signal import Traces
 
-LOOKED = ("plain", "workers", "accumulate", "keep_whole", "closure", "two_optimizers", "compiled")
+LOOKED = ("plain", "workers", "accumulate", "keep_whole", "closure", "parts", "two_optimizers", "compiled")
 
 
 @pytest.mark.filterwarnings("default")

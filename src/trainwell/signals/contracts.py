@@ -46,15 +46,14 @@ class Contracts(Family):
         scene.facts["layers"] = [_layer_facts(n, m) for n, m in modules.items() if n or not any(m.children())]
         scene.facts["hidden_modules"] = _hidden_modules(scene.model)
         self._sums = [_checksum(p) for p in scene.model.parameters()]
-        self._received = [False] * len(self._sums)
-        self._looks = 0
+        self._received: list[bool | None] = [None] * len(self._sums)
 
     def look(self, look: Look, record: Record) -> None:
         if look.stale is not None:
             record("stale_grad", look.stale)
-        self._looks += 1
         for i, param in enumerate(look.scene.replica.params):
-            self._received[i] = self._received[i] or param.grad is not None
+            if param.requires_grad:  # a layer may be unfrozen later
+                self._received[i] = bool(self._received[i]) or param.grad is not None
         modules = list(look.scene.replica.model.modules())
         for signal, kinds in (("norms_in_eval", NORMS), ("dropouts_in_eval", DROPOUTS)):
             states = [not m.training for m in modules if isinstance(m, kinds) and getattr(m, "p", 1) > 0]
@@ -73,7 +72,7 @@ class Contracts(Family):
             entry["optimized"] = entry["optimized"] or id(param) in optimized
             entry["moved"] = bool(_checksum(param) != self._sums[i])
             entry["rms_end"] = float(param.detach().float().pow(2).mean().sqrt())
-            entry["received"] = self._received[i] if self._looks else None
+            entry["received"] = self._received[i]
 
 
 def _optimized(scene: Scene) -> set[int]:

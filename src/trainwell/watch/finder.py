@@ -24,7 +24,7 @@ from torch.optim.optimizer import (
 from trainwell.values.finding import Finding
 from trainwell.watch import losses
 from trainwell.watch.losses import LossCall
-from trainwell.watch.models import bare, covers, likely_model, reason_not_to_copy
+from trainwell.watch.models import bare, covers, likely_model, moves_in, reason_not_to_copy, whole_of
 from trainwell.watch.patches import first, scriptable, then
 from trainwell.watch.several import Several
 from trainwell.watch.unseen import UnseenWatch
@@ -90,6 +90,7 @@ class Finder:
         self._steppers: list[Optimizer] = []  # the optimizers of the training in hand
         self._left: weakref.WeakSet[Optimizer] = weakref.WeakSet()  # those of trainings that are over
         self._tries: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._sought: weakref.WeakSet[Optimizer] = weakref.WeakSet()  # whose parts were looked for
         self._made: list[
             tuple[weakref.ref[Optimizer], int]
         ] = []  # unwatched ones, and the steps done when made
@@ -194,11 +195,19 @@ class Finder:
         """Look whether this forward begins a training: the outermost module is called before its parts."""
         known = self._called.get(id(module))
         if not torch.is_grad_enabled() or (known is not None and known() is module):
-            return
+            return None
         self._called[id(module)] = weakref.ref(module)
-        steppers = [o for o in (ref() for ref, _ in self._made) if o is not None and covers(module, [o])]
+        made = [o for o in (ref() for ref, _ in self._made) if o is not None]
+        steppers = [o for o in made if covers(module, [o])]
         if steppers:
-            self._begin(module, steppers, args)
+            return self._begin(module, steppers, args)
+        for optimizer in made:
+            if optimizer not in self._sought and moves_in(module, optimizer):
+                self._sought.add(optimizer)  # the whole memory is searched: once
+                whole = whole_of(optimizer, module)
+                if whole is not None:
+                    return self._begin(whole, [optimizer], args, module)
+        return None
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Begin with an optimizer whose model was not recognised by its forward, while the weights are fresh."""
@@ -238,7 +247,9 @@ class Finder:
         spent = time.perf_counter() - self._started
         return len(self.trainings) < MAX_TRAININGS and self._cost_s < MAX_SHARE * spent
 
-    def _begin(self, module: nn.Module, steppers: list[Optimizer], args: Any) -> None:
+    def _begin(
+        self, module: nn.Module, steppers: list[Optimizer], args: Any, called: nn.Module | None = None
+    ) -> None:
         early = any(ref() in steppers and made == 0 for ref, made in self._made)
         if self._watch is not None and early and self._steps < FEW_STEPS:
             return self._give_up(IN_TURN)
@@ -256,7 +267,7 @@ class Finder:
         self._watch, self._steppers = watch, steppers
         self.trainings.append(Found(type(model).__name__, number))
         if args is not None and model is module:
-            watch.see_forward(args)
+            watch.see_forward(args, called)
         elif args is None and self._loss is not None:
             watch.note_loss(self._loss)
         self._loss = None

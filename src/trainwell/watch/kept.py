@@ -45,10 +45,11 @@ def kept(forward: Forward, call: LossCall, shelf: Shelf) -> Forward:
         args, kwargs, forward.training, shelf.keep(forward.rng), forward.device_rng, forward.autocast
     )
     kept.inside, kept.edits = forward.inside, forward.edits
+    kept.route, kept.by_hand = forward.route, forward.by_hand
     if forward.inside == 0:
         with contextlib.suppress(LookupError):
             kept.relations = [relation(call.input, forward.output)]
-    kept.repeatable = bool(kept.relations) or forward.inside > 0
+    kept.repeatable = (bool(kept.relations) or forward.inside > 0) and not forward.by_hand
     nothing = call.input.new_zeros(0)
     kept.calls = [
         LossCall(call.name, call.function, nothing, shelf.keep(call.target), call.args, call.kwargs, nothing)

@@ -19,10 +19,12 @@ from trainwell.signals.scene import Batch, Scene, Validation
 from trainwell.signals.validation import judged
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
+from trainwell.watch.forwards import Forwards
 from trainwell.watch.kept import facts_of_targets, kept, samples, static_facts
 from trainwell.watch.ledger import Ledger
-from trainwell.watch.losses import KINDS, LossCall, is_transformed
+from trainwell.watch.losses import KINDS, LossCall
 from trainwell.watch.own_step import OwnStep, may_listen
+from trainwell.watch.parts import Parts
 from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
 from trainwell.watch.shelf import Shelf
@@ -46,22 +48,15 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-class Listening:
+class Listening(Forwards):
     """Follow one training and keep what its measurements need; what is measured at a step is told by `Watch`."""
 
-    _step, _closed, _alive, _probing = 0, False, True, False
-    _looking, _stale_armed, _capturing, _ordinary = False, False, True, False
+    _step, _closed = 0, False
+    _stale_armed, _capturing, _ordinary = False, True, False
     _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
     _kept_rows = _kept_values = _timed = 0
     _heard_step = -1
-    _t_step = _t_forward = 0.0
-    _t_look = _t_open = _forward_s = 0.0
-    """CPU time at which the step that is looked at began, and its forward, and what its forwards took."""
-    _step_s = _t_clock = 0.0
-    _own: OwnStep | None = None
-    _edits = False
-    """Whether the model was seen to edit its inputs in place."""
-    _open: Forward | None = None
+    _t_step = _step_s = 0.0
     _stale: Tensor | None = None
     _lr: Any = None
 
@@ -69,6 +64,7 @@ class Listening:
         self, model: nn.Module, optimizer: Optimizer, *, loss: Any = None, task: str | None = None,
         train_data: Any = None, out: str | Path | None = None, say: Say = to_stderr,
     ) -> None:  # fmt: skip
+        super().__init__()
         self.model, self.optimizer, self.say = model, optimizer, say
         self.out = Path(out) if out is not None else None
         self.traces = Traces(static_facts(optimizer, task, train_data))
@@ -78,8 +74,6 @@ class Listening:
         self._sensitive = [m for m in model.modules() if isinstance(m, (*NORMS, *DROPOUTS))]
         self._heard: list[LossCall] = []
         self._handles: list[Any] = []
-        self._root_handles: list[Any] = []
-        self._window: list[Forward] = []
         self._val: list[dict[str, Any]] = []
         self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
         self._started, self._started_cpu = time.perf_counter(), time.process_time()
@@ -109,6 +103,7 @@ class Listening:
     # ------------------------------------------------------------------ hooks
 
     def _attach(self, loss: Any) -> None:
+        self._parts = Parts(self.model, self._may_seek())
         try:
             self.scene.replica = Replica(self.model)
         except Exception as error:  # a model that cannot be copied is watched without probes
@@ -185,61 +180,7 @@ class Listening:
         elif self._alive:
             self._guarded(self._on_loss, call)
 
-    def _arm(self) -> None:
-        if not self._root_handles:
-            self._root_handles = [
-                self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
-                self.model.register_forward_hook(self._after_forward, with_kwargs=True),
-            ]
-
-    def _disarm(self) -> None:
-        for handle in self._root_handles:
-            handle.remove()
-        self._root_handles = []
-
-    def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._alive and not self._probing and not is_transformed():
-            self._guarded(self._open_forward, args, kwargs)
-
-    def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if self._alive and not self._probing and self._open is not None:
-            self._open.output = output
-            self._open.inside = len(self._open.calls)
-            if self._own is not None and self._window and self._open is self._window[-1]:
-                self._own.leave()
-                self._forward_s += time.process_time() - self._t_open
-
-    # ------------------------------------------------------------------ one forward, one loss, one step
-
-    def _open_forward(self, args: Any, kwargs: Any) -> None:
-        now = time.perf_counter()
-        training = torch.is_grad_enabled()
-        if training and not self._window and not self._t_forward:
-            self._t_forward = now
-        self._open = Forward(args, kwargs, self.model.training, torch.get_rng_state())
-        if self._edits:
-            self._open.own_inputs()
-        if torch.cuda.is_initialized():
-            self._open.device_rng = torch.cuda.get_rng_state()
-        device = self._open.tensors[0].device.type if self._open.tensors else "cpu"
-        if torch.is_autocast_enabled(device):
-            self._open.autocast = (device, torch.get_autocast_dtype(device))
-        if training and self._looking:
-            self._open_seen()
-
-    def _open_seen(self) -> None:
-        """Begin a forward of a step that is looked at."""
-        assert self._open is not None
-        replica = self.scene.replica
-        if not self._window:
-            self._t_look, self._forward_s, self._t_clock = time.process_time(), 0.0, self._clock()
-            if replica is not None:
-                replica.take(self.model)
-                self.scene.train_modes = [m.training for m in replica.all_modules]
-        self._window.append(self._open)
-        if self._own is not None:
-            self._own.open()
-        self._t_open = time.process_time()
+    # ------------------------------------------------------------------ one loss, one step
 
     def _on_loss(self, call: LossCall) -> None:
         forward = self._open
@@ -313,11 +254,6 @@ class Listening:
             own = kept(forward, call, self._shelf)
             self.scene.val.append(Batch(own, own.calls, len(self._val) - 1))
 
-    def _is_edited(self, forward: Forward) -> bool:
-        """Whether the inputs are no longer what the model was called with; later ones are copied in time."""
-        self._edits = self._edits or forward.is_edited
-        return forward.is_edited
-
     def _end_validation(self) -> None:
         facts = self.traces.facts
         phase = Validation(self.scene, self._val, [r["rows"] for r in self._val], self._val_training, False)
@@ -351,6 +287,8 @@ class Listening:
         armed, looked = bool(self._root_handles), self._looking
         if armed or looked:
             self._on_seen_step(looked)
+        if self._parts.stepped():
+            self._disarm()
         self._step += 1
         self.scene.step = self._step
         lr = self.optimizer.param_groups[0]["lr"]

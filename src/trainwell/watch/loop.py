@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.runfolder import RunFolder
 from trainwell.watch.attach.outcome import TRACES, Watched, lines_of, write_outcome
+from trainwell.watch.models import together
 from trainwell.watch.patches import first
 from trainwell.watch.watcher import Say, Watch, _to_stderr
 
@@ -80,8 +82,8 @@ class LoopWatch(Watch):
 
 
 def watch(
-    model: nn.Module, optimizer: Optimizer, loss: Any = None, task: str | None = None, train_data: Any = None, *,
-    folder: str | Path | None = None, quiet: bool = False, say: Say = _to_stderr,
+    model: nn.Module | Sequence[nn.Module], optimizer: Optimizer, loss: Any = None, task: str | None = None,
+    train_data: Any = None, *, folder: str | Path | None = None, quiet: bool = False, say: Say = _to_stderr,
 ) -> LoopWatch:  # fmt: skip
     """Watch a training loop from now on, without a change in what it computes.
 
@@ -94,6 +96,7 @@ def watch(
     Costs 2 to 5 % of a run of some seconds on a CPU, of tiny networks 10 % (benchmarks/watch_overhead.py).
 
     Args:
+        model: the network; or several that one optimizer moves and the loop calls one after the other.
         loss: the loss function or module of the loop, for its name in the record. What torch's functions compute is heard
             without it; of a loss that uses none of them only the value, activations and gradients are known.
         task: `classification`, `binary`, `regression` or `lm`, where it cannot be told from the loss.
@@ -105,6 +108,8 @@ def watch(
     Raises:
         UsageError: `model` or `optimizer` is not what its name says, or the folder holds something already.
     """
+    if isinstance(model, list | tuple) and model and all(isinstance(m, nn.Module) for m in model):
+        model = together(model)
     if not isinstance(model, nn.Module):
         raise UsageError(f"tw.watch: model must be a torch.nn.Module, got {type(model).__name__}.")
     if not isinstance(optimizer, Optimizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -44,19 +45,59 @@ def reason_not_to_copy(module: nn.Module) -> str:
 def likely_model(optimizer: Optimizer, called: Sequence[nn.Module]) -> nn.Module | None:
     """Return the model of an optimizer that no single forward covered.
 
-    Modules that were called are taken first, the outermost of them; several become a list, of which only weights and
-    losses can be seen. Where none was called, the smallest module in memory that holds everything is taken.
+    Modules that were called are taken first, the outermost of them. Of several, and where none was called, the smallest
+    module in memory is taken that holds everything; several that no module holds are put together.
     """
     moved = learning(optimizer)
     inner = {id(part) for module in called for part in module.modules() if part is not module}
     outer = [m for m in called if id(m) not in inner and any(id(p) in moved for p in m.parameters())]
     if len(outer) == 1:
         return outer[0]
-    if outer:
-        return nn.ModuleList(outer)
+    return _smallest_around(outer, optimizer, _in_memory()) or (together(outer) if outer else None)
+
+
+def whole_of(optimizer: Optimizer, part: nn.Module) -> nn.Module | None:
+    """Return what holds all that an optimizer moves, of which a part is being called.
+
+    That is the smallest module in memory with the part in it, or the part with others that are moved whole; None where
+    some of what is moved is in none.
+    """
+    held, taken = _in_memory(), [part]
+    around = _smallest_around(taken, optimizer, held)
+    if around is not None:
+        return around
+    rest = learning(optimizer) - {id(p) for p in part.parameters()}
+    for module in sorted(held, key=lambda m: -sum(1 for _ in m.parameters())):
+        own = {id(p) for p in module.parameters()}
+        if own and own <= rest:
+            taken.append(module)
+            rest -= own
+    return None if rest else together(taken)
+
+
+def _in_memory() -> list[nn.Module]:
     # `type`, not `isinstance`: some objects answer to their class only after an import
-    held = [o for o in gc.get_objects() if issubclass(type(o), nn.Module) and "_parameters" in o.__dict__]
-    whole = [
-        (sum(p.numel() for p in m.parameters()), i) for i, m in enumerate(held) if covers(m, [optimizer])
-    ]
-    return held[min(whole)[1]] if whole else None
+    return [o for o in gc.get_objects() if issubclass(type(o), nn.Module) and "_parameters" in o.__dict__]
+
+
+def _smallest_around(
+    parts: Sequence[nn.Module], optimizer: Optimizer, held: Sequence[nn.Module]
+) -> nn.Module | None:
+    inside = {*map(id, parts)}
+    around = [m for m in held if covers(m, [optimizer]) and inside <= {*map(id, m.modules())}]
+    return min(around, key=lambda m: sum(p.numel() for p in m.parameters()), default=None)
+
+
+def moves_in(module: nn.Module, optimizer: Optimizer) -> bool:
+    """Whether an optimizer moves anything of a module."""
+    return not learning(optimizer).isdisjoint(id(p) for p in module.parameters())
+
+
+def together(parts: Sequence[nn.Module]) -> nn.Module:
+    """Return a module that holds some, by the names that they have in the script; it cannot be called."""
+    names = {id(v): k for k, v in vars(sys.modules["__main__"]).items() if isinstance(v, nn.Module)}
+    whole = nn.Module()
+    for i, part in enumerate(parts):
+        name = names.get(id(part), type(part).__name__.lower())
+        whole.add_module(f"{name}_{i}" if hasattr(whole, name) else name, part)
+    return whole

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.watch.losses import LossCall
+from trainwell.watch.parts import MOST_CALLS, Given, PartCall, Passed, Route, follow
 
 Tree = Any
 
@@ -70,7 +71,7 @@ class Relation:
 
 @dataclasses.dataclass
 class Forward:
-    """What the root module was called with, and what it needs to be called so again."""
+    """What the root module, or its parts one by one, were called with, and what they need to be called so again."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -87,8 +88,14 @@ class Forward:
     """How many of the calls came from within the forward."""
     edits: bool = False
     """Whether the model edits its inputs in place, so that each of its calls needs copies of them."""
+    route: Route | None = None
+    """The calls of its parts, where the loop does not call the root; `args` are then what came from outside."""
+    by_hand: bool = False
+    """Whether a part was fed with what the loop computed from the others, or edits what it is fed with: the copy cannot
+    repeat it."""
 
     def __post_init__(self) -> None:
+        self._entered: list[tuple[Tensor, int]] = []
         self._versions = [(t, _version(t)) for t in self.tensors]
 
     @property
@@ -110,6 +117,47 @@ class Forward:
         if self.edits:
             return mapped(_own, self.args), mapped(_own, self.kwargs)
         return self.args, self.kwargs
+
+    def is_over(self, name: str) -> bool:
+        """Whether a call of a part begins another batch."""
+        first = not self.route or self.route[0].name == name
+        return self.route is None or (first and (bool(self.calls) or not torch.is_grad_enabled()))
+
+    def enter(self, given: Tree) -> None:
+        """Note what a part is called with, as it is before the call."""
+        self._entered = [(t, _version(t)) for t in tensors_of(given)]
+
+    def add(self, name: str, args: Any, kwargs: Any, output: Tree) -> None:
+        """Note that a part was called."""
+        assert self.route is not None
+        edited = any(_version(tensor) != version for tensor, version in self._entered)
+        self.by_hand = self.by_hand or edited or len(self.route) >= MOST_CALLS
+        if self.by_hand and self.route:  # the first call tells the rows
+            return
+        call = PartCall(name, mapped(self._source, args), mapped(self._source, kwargs))
+        self.route, self.output = (*self.route, call), [output, *(self.output or ())]
+
+    def _source(self, tensor: Tensor) -> Given | Passed:
+        """Return where an argument of a part came from."""
+        with contextlib.suppress(LookupError):
+            found = relation(tensor, self.output)
+            if found.same or found.view is not None:
+                source = tensors_of(self.output)[found.index]
+                return Passed(found, source.requires_grad and not tensor.requires_grad)
+        self.by_hand = self.by_hand or tensor.grad_fn is not None
+        self.args, self._versions = (*self.args, tensor), [*self._versions, (tensor, _version(tensor))]
+        return Given(len(self.args) - 1)
+
+    def through(self, model: nn.Module) -> Tree:
+        """Call another model as this one was called.
+
+        Raises:
+            LookupError: what its parts were called with was computed by the loop.
+        """
+        if self.by_hand:
+            raise LookupError("the loop itself computes with what the parts of the model return")
+        args, kwargs = self.inputs()
+        return model(*args, **kwargs) if self.route is None else follow(self.route, model, args)
 
     @property
     def rows(self) -> int:
@@ -188,8 +236,7 @@ class Replica:
         """
         heard.clear()
         with _as_at(forward), _autocast(forward):
-            args, kwargs = forward.inputs()
-            output = self.model(*args, **kwargs)
+            output = forward.through(self.model)
             losses = [call.value for call in heard[: forward.inside]]
             outside = (calls if calls is not None else forward.calls)[forward.inside :]
             known = forward.relations or [relation(c.input, forward.output) for c in outside]

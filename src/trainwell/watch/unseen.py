@@ -18,9 +18,9 @@ class UnseenWatch(Watch):
     are torch's global ones, which look for the module by identity.
     """
 
-    def see_forward(self, args: Any) -> None:
-        """Note a forward whose hooks were asked before this watch was made."""
-        self._before(self.model, args)
+    def see_forward(self, args: Any, called: nn.Module | None = None) -> None:
+        """Note a forward, of the model or of a part of it, whose hooks were asked before this watch was made."""
+        self._before(called or self.model, args)
 
     def abandon(self) -> None:
         """Let go of the loop without a last measurement."""
@@ -63,17 +63,18 @@ class UnseenWatch(Watch):
         _forget(handles)
 
     def _before(self, module: nn.Module, args: Any) -> None:
-        if module is self.model:
+        if self._parts.hears(module):
             self._before_forward(module, args, {})
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if module is not self.model or self._open is None:
+        if not self._parts.hears(module):
             return
-        if kwargs and not self._probing:  # the hook before a forward is not shown them
-            self._open.kwargs = kwargs
-            device = self._open.tensors[0].device.type if self._open.tensors else "cpu"
+        forward = self._open
+        if kwargs and forward is not None and module is self.model and not self._probing:
+            forward.kwargs = kwargs  # the hook before a forward is not shown them
+            device = forward.tensors[0].device.type if forward.tensors else "cpu"
             if torch.is_autocast_enabled(device):
-                self._open.autocast = (device, torch.get_autocast_dtype(device))
+                forward.autocast = (device, torch.get_autocast_dtype(device))
         self._after_forward(module, args, kwargs, output)
 
 

@@ -140,9 +140,17 @@ class Watch(Listening):
             return self._look_at_own(window, stale, *own)
         if own is not None:
             self._compare(own[0], look)
-            if self._has_more:
+            if window[0].route is not None and not self._repeats:
+                self._distrust_route()
+            if self._has_more or self._by_hand:
                 return self._look_at_own(window, stale, *own)
         return look
+
+    def _distrust_route(self) -> None:
+        """Note that the parts of the model do not repeat the loss of the loop, which does more than call them."""
+        self._by_hand, self._agrees = True, True
+        for batch in (*self.scene.train, *self.scene.val):
+            batch.forward.by_hand, batch.forward.repeatable = True, False
 
     def _look_unheard(self, window: list[Forward]) -> Look | None:
         """Look at a step whose loss is written by hand: at its activations and gradients alone."""

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from torch import nn
 
+from trainwell.watch.listening import Listening
 from trainwell.watch.unseen import UnseenWatch
 
 
@@ -45,13 +46,26 @@ class HookedWatch(UnseenWatch):
 
     def _arm(self) -> None:
         compiled = getattr(self.called, "_compiled_call_impl", None) is not None
-        if not self._root_handles and not compiled:
-            self._root_handles = [
-                self.called.register_forward_pre_hook(Ear(self._before), with_kwargs=True),
-                self.called.register_forward_hook(Ear(self._after_forward), with_kwargs=True),
-            ]
+        if not compiled:
+            Listening._arm(self)
+
+    def _may_seek(self) -> bool:
+        return self.called is self.model and super()._may_seek()
+
+    def _hooks_of(self, module: nn.Module) -> list[Any]:
+        heard = self.called if module is self.model else module
+        return [
+            heard.register_forward_pre_hook(Ear(self._before), with_kwargs=True),
+            heard.register_forward_hook(Ear(self._after), with_kwargs=True),
+        ]
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        if self.model is not module:
+        if module is self.called and self.model is not module:
             self.model.training = module.training
-        self._before_forward(module, args, kwargs or {})
+        self._before_forward(self._known(module), args, kwargs or {})
+
+    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self._after_forward(self._known(module), args, kwargs, output)
+
+    def _known(self, module: nn.Module) -> nn.Module:
+        return self.model if module is self.called else module
