@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from trainwell.app.reporting import write_report
-from trainwell.report.blocks import Chart
+from trainwell.report.blocks import Chart, Tiles
 from trainwell.report.build import html_of, report_html
 from trainwell.report.page import charts_in
-from trainwell.report.saved import find_folder, read_saved
+from trainwell.report.saved import Saved, find_folder, read_saved
 from trainwell.report.section import REGISTRY, load_sections
 from trainwell.report.sections.curves import overfitting_began
+from trainwell.report.sections.spent import where_time_went
+from trainwell.report.sections.summary import Summary
 from trainwell.report.thin import means, plain, thin
 from trainwell.values.errors import RunError, UsageError
+from trainwell.values.signal import Traces
 
 FORMS = {"lines", "heat", "bars", "intervals", "matrix", "points", "parallel"}
 
@@ -106,9 +109,6 @@ def test_every_section_holds_its_contract(trained: Path) -> None:
 
 
 def test_overfitting_is_told_from_noise() -> None:
-    from trainwell.report.saved import Saved
-    from trainwell.values.signal import Traces
-
     draws = np.random.default_rng(0)
     hard, traces, rows = draws.normal(size=500), Traces(), []
     for epoch in range(1, 11):
@@ -153,3 +153,20 @@ def test_what_was_treated_while_it_ran_is_told(run_folder: Path) -> None:
     html = report_html(run_folder)
     assert "In trouble it went back and on with another dose once: lr=0.001." in html
     assert "the loss &lt;rose&gt;" in html and "back to step" in html
+
+
+def test_time_and_losses_of_a_watched_loop_are_those_of_all_its_steps() -> None:
+    traces = Traces({"steps": 200, "seconds": 1.0, "watch_s": 0.1})
+    traces.extend("step_s", range(20), [0.002] * 20)  # only some steps are timed
+    traces.extend("wait_s", range(20), [0.001] * 20)
+    traces.extend("val_loss", [100, 200], [0.5, 0.25])
+    saved = Saved(Path("x"), {}, (), {"watch": traces})
+    spent = where_time_went(saved)
+    assert spent == pytest.approx(
+        {"training steps": 0.4, "waiting for data": 0.2, "watching": 0.1, "validation and the rest": 0.3}
+    )
+    (tiles,) = [block for block in Summary().blocks(saved) if isinstance(block, Tiles)]
+    assert [(t.label, t.value) for t in tiles.tiles] == [
+        ("Validation loss", "0.2500"),
+        ("Training time", "1.0 s"),
+    ]

@@ -255,6 +255,7 @@ NAMES = {
     "val_score": "validation rows", "train_loss": "training loss", "grad_norm": "gradient norm",
     "weight_norm": "weight norm", "update_norm": "update norm", "lr": "learning rate",
     "act_rms": "activation, root mean square", "wait_s": "waiting for data", "step_s": "time of one step",
+    "stale_grad": "gradients left of the step before",
 }  # fmt: skip
 TITLES = {
     "probe_loss": "loss on training and on validation rows", "probe_score": "score on training and on validation rows",
@@ -263,6 +264,7 @@ UNITS = {
     "probe_loss": "loss", "val_loss": "loss", "train_loss": "loss", "probe_score": "score", "val_score": "score",
     "grad_norm": "L2 norm", "weight_norm": "L2 norm", "update_norm": "L2 norm", "lr": "rate",
     "act_rms": "root mean square", "wait_s": "seconds", "step_s": "seconds",
+    "stale_grad": "1 is yes",
 }  # fmt: skip
 
 

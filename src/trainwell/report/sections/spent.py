@@ -32,7 +32,7 @@ def where_time_went(saved: Saved) -> dict[str, float]:
         training = max(0.0, epochs - validation)
         found = {"training steps": training, "validation": validation}
     elif step.size:
-        found = {"training steps": float(np.nansum(step))}
+        return _of_loop(saved)
     looked = min(watch.number("watch_s", 0.0), found.get("training steps", 0.0))
     if wait.size and step.size and found:
         share = float(np.nansum(wait) / max(1e-12, np.nansum(wait) + np.nansum(step)))
@@ -43,6 +43,20 @@ def where_time_went(saved: Saved) -> dict[str, float]:
     return {k: v for k, v in found.items() if v > 0}
 
 
+def _of_loop(saved: Saved) -> dict[str, float]:
+    """Return the same of a loop that was only watched, of whose steps some were timed."""
+    watch = saved.watch
+    steps = watch.number("steps", 0.0) or float(watch.get("step_s").values.size)
+    found = {
+        name: float(np.nanmean(watch.get(signal).values)) * steps
+        for name, signal in (("training steps", "step_s"), ("waiting for data", "wait_s"))
+        if np.isfinite(watch.get(signal).values).any()
+    }
+    found["watching"] = watch.number("watch_s", 0.0)
+    found["validation and the rest"] = watch.number("seconds", 0.0) - sum(found.values())
+    return {k: v for k, v in found.items() if v > 0}
+
+
 def _totals(saved: Saved) -> Iterator[Block]:
     found = where_time_went(saved)
     if not found:
@@ -50,7 +64,11 @@ def _totals(saved: Saved) -> Iterator[Block]:
     whole = sum(found.values())
     ordered = sorted(found.items(), key=lambda item: -item[1])
     items = [
-        {"name": name, "value": round(value, 4), "text": f"{words.seconds(value)} ({value / whole:.0%})"}
+        {
+            "name": name,
+            "value": round(value, 4),
+            "text": f"{words.seconds(value)} ({100 * value / whole:.0f} %)",
+        }
         for name, value in ordered
     ]
     rows = [(name, words.seconds(value), f"{100 * value / whole:.1f} %") for name, value in ordered]

@@ -188,10 +188,27 @@ def _tiles(saved: Saved) -> Iterator[Tile]:
         )
         spent = saved.part("results").get("seconds") or words.total(r.get("epoch_s") for r in saved.rows)
         yield Tile("Training time", words.seconds(spent), str(saved.part("data").get("device", "")))
+    else:
+        yield from _watched(saved)
     if saved.trainings:
         alarms = [f for f in saved.findings if f.get("severity") != "information"]
         tone = "good" if not alarms else "critical" if _has_critical(alarms) else "warning"
         yield Tile("Findings", str(len(alarms)), "that ask for a change", tone)
+
+
+def _watched(saved: Saved) -> Iterator[Tile]:
+    """What is known of a loop that was only watched."""
+    watch = saved.watch
+    for name, label in (("train_loss", "Training loss"), ("val_loss", "Validation loss")):
+        values = watch.get(name).values
+        if len(values):
+            yield Tile(label, words.score(float(values[-1])), "the last that was seen")
+    if watch.number("steps", 0.0):
+        yield Tile(
+            "Training time",
+            words.seconds(watch.number("seconds", 0.0)),
+            f"{watch.number('steps'):,.0f} steps",
+        )
 
 
 def _has_critical(alarms: Sequence[object]) -> bool:
