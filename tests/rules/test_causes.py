@@ -36,6 +36,13 @@ def test_decay_that_rules_one_table_alone_is_no_misuse(pulled: int, told: bool) 
     assert ("weight_decay_misuse" in names(put(traces, weights))) is told
 
 
+def test_frozen_matrices_are_pulled_by_no_decay() -> None:
+    traces = sick_traces("underfitting")
+    traces.facts |= {"decoupled_decay": True, "hyper": {"lr": 1e-3, "weight_decay": 0.01}}
+    frozen = put(traces, {("update_norm", "0.weight"): 0.0, ("update_norm", "2.weight"): 0.0})
+    assert "weight_decay_misuse" not in names(frozen)
+
+
 def test_decay_is_held_against_steps_at_their_own_rate() -> None:
     """Where the rate has come down, steps are short for that; the pull of the decay is as much less."""
     traces = sick_traces("underfitting")

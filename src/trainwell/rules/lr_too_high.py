@@ -58,8 +58,8 @@ NOTHING, LEARNABLE = 0.1, 0.15
 SWINGS = 0.3
 """How far the validation loss rises and falls again, in units of the base loss; healthy unsolved runs: at most 0.16."""
 
-STRIDE = 0.3
-"""|update| / |weight| of one step; the first step of Adam at a rate of 0.003 takes 0.04."""
+STRIDE, SANE_STRIDE = 0.3, 0.04
+"""|update| / |weight| of one step, and that of the first step of Adam at a rate of 0.003."""
 
 KILLED = 0.2
 """Share of a layer's rectifiers that died, or of its squashers that got stuck, in the training."""
@@ -245,6 +245,8 @@ class LrTooHigh(Rule):
         q = view.q_median if np.isfinite(view.q_median) else 0.0
         if factor is None:
             factor = float(np.clip(1 / (4 * max(1 - q, 0.1)), 0.1, 0.5))
+        if view.longest_stride > STRIDE:  # along its line or not: such a step makes the weights anew
+            factor = min(factor, SANE_STRIDE / view.longest_stride)
         return Finding(
             self.ailment, "critical", confidence, grade,
             meaning,

@@ -66,9 +66,13 @@ class WeightDecayMisuse(Rule):
             n = min(len(weight), len(other.values))
             if n < 6:
                 continue
-            late = slice(n // 2, n)
-            with np.errstate(all="ignore"):
-                pull = decay * weight[late] / np.maximum(other.values[late], 1e-30)
+            late = np.flatnonzero(
+                other.values[:n] > 0
+            )  # what is frozen, or gets no gradient, is pulled by nothing
+            late = late[late >= n // 2]
+            if not late.size:
+                continue
+            pull = decay * weight[late] / other.values[late]
             # an update is as long as the rate of its own step makes it
             pulls.append(float(np.median(pull * _rates_at(view, other.steps[late]) if decoupled else pull)))
         limit = PULL_DECOUPLED if decoupled else BALANCED if view.falling_z < 2 else PULL
