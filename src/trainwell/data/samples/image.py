@@ -251,6 +251,10 @@ def _of_arrays(x: Any, y: Any) -> Items:
     if labels is not None and len(labels) != len(array):
         raise DataError(f"there are {len(array)} images and {len(labels)} labels; they must agree.")
     labels = labels[:, 0] if labels is not None and labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels is not None and labels.ndim != 1:
+        raise DataError(
+            f"labels of images have the shape ({len(array)},), got {labels.shape}; one-hot rows become classes by y.argmax(1)."
+        )
     names = [f"row {i} (from 0)" for i in range(len(array))]
     return Items(names, array.__getitem__, "the arrays", labels, "y")
 
