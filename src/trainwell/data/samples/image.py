@@ -253,7 +253,7 @@ def _of_arrays(x: Any, y: Any) -> Items:
     labels = labels[:, 0] if labels is not None and labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels is not None and labels.ndim != 1:
         raise DataError(
-            f"labels of images have the shape ({len(array)},), got {labels.shape}; one-hot rows become classes by y.argmax(1)."
+            f"labels of images have the shape ({len(array)},), got {labels.shape}; take y.argmax(1) of one-hot rows."
         )
     names = [f"row {i} (from 0)" for i in range(len(array))]
     return Items(names, array.__getitem__, "the arrays", labels, "y")
