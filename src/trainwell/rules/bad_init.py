@@ -144,7 +144,7 @@ class BadInit(Rule):
 
 
 def _normal(param: dict[str, Any]) -> float:
-    """Return the deviation that keeps the scale of a signal: He's, and 1 for a table of vectors."""
-    if param["kind"].startswith("Embedding"):
+    """Return the deviation that keeps the scale of a signal: He's, and 1 for a table of vectors or of factors."""
+    if param["kind"].endswith(("Embedding", "EmbeddingBag", "Scale")):
         return 1.0
     return math.sqrt(2 / math.prod(param["shape"][1:]))
