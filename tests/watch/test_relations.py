@@ -1,0 +1,28 @@
+"""How the input of a loss follows from the output of the model, where the loop changes it in between."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainwell.watch.replica import CHANGES, relation
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_a_loop_does_to_its_outputs_is_done_to_others(name: str) -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(8, 5), torch.randn(8, 5)
+    found = relation(CHANGES[name](first).clone(), first)
+    assert torch.allclose(found.apply(second), CHANGES[name](second))
+
+
+def test_a_copy_in_another_shape_and_precision_is_known() -> None:
+    half = torch.randn(8, 1).bfloat16()
+    found = relation(half.float().reshape(8).clone(), half)
+    assert found.apply(torch.ones(8, 1)).shape == (8,)
+
+
+def test_what_follows_in_no_known_way_is_refused() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(LookupError, match="not the output of the model"):
+        relation(torch.randn(8, 5), torch.randn(8, 5))
