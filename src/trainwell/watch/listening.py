@@ -52,7 +52,8 @@ class Listening(Forwards):
     """Follow one training and keep what its measurements need; what is measured at a step is told by `Watch`."""
 
     _step, _closed = 0, False
-    _stale_armed, _capturing, _ordinary = False, True, False
+    _stale_armed, _capturing, _quiet_until = False, True, -1
+    """Of the steps up to the last of these only the losses are wanted, and of those before it the count."""
     _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
     _kept_rows = _kept_values = _timed = 0
     _heard_step = -1
@@ -124,6 +125,7 @@ class Listening(Forwards):
 
     def _unhook(self) -> None:
         losses.unlisten(self._on_loss_guarded)
+        self._quiet_until, self.scene.step = -1, self._step
         for handle in (*self._handles, *self._root_handles):
             handle.remove()
         self._handles, self._root_handles = [], []
@@ -151,21 +153,18 @@ class Listening(Forwards):
             return None
 
     def _on_step_guarded(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._alive or self._probing:
-            return
-        if self._ordinary and not self._looking and self._step + 1 < self._schedule.next:
-            group = self.optimizer.param_groups[0] if self.optimizer.param_groups else {}
-            if group.get("lr") is self._lr and not self._ledger.is_full and not self._validation_may_come(1):
-                # all that is left of `_on_step` in most steps, without its calls: they cost more than they do
+        if self._step < self._quiet_until and not self._probing:
+            groups = self.optimizer.param_groups
+            if not groups or groups[0].get("lr") is self._lr:
+                # most steps: `_on_step` would find the cache cold, and cost more than it does
                 self._step += 1
-                self.scene.step = self._step
-                self._open = None
                 return
-        self._guarded(self._on_step)
+        if self._alive and not self._probing:
+            self._guarded(self._on_step)
 
     def _on_ordinary_loss(self, value: Tensor) -> bool:
         """Take the loss of a step of which nothing else is wanted: most of them."""
-        if not self._ordinary or self._probing or not value.requires_grad or value.dim():
+        if self._step > self._quiet_until or self._probing or not value.requires_grad or value.dim():
             return False
         self._heard_step = self._step
         try:
@@ -238,7 +237,7 @@ class Listening(Forwards):
 
     def _on_val_loss(self, call: LossCall, forward: Forward | None) -> None:
         if not self._val:
-            self._ordinary = False
+            self._quiet_until = -1
             self._val_rows = 0
             self._val_training = self.model.training and any(m.training for m in self._sensitive)
             if not self._root_handles and self._val_capturing:
@@ -301,8 +300,11 @@ class Listening(Forwards):
             self._arm()
         elif armed:
             self._disarm()
-        self._ordinary = not self._root_handles and not self._val and "loss_name" in self.traces.facts
         self._ledger.flush_if_full()
+        self._quiet_until = -1
+        if not self._root_handles and not self._val and "loss_name" in self.traces.facts:
+            epoch = self._per_epoch if self._val_capturing else 0
+            self._quiet_until = self._schedule.event(self._step, epoch) - 1
         if self._root_handles:
             self._t_forward, self._t_step = 0.0, time.perf_counter()
 
@@ -325,9 +327,9 @@ class Listening(Forwards):
             record("wait_s", self._t_forward - self._t_step)
             record("step_s", time.perf_counter() - self._t_forward)
 
-    def _validation_may_come(self, ahead: int = 0) -> bool:
-        """Whether an epoch has ended, `ahead` steps from here, whose validation is the first to be seen."""
-        return self._val_capturing and self._per_epoch > 0 and (self._step + ahead) % self._per_epoch == 0
+    def _validation_may_come(self) -> bool:
+        """Whether an epoch has ended whose validation is the first to be seen."""
+        return self._val_capturing and self._per_epoch > 0 and self._step % self._per_epoch == 0
 
     def _prepare_targets(self) -> None:
         """Measure the targets seen so far, and the loss of the best constant answer."""

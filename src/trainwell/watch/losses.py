@@ -59,21 +59,28 @@ class LossCall:
 Listener = Callable[[LossCall], None]
 Quick = Callable[[Tensor], bool]
 _LISTENERS: dict[Listener, Quick] = {}
+_HEARING: tuple[tuple[Listener, Quick], ...] = ()
+"""The same, made anew at every change: who hears a loss may leave."""
 _ORIGINALS: dict[str, Callable[..., Tensor]] = {}
+
+
+_level = torch._C._functorch.maybe_current_level
 
 
 def is_transformed() -> bool:
     """Whether `torch.func` is at work, whose tensors are gone when its function returns."""
-    return torch._C._functorch.maybe_current_level() is not None
+    return _level() is not None
 
 
 def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(original)
     def seen(*args: Any, **kwargs: Any) -> Tensor:
         value = original(*args, **kwargs)
-        if not torch.compiler.is_compiling() and not is_transformed():
-            # a copy: one that ends its watching leaves the table
-            others = [listener for listener, quick in tuple(_LISTENERS.items()) if not quick(value)]
+        if not torch.compiler.is_compiling() and _level() is None:
+            others = None
+            for listener, quick in _HEARING:
+                if not quick(value):
+                    others = [*(others or ()), listener]
             if others:
                 _tell(others, name, original, args, kwargs, value)
         return value
@@ -110,13 +117,20 @@ def listen(listener: Listener, quick: Quick = _never) -> None:
             _ORIGINALS[name] = getattr(F, name)
             setattr(F, name, _wrap(name, _ORIGINALS[name]))
     _LISTENERS[listener] = quick
+    _note_change()
 
 
 def unlisten(listener: Listener) -> None:
     """Stop it; with the last listener torch gets its own functions back."""
     if listener in _LISTENERS:
         del _LISTENERS[listener]
+        _note_change()
         if not _LISTENERS:
             for name, original in _ORIGINALS.items():
                 setattr(F, name, original)
             _ORIGINALS.clear()
+
+
+def _note_change() -> None:
+    global _HEARING
+    _HEARING = tuple(_LISTENERS.items())

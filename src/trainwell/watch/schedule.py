@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from trainwell.watch.ledger import BLOCK
+
 DENSITY = 8
 """A look every `step / 8` steps: 39 in the first 400 steps, 18 more in the next 4,000."""
 
@@ -21,6 +23,14 @@ class Schedule:
     def __init__(self, share: float = SHARE, free_s: float = FREE_S) -> None:
         self.share, self.free_s = share, free_s
         self.next, self.looks, self.cost_s = 0, 0, 0.0
+
+    def event(self, step: int, per_epoch: int) -> int:
+        """Return the next step count at which there is more to do than to count: a look, the end of an epoch of so many
+        steps (0: it does not matter), or so many losses that they are to be fetched."""
+        events = [self.next, step + BLOCK]
+        if per_epoch > 0:
+            events.append((step // per_epoch + 1) * per_epoch)
+        return min(events)
 
     def has_room(self, cost_s: float, elapsed_s: float) -> bool:
         """Whether so much more may be spent now."""
