@@ -127,6 +127,15 @@ def test_an_arm_that_diverges_is_the_worst(blobs: tuple[torch.Tensor, torch.Tens
     assert any("all runs diverged, with it and without it" in line for line in evidence_lines(evidence))
 
 
+def test_a_metric_that_sees_no_change_is_told(blobs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    evidence = prove(blobs, base=RECIPE.replace(epochs=1), change="dropout:rate=0", seeds=2, out=False)
+    said = list(evidence_lines(evidence))
+    assert "undecided dropout:rate=0: accuracy is the same with it and without it on every seed." in said
+    assert any(
+        "the same in 2 of 2 pairs; a finer metric sees more: --metric log_loss" in line for line in said
+    )
+
+
 def test_ablation_says_what_a_technique_is_worth(
     blobs: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from trainwell.values.evidence import NOT_MEASURED, Comparison, Evidence
 CHART = 41
 """Columns of the chart of intervals; odd, so that zero has one."""
 SHOWN_SEEDS = 16
+COARSE = ("accuracy", "balanced_accuracy", "f1_macro")
+"""Metrics that count rows, and so do not see small changes."""
 
 
 def evidence_lines(evidence: Evidence) -> Iterator[str]:
@@ -26,6 +28,12 @@ def evidence_lines(evidence: Evidence) -> Iterator[str]:
     yield ""
     for comparison in evidence.comparisons:
         yield from _details(evidence, comparison)
+    ties = [gain == 0 for c in evidence.comparisons for gain in c.gains]
+    if evidence.metric in COARSE and sum(ties) > len(ties) / 2:
+        yield (
+            f"note      {evidence.metric} is the same in {sum(ties)} of {len(ties)} pairs; a finer metric sees more: "
+            "--metric log_loss"
+        )
     if evidence.path is not None:
         yield f"evidence  {evidence.path}"
 
@@ -69,7 +77,7 @@ def sentence(evidence: Evidence, c: Comparison) -> str:
     if c.verdict == "refuted":
         return f"{c.name} harms: it {less} {evidence.metric} by {abs(c.effect):.4g} in the mean."
     if not any(c.gains):
-        return f"{c.name} changed nothing on any seed."
+        return f"{c.name} is undecided: {evidence.metric} is the same with it and without it on every seed."
     least = Design(alpha=evidence.alpha).least_seeds()
     if len(c.gains) < least:
         return f"{c.name} is undecided: {len(c.gains)} seeds decide nothing, whatever they show; {least} can."
