@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from trainwell.engine.training import Training
 from trainwell.models import build_model
 from trainwell.techniques._modules.frozen import adapt_norm_statistics, freeze_layers
 from trainwell.testing.lanes import flats
+from trainwell.values.errors import RecipeError
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.task import InputSpec, Task
 from trainwell.values.technique import REGISTRY
@@ -110,6 +112,12 @@ def test_unfreezing_begins_with_the_last_layer(name: str) -> None:
     assert changed == {"head.weight", "head.bias"}
     run.run()
     assert not torch.equal(weights(run)["body.2.convolution.weight"], before["body.2.convolution.weight"])
+
+
+def test_lora_refuses_a_network_without_layers_to_add_to() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(RecipeError, match="no linear layer before its last one"):
+        REGISTRY["lora"]().model(net, SimpleNamespace(generator=torch.Generator()))  # type: ignore[attr-defined]
 
 
 def test_lora_starts_as_the_network_it_changes_and_moves_only_thin_matrices() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from trainwell.values.dose import dose
+from trainwell.values.errors import RecipeError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -32,5 +33,9 @@ class LoRA(Technique):
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.frozen import add_lora
 
-        add_lora(model, self.rank, self.alpha / self.rank, build.generator)
+        if not add_lora(model, self.rank, self.alpha / self.rank, build.generator):
+            raise RecipeError(
+                "lora: this network has no linear layer before its last one, so nothing but the last would learn; "
+                "take --with freeze, or leave lora out."
+            )
         return model
