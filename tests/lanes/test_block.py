@@ -128,6 +128,7 @@ def test_passes_equal_those_of_torch(
         ((6, 70, 33, 18), 19, 0.3),
         ((6, 9, 130), 37, 0.0),
         ((6, 16), 16, 0.2),
+        ((6, 20, 11), 300, 0.1),
     ]:
         monkeypatch.delenv("TRAINWELL_NATIVE", raising=False)
         mine = passes(widths(*sizes, rate=rate), dtype, rows, rate)

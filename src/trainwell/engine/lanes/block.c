@@ -62,7 +62,7 @@ void forward(const layer *layers, long count, long lanes, long rows, const real 
     for (long k = 0; k < lanes; k++) {
         const real *h = x + k * x_stride;
         for (long i = 0; bits && k + 1 < lanes && i < used; i += 32) __builtin_prefetch(bits + (k + 1) * bits_stride + i);
-        if (by_row) turn(rows, layers->in, h, space), h = space;
+        if (by_row) turn(rows, layers->in, h, layers->in, space), h = space;
         for (long n = 0; n < count; n++) {
             const layer *l = layers + n;
             real *y = keep || n == count - 1 ? l->y + k * l->out * rows : space + largest * (1 + n % 2);
@@ -74,6 +74,8 @@ void forward(const layer *layers, long count, long lanes, long rows, const real 
     }
 }
 
+enum { TURNED = 128 }; /* rows of inputs that are turned at once */
+
 /* Write the gradients of one layer of one lane from those of what it gave, after ReLU and dropout.
  * h: its inputs, (in, rows), or (rows, in) where by_row. space: for them, turned. */
 static void to_weights(const layer *l, long lane, long rows, const real *g, const real *h, long by_row, long adds,
@@ -83,8 +85,12 @@ static void to_weights(const layer *l, long lane, long rows, const real *g, cons
         *to = (adds ? *to : 0) + total(rows, g + o * rows);
     }
     if (!l->weight_grad) return;
-    if (!by_row) turn(l->in, rows, h, space), h = space;
-    product(l->out, l->in, rows, g, rows, 1, h, l->in, l->weight_grad + lane * l->weight_grad_stride, l->in, 0, adds);
+    real *to = l->weight_grad + lane * l->weight_grad_stride;
+    for (long r = 0; r < rows; r += TURNED) { /* of few rows the inputs stay near */
+        const long some = rows - r < TURNED ? rows - r : TURNED;
+        if (!by_row) turn(l->in, some, h + r, rows, space);
+        product(l->out, l->in, some, g + r, rows, 1, by_row ? h + r * l->in : space, l->in, to, l->in, 0, adds || r);
+    }
 }
 
 /* Write the gradients of all weights, or add them, from g (lanes, out, rows), which is overwritten.

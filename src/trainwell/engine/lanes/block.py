@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainwell.engine.lanes import links, native, planes
+from trainwell.engine.lanes import links, native, planes, tables
 from trainwell.engine.lanes.bits import BITS_PER_WORD, DropoutBits
 from trainwell.engine.lanes.links import Link, Pass
 from trainwell.engine.lanes.planes import address
@@ -16,7 +16,9 @@ from trainwell.engine.lanes.planes import address
 LARGEST = 1 << 16
 """Numbers of a weight up to which a layer is compiled here; those above are left to the matrix library of torch."""
 
-TOGETHER = (links.Linear, links.ReLU, links.Dropout, links.Elementwise, *planes.LINKS)
+TOGETHER = (
+    links.Linear, links.ReLU, links.Dropout, links.Elementwise, tables.MemberScale, tables.MemberHeads, *planes.LINKS,
+)  # fmt: skip
 """What a chain may consist of whose linear layers are compiled."""
 
 Unit = tuple[links.Linear, links.ReLU | None, links.Dropout | None]

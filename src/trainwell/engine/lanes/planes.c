@@ -336,7 +336,7 @@ static void layer_backward(const plane *l, long lane, long rows, const real *g, 
     const real *spectrum = l->spectrum + lane * 16 * size;
     real *bias = l->bias_grad ? l->bias_grad + lane * l->bias_grad_stride : 0;
     real *turned = l->weight_grad && 2 * l->in >= WIDTH ? space : 0, *sums = space + largest;
-    if (turned) turn(l->in, l->height * l->width * rows, x, turned);
+    if (turned) turn(l->in, l->height * l->width * rows, x, l->height * l->width * rows, turned);
     for (long i = 0; i < 16 * size; i++) sums[i] = 0;
     for (long o = 0; bias && !adds && o < l->out; o++) bias[o] = 0;
     for (long i = 0; to && i < l->in * l->height * l->width * rows; i++) to[i] = 0;

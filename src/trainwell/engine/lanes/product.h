@@ -112,22 +112,22 @@ INLINE void zip8(const s8 *from, s8 *to) {
     }
 }
 
-/* to (n, m) = from (m, n) transposed */
-static void turn(long m, long n, const real *from, real *to) {
+/* to (n, m) = from (m, n) transposed; from has rows of ld numbers */
+static void turn(long m, long n, const real *from, long ld, real *to) {
     long i = 0;
     for (; i + 4 <= m; i += 4) {
         long j = 0;
         for (; j + 4 <= n; j += 4) {
             r4 a[4], b[4];
-            UNROLL for (int p = 0; p < 4; p++) a[p] = *(const r4 *)(from + (i + p) * n + j);
+            UNROLL for (int p = 0; p < 4; p++) a[p] = *(const r4 *)(from + (i + p) * ld + j);
             zip4(a, b), zip4(b, a);
             UNROLL for (int p = 0; p < 4; p++) *(r4 *)(to + (j + p) * m + i) = a[p];
         }
         for (; j < n; j++)
-            for (int p = 0; p < 4; p++) to[j * m + i + p] = from[(i + p) * n + j];
+            for (int p = 0; p < 4; p++) to[j * m + i + p] = from[(i + p) * ld + j];
     }
     for (; i < m; i++)
-        for (long j = 0; j < n; j++) to[j * m + i] = from[i * n + j];
+        for (long j = 0; j < n; j++) to[j * m + i] = from[i * ld + j];
 }
 
 static real total(long n, const real *x) {
