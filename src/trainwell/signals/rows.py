@@ -131,8 +131,11 @@ def product(a: Array, b: Array) -> Array:
 
 def distances(a: Array, b: Array) -> Array:
     """Return squared distances (len(a), len(b)) in float64."""
-    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * product(a, b.T)
-    return np.maximum(square, 0.0)
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None]
+    twice = product(a, b.T)
+    twice *= 2  # in place: every new array of a thousand rows squared costs as much as the product
+    square -= twice
+    return np.maximum(square, 0.0, out=square)
 
 
 def neighbours(a: Array, k: int = NEIGHBOURS) -> tuple[Array, Array]:
