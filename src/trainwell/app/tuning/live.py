@@ -34,7 +34,7 @@ class Live:
         if self._console._stream is sys.stderr and os.isatty(2):
             from rich.console import Console as Terminal
 
-            self._status = Terminal(file=sys.stderr).status(self._name)
+            self._status = Terminal(file=sys.stderr).status(f"{self._name:9s} {self.line()}")
             self._status.start()
         return self
 
@@ -49,7 +49,7 @@ class Live:
             return
         self._last = now
         if self._status is not None:
-            self._status.update(self.line())
+            self._status.update(f"{self._name:9s} {self.line()}")
         else:
             self._console.say(f"{self._name:9s} {self.line()}")
 
@@ -84,6 +84,8 @@ class LiveSearch(Live):
         deadline, now = self._search.deadline, time.monotonic()
         if deadline is None:
             return ", ".join(self._parts())
+        if now > self._end - 0.5:
+            return ", ".join([*self._parts(), "time is up"])
         left = f"{span(deadline - now)} left + " if deadline > now + 0.5 else ""
         return ", ".join([*self._parts(), f"{left}{span(self._end - max(now, deadline))} to confirm"])
 
