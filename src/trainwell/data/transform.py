@@ -95,7 +95,7 @@ class TableTransform:
             hint = did_you_mean(gone[0], rest)
             raise DataError(
                 f"{table.where}: {len(gone)} of the {len(self.columns)} columns that the model was trained on are "
-                f"missing: {', '.join(gone[:8])}{', ...' if len(gone) > 8 else ''}.{hint}"
+                f"missing: {', '.join(gone[:8])}{f' and {len(gone) - 8} more' if len(gone) > 8 else ''}.{hint}"
             )
 
     def to_dict(self) -> dict[str, Any]:
