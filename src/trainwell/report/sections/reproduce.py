@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from trainwell.report import words
 from trainwell.report.blocks import Block, Code, Grid, Text
@@ -50,15 +51,19 @@ class Reproduce(Section):
                 ("fingerprint of the data", str(data.get("fingerprint"))),
             ]
         if evidence:
-            facts += [
-                (told, words.number(evidence[k])) for k, told in TOLD.items() if evidence.get(k) is not None
-            ]
-            facts += [
-                ("split", "redrawn for each seed" if evidence.get("split") == "redrawn" else "as given")
-            ]
-            facts += [("time", words.seconds(evidence.get("seconds")))]
-            facts += [("trained", ENGINES.get(str(line), str(line))) for line in evidence.get("engine") or ()]
+            facts += _of_trial(evidence)
         results = saved.part("results")
         if results.get("recipe_hash"):
             facts.append(("hash of the recipe", str(results["recipe_hash"])))
         return [*found, Grid(("", ""), facts)] if facts else found
+
+
+def _of_trial(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is told of a trial."""
+    for key, told in TOLD.items():
+        if evidence.get(key) is not None:
+            yield told, words.number(evidence[key])
+    yield "split", "redrawn for each seed" if evidence.get("split") == "redrawn" else "as given"
+    yield "time", words.seconds(evidence.get("seconds"))
+    for line in evidence.get("engine") or ():
+        yield "trained", ENGINES.get(str(line), str(line))
