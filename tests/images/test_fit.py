@@ -9,15 +9,19 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import trainwell as tw
 from tests.conftest import shared_data
 from tests.images.samples import class_folders, picture
 from tests.images.test_decode import prepared
+from trainwell.app import settings
 from trainwell.app.cli import run_command
 from trainwell.app.outcome import predictions
 from trainwell.data.samples import store
-from trainwell.values.errors import DataError, RecipeError, UsageError
+from trainwell.models import build_model
+from trainwell.values.errors import DataError, DoseError, RecipeError, UsageError
+from trainwell.values.task import InputSpec
 
 QUICK = {
     "settings_": {"model.width": 4, "batch_size": 16},
@@ -110,6 +114,16 @@ def test_a_broken_file_in_a_prediction_is_an_error(tmp_path: Path) -> None:
     (root / "left" / "zz.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"left/zz\.png is no image"):
         run.predict(root)
+
+
+@pytest.mark.parametrize("depth", ["18", 18])
+def test_depths_that_are_words_may_be_written_as_numbers(depth: object) -> None:
+    made = settings.apply(tw.Recipe(), settings={"model.depth": depth, "model": "resnet"})
+    assert made.model.get("depth") == "18"
+    build_model(made.model, InputSpec(kind="image", shape=(3, 32, 32)), 2, torch.Generator())
+    odd = settings.apply(made, settings={"model.depth": 19})
+    with pytest.raises(DoseError, match=r"model\.depth must be one of 20, 32"):
+        build_model(odd.model, InputSpec(kind="image", shape=(3, 32, 32)), 2, torch.Generator())
 
 
 def test_a_family_of_tables_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainwell.values.dose import doses_of
 from trainwell.values.errors import RecipeError, UsageError, did_you_mean
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.runfolder import RunFolder
@@ -129,7 +130,8 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
             return recipe.replace(model=ModelSpec.of(str(value)))
         return recipe.replace(**{head: _number(value, key)})
     if head == "model":
-        found = value if field in MODEL_WORDS else _number(value, key)
+        is_word = field in MODEL_WORDS or _is_choice(recipe.model.family, field)
+        found = str(value) if is_word else _number(value, key)
         return recipe.replace(model=recipe.model.replace(**{field: found}))
     if head in ("optimizer", "schedule"):
         held: Technique = getattr(recipe, head)
@@ -146,6 +148,14 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
         )
         raise RecipeError(f"--set {key}: the recipe has no '{head}'.{hint}")
     return recipe.with_(held_.replace(**{field: _dose(held_, field, value)}))
+
+
+def _is_choice(family: str, field: str) -> bool:
+    """Whether a field of a model is one of several words, such as the depths of a ResNet."""
+    from trainwell.models import FAMILIES  # torch is not imported for the other settings
+
+    spec = doses_of(FAMILIES[family]).get(field) if family in FAMILIES else None
+    return spec is not None and bool(spec.options)
 
 
 def _is_technique(name: str) -> bool:
