@@ -19,7 +19,10 @@ from trainwell.values.atomic import temporary_beside
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("block.c", "planes.c", "product.h"))
 
-FLAGS = ("-O3", "-march=native", "-fno-trapping-math", "-shared", "-fPIC")
+TUNED = "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native"
+"""For this very processor; not every compiler takes the second on ARM."""
+
+FLAGS = ("-O3", TUNED, "-fno-trapping-math", "-shared", "-fPIC")
 """What is told the compiler, before the flags of `$CC`: of two that contradict each other the later counts."""
 
 REALS = {torch.float32: ("float", "int"), torch.float64: ("double", "long long")}
