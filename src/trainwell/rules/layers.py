@@ -93,11 +93,6 @@ class LayerView:
             if len(p["shape"]) >= 2 and p["learns"] and p["rms"] > 0 and "rms_end" in p
         ]
 
-    @property
-    def shrunk(self) -> float:
-        """The median of these; 1 where it is not known."""
-        return float(np.median(self.grown)) if self.grown else 1.0
-
     @cached_property
     def longest_stride(self) -> float:
         """Longest of the sampled steps: the median over matrices of |update| / |weight before it|."""

@@ -31,17 +31,18 @@ class WeightDecayMisuse(Rule):
         # answers that are right can only become surer: a decay that rules holds the loss up, and healthy runs have none
         if decay <= 0 or view.is_done:
             return None
+        shrunk = float(np.median(view.grown)) if view.grown else 1.0
         rates = view.get("lr").values
         rate = float(np.median(rates)) if rates.size else 0.0
         constant = 1 / (rate * decay) if rate > 0 else np.inf
         readings = []
-        if view.shrunk < SHRUNK and not view.is_solved:
-            readings.append(Reading("weight rms, end / start", view.shrunk, SHRUNK, "<"))
+        if shrunk < SHRUNK and not view.is_solved:
+            readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
         if view.fact("decoupled_decay") and constant < CONSTANT and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay)
         # weights that have grown much were not held back by their decay
-        if pull > limit and view.shrunk < GROWN:
+        if pull > limit and shrunk < GROWN:
             readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
         if not readings:
             return None
