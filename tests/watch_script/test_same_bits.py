@@ -12,7 +12,17 @@ import pytest
 from tests.watch_script.conftest import SCRIPTS, Watched, assert_same_bits, findings_of, run_plain
 from trainwell.values.signal import Traces
 
-LOOKED = ("plain", "workers", "accumulate", "keep_whole", "closure", "parts", "two_optimizers", "compiled")
+LOOKED = (
+    "plain",
+    "workers",
+    "accumulate",
+    "keep_whole",
+    "closure",
+    "parts",
+    "encoder_decoder",
+    "two_optimizers",
+    "compiled",
+)
 
 
 @pytest.mark.filterwarnings("default")

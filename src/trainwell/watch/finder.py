@@ -24,7 +24,15 @@ from torch.optim.optimizer import (
 from trainwell.values.finding import Finding
 from trainwell.watch import losses
 from trainwell.watch.losses import LossCall
-from trainwell.watch.models import bare, covers, likely_model, moves_in, reason_not_to_copy, whole_of
+from trainwell.watch.models import (
+    bare,
+    covers,
+    likely_model,
+    moves_in,
+    reason_not_to_copy,
+    together,
+    whole_of,
+)
 from trainwell.watch.patches import first, scriptable, then
 from trainwell.watch.several import Several
 from trainwell.watch.unseen import UnseenWatch
@@ -97,7 +105,11 @@ class Finder:
         self._called: dict[int, weakref.ref[nn.Module]] = {}
         self._handles: list[Any] = []
         self._search: Any = None
-        self._busy = self._heard = self._over = False
+        self._busy = self._heard = self._over = self._went_back = False
+        self._are_joined, self._stepped = (
+            False,
+            weakref.WeakSet[Optimizer](),
+        )  # those that stepped before the others
         self._loss: Tensor | None = None  # the last one, as long as no training is in hand
         self._started = time.perf_counter()
         self._live_at, self._cost_s = self._started + LIVE_AFTER_S, 0.0
@@ -183,8 +195,14 @@ class Finder:
     def _on_backward(self, loss: Any) -> None:
         if self._watch is None:
             self._loss = loss.detach() if isinstance(loss, Tensor) and loss.dim() == 0 else None
+        elif self._watch.is_probing:
+            return None  # that was the copy
+        elif self._are_joined and self._stepped:
+            return self._give_up(IN_TURN)
         elif not self._heard and isinstance(loss, Tensor) and loss.dim() == 0:
             self._watch.note_loss(loss)
+        self._went_back = True
+        return None
 
     def _on_made(self, optimizer: Optimizer) -> None:
         self._made.append((weakref.ref(optimizer), self._steps))
@@ -226,7 +244,12 @@ class Finder:
         self._heard = False
         if optimizer in self._left:
             self._give_up(IN_TURN)
-        if self._watch is None or optimizer is not self._steppers[-1]:
+        if self._watch is None:
+            return
+        self._stepped.add(optimizer)
+        if len(self._stepped) == len(self._steppers):
+            self._stepped.clear()
+        if optimizer is not self._steppers[-1]:
             return
         self.trainings[-1].steps += 1
         if self._search is not None and self._steps % SEARCH_STEPS == 0:
@@ -252,8 +275,10 @@ class Finder:
     ) -> None:
         early = any(ref() in steppers and made == 0 for ref, made in self._made)
         if self._watch is not None and early and self._steps < FEW_STEPS:
-            return self._give_up(IN_TURN)
+            return self._give_up(IN_TURN) if self._went_back else self._join(module, steppers, args)
         self._close(None)
+        self._went_back = False
+        self._stepped.clear()
         self._made = [(ref, n) for ref, n in self._made if ref() is not None and ref() not in steppers]
         model, why = bare(module), reason_not_to_copy(module)
         if why:
@@ -276,6 +301,22 @@ class Finder:
             self._end_search()
         return None
 
+    def _join(self, module: nn.Module, steppers: list[Optimizer], args: Any) -> None:
+        """Watch networks as one that are called one after the other before anything is minimised.
+
+        Each has an optimizer of its own. Where one steps and there is another backward pass before the others step, they
+        are trained in turn after all.
+        """
+        watch, known = self._watch, self._steppers
+        assert watch is not None
+        parts = list(watch.model.children()) if self._are_joined else [watch.model]
+        watch.abandon()
+        self._watch, self._are_joined = None, True
+        self.trainings.pop()
+        self._begin(together([*parts, module]), [*known, *steppers], args, module)
+        if self._watch is not None:
+            self._watch.began_late()
+
     def _end_search(self) -> None:
         if self._search is not None:
             self._search.remove()
@@ -291,7 +332,7 @@ class Finder:
         found.findings, found.error = watch.findings, str(watch.traces.fact("watch_error") or "")
         found.over = True
         self._left.update(self._steppers)
-        self._steppers = []
+        self._steppers, self._are_joined = [], False
         self._cost_s += time.perf_counter() - start
         self.tell(found)
 

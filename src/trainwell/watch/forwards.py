@@ -94,7 +94,7 @@ class Forwards:
             forward.output = output
         else:
             forward.add(self._parts.name(module), args, kwargs, output)
-            self._by_hand = forward.by_hand
+            self._by_hand = forward.by_hand and not self._parts.late
         forward.inside = len(forward.calls)
         if self._own is not None and self._window and forward is self._window[-1]:
             self._own.leave()

@@ -226,7 +226,7 @@ class Listening(Forwards):
 
     def _capture(self, forward: Forward, call: LossCall) -> None:
         rows = forward.rows
-        if rows and not self._is_edited(forward):
+        if rows and not self._parts.late and not self._is_edited(forward):
             own = kept(forward, call, self._shelf)
             self.scene.train.append(Batch(own, own.calls, self._step))
             self._kept_rows += rows

@@ -28,10 +28,11 @@ class Parts:
     Attributes:
         seeking: whether it is not known yet.
         called: the parts, in the order of their first call; none where the whole is called.
+        late: whether some may have been called unheard, before the first step.
     """
 
     def __init__(self, whole: nn.Module, may_seek: bool) -> None:
-        self.whole, self.seeking = whole, may_seek
+        self.whole, self.seeking, self.late = whole, may_seek, False
         self.called: list[nn.Module] = []
         self._names = {id(m): name for name, m in whole.named_modules() if name}
         self._inside: nn.Module | None = None
@@ -80,6 +81,9 @@ class Parts:
     def stepped(self) -> bool:
         """Note a step of the optimizer; return whether it became known now which parts are called."""
         self._inside, self._depth, self._steps = None, 0, self._steps + 1
+        if self.late:
+            self.late = False
+            return False
         if not self.seeking or not (self.called or self._steps >= TRIES):
             return False
         self.seeking = False

@@ -22,6 +22,15 @@ class UnseenWatch(Watch):
         """Note a forward, of the model or of a part of it, whose hooks were asked before this watch was made."""
         self._before(called or self.model, args)
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether the copy is at work, and not the script."""
+        return self._probing
+
+    def began_late(self) -> None:
+        """Note that parts of the model were called before the watch began."""
+        self._parts.late = True
+
     def abandon(self) -> None:
         """Let go of the loop without a last measurement."""
         self._alive, self._closed = False, True

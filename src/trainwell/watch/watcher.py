@@ -133,10 +133,8 @@ class Watch(Listening):
         except (LookupError, RuntimeError, TypeError):
             if own is None:
                 raise
-            self._agrees, self._repeats = (
-                True,
-                False,
-            )  # what the loss is given does not follow from the output
+            if not self._parts.late:  # what the loss is given does not follow from the output
+                self._agrees, self._repeats = True, False
             return self._look_at_own(window, stale, *own)
         if own is not None:
             self._compare(own[0], look)
