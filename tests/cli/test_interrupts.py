@@ -104,7 +104,9 @@ def test_signal_outside_a_training_ends_in_order(number: int, code: int, tmp_pat
         except OSError:
             time.sleep(0.05)
     assert writer is not None
-    time.sleep(0.5)  # it reads: a signal between opening and reading is seen by Python only once the read is over
+    time.sleep(
+        0.5
+    )  # it reads: a signal between opening and reading is seen by Python only once the read is over
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     os.close(writer)
