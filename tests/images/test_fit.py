@@ -104,7 +104,7 @@ def test_arrays_that_are_no_images_or_no_labels_say_what_is_expected() -> None:
     x, y = np.stack([picture(i % 2, i) for i in range(20)]), np.arange(20) % 2
     with pytest.raises(DataError, match=r"have the shape \(20,\), got \(20, 2\); take y\.argmax"):
         tw.fit((x, np.eye(2)[y]), out=False, **QUICK)
-    with pytest.raises(UsageError, match=r"model=your_module; pixels that are uint8 need none"):
+    with pytest.raises(UsageError, match=r"model=your_module; uint8 pixels need none"):
         tw.fit((x.astype(np.float32), y), out=False, **QUICK)
 
 

@@ -233,9 +233,7 @@ def recipe_for(
         if model is not None:
             recipe = Recipe()
         elif prepared.task is None or prepared.inputs is None:
-            raise UsageError(
-                "these data need a model: give model=your_module; pixels that are uint8 need none."
-            )
+            raise UsageError("these data need a model: give model=your_module; uint8 pixels need none.")
         else:
             recipe = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
     elif recipe.model.family == "module" and model is None:
