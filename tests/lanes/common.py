@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,21 @@ ROWS = 63
 """Not a multiple of the batch size: the last batch is smaller."""
 
 Build = Callable[[Recipe, torch.Generator], nn.Module]
+
+
+def with_head(layers: Sequence[nn.Module], x: Tensor) -> Build:
+    """Return what makes these layers with fresh weights, for inputs like x, and a head of three outputs."""
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+            body = nn.Sequential(*map(copy.deepcopy, layers), nn.Flatten()).double()
+            for m in body.modules():
+                if hasattr(m, "reset_parameters"):
+                    m.reset_parameters()
+            return nn.Sequential(body, nn.Linear(body(x).shape[1], 8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+    return build
 
 
 def part(rows: int, seed: int, task: Task = CLASSES, dtype: torch.dtype = torch.float64) -> Any:

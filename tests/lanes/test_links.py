@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.lanes.common import CLASSES, NUMBER, Build, check, perceptron, source
+from tests.lanes.common import CLASSES, NUMBER, Build, check, perceptron, source, with_head
 from trainwell.engine.assemble import Source
 from trainwell.engine.lanes import LaneSpec
 from trainwell.engine.lanes.chain import chain_of
@@ -70,17 +70,7 @@ def test_chains_of_images_equal_lone_runs(name: str) -> None:
     ).relu()  # of equal pixels the first is the largest
     y = torch.randint(0, 3, (60,), generator=g)
 
-    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-            body = nn.Sequential(*(copy.deepcopy(m) for m in IMAGES[name]), nn.Flatten()).double()
-            for m in body.modules():
-                if hasattr(m, "reset_parameters"):
-                    m.reset_parameters()
-            return nn.Sequential(
-                body, nn.Linear(body(x[:2]).shape[1], 8), nn.ReLU(), nn.Linear(8, 3)
-            ).double()
-
+    build = with_head(IMAGES[name], x[:2])
     techniques = ("grad_accumulation:micro_batches=2",) if name == "plain" else ("clip_grad",)
     recipe = Recipe(batch_size=16, epochs=2, lr=0.01, techniques=techniques)
     assert chain_of(build(recipe, torch.Generator())) is not None

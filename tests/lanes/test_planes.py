@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.lanes.common import CLASSES, Build, check
+from tests.lanes.common import CLASSES, Build, check, with_head
 from tests.lanes.compilers import COMMANDS, needs_compiler, skip_unless_here
 from trainwell.engine.assemble import Source
 from trainwell.engine.lanes import LaneSpec, native
@@ -45,18 +44,7 @@ def pixels(rows: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def network(name: str) -> Build:
-    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-            body = nn.Sequential(*(copy.deepcopy(m) for m in IMAGES[name]), nn.Flatten()).double()
-            for m in body.modules():
-                if hasattr(m, "reset_parameters"):
-                    m.reset_parameters()
-            return nn.Sequential(
-                body, nn.Linear(body(pixels(2)).shape[1], 8), nn.ReLU(), nn.Linear(8, 3)
-            ).double()
-
-    return build
+    return with_head(IMAGES[name], pixels(2))
 
 
 def of_family(recipe: Recipe, generator: torch.Generator) -> nn.Module:

@@ -106,10 +106,8 @@ class Finder:
         self._handles: list[Any] = []
         self._search: Any = None
         self._busy = self._heard = self._over = self._went_back = False
-        self._are_joined, self._stepped = (
-            False,
-            weakref.WeakSet[Optimizer](),
-        )  # those that stepped before the others
+        self._are_joined = False  # whether several networks are watched as one
+        self._stepped: weakref.WeakSet[Optimizer] = weakref.WeakSet()  # before the others of their step
         self._loss: Tensor | None = None  # the last one, as long as no training is in hand
         self._started = time.perf_counter()
         self._live_at, self._cost_s = self._started + LIVE_AFTER_S, 0.0
