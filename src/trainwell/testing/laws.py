@@ -284,7 +284,7 @@ def calls_stay_within_the_budget(kind: type[Technique]) -> str | None:
 
 
 def _calls(technique: Technique | None) -> int:
-    """Return the Python calls of the fourth step."""
+    """Return the Python calls of a step, the fewest of four: a collection of garbage brings calls of its own."""
     run = training(technique, batch_size=8)
     run.model.train()
     x, y = classes(8, 1)
@@ -296,12 +296,16 @@ def _calls(technique: Technique | None) -> int:
         nonlocal count
         count += event == "call"
 
-    sys.setprofile(profile)
-    try:
-        run.step(x, y, 1e-3)
-    finally:
-        sys.setprofile(None)
-    return count
+    fewest = sys.maxsize
+    for _ in range(4):
+        count = 0
+        sys.setprofile(profile)
+        try:
+            run.step(x, y, 1e-3)
+        finally:
+            sys.setprofile(None)
+        fewest = min(fewest, count)
+    return fewest
 
 
 LAWS: Mapping[str, Law] = {
