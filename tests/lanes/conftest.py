@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainwell.engine.lanes import native
+from trainwell.values import native
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from trainwell.engine.lanes.chain import ChainNetwork, chain_of
 from trainwell.engine.lanes.links import Dropout, Pass
 from trainwell.engine.streams import seeded
 from trainwell.models import layers
+from trainwell.values import native as loader
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
@@ -179,7 +180,7 @@ def test_a_damaged_library_is_compiled_again(
     (made,) = (tmp_path / "native").iterdir()
     made.unlink()
     made.write_bytes(b"torn")
-    native.load.cache_clear()
+    loader.load.cache_clear()
     assert isinstance(native.load(torch.float32), ctypes.CDLL)
 
 
@@ -188,6 +189,6 @@ def test_many_may_compile_at_once(tmp_path: Path) -> None:
     sources = [str(path) for path in native.SOURCES if path.suffix == ".c"]
     command = ["cc", "-shared", "-fPIC", "-Dreal=float", "-Dwhole=int", *sources]
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: native._compile(command, tmp_path / "made.so"), range(4)))
+        made = list(pool.map(lambda _: loader.compiled(command, tmp_path / "made.so"), range(4)))
     assert set(made) == set(tmp_path.iterdir())
-    assert native._loaded(made[0]) is not None
+    assert loader.loaded(made[0], native.FUNCTIONS) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -301,3 +302,28 @@ def test_loaders_are_refused() -> None:
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*x, y))
     with pytest.raises(UsageError, match="in memory"):
         train_lanes([LaneSpec(recipe())], Source(loader, None), CLASSES, model=perceptron())
+
+
+def test_what_was_there_is_out_of_collections_while_lanes_train() -> None:
+    frozen = list[int]()
+
+    def look(spec: LaneSpec, row: dict[str, Any]) -> None:
+        frozen.append(gc.get_freeze_count())
+        if spec.seed == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train_lanes(
+            [LaneSpec(recipe(), seed=s) for s in (0, 1)], source(), CLASSES, model=perceptron(), on_epoch=look
+        )
+    assert min(frozen) > 1000  # torch and pytest alone are many more
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_caller_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        train_lanes([LaneSpec(recipe(epochs=1))], source(), CLASSES, model=perceptron())
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -11,6 +11,7 @@ import torch.optim._muon as torch_muon
 from torch import Tensor
 
 from trainwell.engine.flat import Flat
+from trainwell.techniques._kernel import by_lanes
 from trainwell.techniques.adam import Adam
 from trainwell.techniques.adamw import AdamW
 from trainwell.techniques.muon import COEFFICIENTS, ITERATIONS, Muon, hidden_matrices, orthogonal
@@ -208,3 +209,38 @@ def test_a_step_of_lanes_reads_no_number_of_an_accelerator() -> None:
     state = {name: torch.zeros(3, 5, device="meta") for name in ("mean", "mean_square", "_direction")}
     flat: Any = SimpleNamespace(flat=torch.zeros(3, 5, device="meta"))
     assert not Adam().move_by(flat, flat, state, 2, torch.full((3, 1), 1e-3, device="meta"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("varied", ["rates", "doses", "steps"])
+def test_compiled_adam_moves_against_its_direction(varied: str, dtype: torch.dtype) -> None:
+    column = torch.tensor([[0.5], [1.0], [2.0]], dtype=dtype)
+    doses: Any = SimpleNamespace(beta1=0.9, beta2=0.999, eps=1e-8)
+    if varied == "doses":
+        doses = SimpleNamespace(beta1=0.9 / column, beta2=1 - 0.01 * column, eps=1e-8 * column)
+        doses.beta1[0] = 0.3
+    lr = 0.01 * column if varied == "rates" else 0.01
+    generator = torch.Generator().manual_seed(0)
+    weights, like = (torch.randn(3, 37, generator=generator, dtype=dtype) for _ in range(2))
+    expected = weights.clone()
+    states = [{k: torch.zeros_like(like) for k in ("mean", "mean_square", "_direction")} for _ in range(2)]
+    for step in range(1, 6):
+        grads: Any = SimpleNamespace(flat=torch.randn(3, 37, generator=generator, dtype=dtype))
+        steps = step * column if varied == "steps" else step
+        if not by_lanes(doses, weights, grads, states[0], steps, lr):
+            pytest.skip("there is no C compiler here")
+        expected -= lr * Adam.direction(doses, grads, states[1], steps)
+    bound = 20 * torch.finfo(dtype).eps
+    torch.testing.assert_close(weights, expected, rtol=bound, atol=bound)
+    for name in ("mean", "mean_square"):
+        torch.testing.assert_close(states[0][name], states[1][name], rtol=bound, atol=bound)
+
+
+def test_adam_of_lanes_is_left_to_torch_where_it_is_forbidden_to_compile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRAINWELL_NATIVE", "0")
+    weights, state = torch.zeros(2, 3), {k: torch.zeros(2, 3) for k in ("mean", "mean_square")}
+    lr = torch.ones(2, 1)
+    assert not by_lanes(Adam(), weights, SimpleNamespace(flat=torch.ones(2, 3)), state, 1, lr)  # type: ignore[arg-type]
+    assert not weights.any()

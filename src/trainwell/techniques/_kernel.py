@@ -1,11 +1,13 @@
-"""Adam in one pass over the memory, by torch's fused kernel."""
+"""Adam in one pass over the memory: by torch's fused kernel, or with numbers of every lane by a compiled one."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import itertools
-from types import SimpleNamespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trainwell.values import native
 
 if TYPE_CHECKING:
     import torch
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 
     from trainwell.engine.flat import Flat
 
-MOST_SPANS = 4
-"""Runs of lanes with one rate each, up to which a pass over each costs less than two over all."""
+SOURCES = (Path(__file__).with_name("adam.c"),)
+FUNCTIONS = (("adam", (ctypes.c_long,) * 2 + (ctypes.c_void_p,) * 8, None),)
 
 
 def in_one_pass(
@@ -45,23 +47,30 @@ def in_one_pass(
     return True
 
 
-def by_spans(
-    doses: Any, weights: Tensor, grads: Flat, state: dict[str, Tensor], step: Any, lr: Tensor
+def by_lanes(
+    doses: Any, weights: Tensor, grads: Flat, state: dict[str, Tensor], step: Any, lr: float | Tensor
 ) -> bool:
-    """Do the same with a rate (K, 1) of every lane, where the lanes of one rate lie side by side."""
-    if not grads.flat.is_cpu:  # reading the rates would wait for the device, which no CUDA graph can hold
+    """Move the weights of all lanes, (K, P), whose rates, doses and steps may differ: then they are (K, 1).
+
+    Returns False, and does nothing, where nothing is compiled.
+    """
+    if weights.ndim != 2 or not native.is_wanted(weights):
         return False
-    row = lr.flatten()
-    if int((row[1:] != row[:-1]).sum()) >= MOST_SPANS:
+    library = native.load(SOURCES, native.dtype_name(weights.dtype), FUNCTIONS)
+    if isinstance(library, str):
         return False
-    rates = row.tolist()
-    starts = [0, *(k for k in range(1, len(rates)) if rates[k] != rates[k - 1]), len(rates)]
-    done = True
-    for start, stop in itertools.pairwise(starts):
-        own: Any = SimpleNamespace(flat=grads.flat[start:stop])
-        moments = {name: state[name][start:stop] for name in ("mean", "mean_square")}
-        done = done and in_one_pass(doses, weights[start:stop], own, moments, step, rates[start])
-    return done
+    take1, take2 = ((1 - beta) / (1 - beta**step) for beta in (doses.beta1, doses.beta2))
+    numbers = [_for_each(weights, number) for number in (lr, take1, take2, doses.eps)]
+    tensors = (weights, grads.flat, state["mean"], state["mean_square"], *numbers)
+    library.adam(*weights.shape, *(t.data_ptr() for t in tensors))
+    return True
+
+
+def _for_each(weights: Tensor, number: float | Tensor) -> Tensor:
+    """Return a number for each lane, (K, 1)."""
+    if isinstance(number, float | int):
+        return weights.new_full((len(weights), 1), number)
+    return number.to(weights.dtype).expand(len(weights), 1).contiguous()
 
 
 @functools.cache

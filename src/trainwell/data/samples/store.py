@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainwell.values.atomic import atomic_write_text, temporary_beside
+from trainwell.values.cache import folder
 from trainwell.values.errors import DataError
 from trainwell.values.journal import dumps, loads
 
@@ -19,13 +20,6 @@ FREE_SHARE = 0.1
 """At most this share of the free disk is taken by one array."""
 MEMORY_SHARE, BLANK_SHARE = 0.25, 0.5
 """Of the available memory, above which pixels go to the disk, and of the free disk, which they may take there."""
-
-
-def folder() -> Path:
-    """Return where arrays are kept: `$TRAINWELL_CACHE`, or `~/.cache/trainwell`."""
-    named = os.environ.get("TRAINWELL_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(named) if named else Path(base) / "trainwell"
 
 
 def find(kind: str, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:

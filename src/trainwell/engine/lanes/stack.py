@@ -72,8 +72,8 @@ class Setting:
 
 
 def side_by_side(lanes: Sequence[Lane]) -> list[Lane]:
-    """Sort lanes so that those with dropout, which alone are masked, and those of one rate lie together."""
-    return sorted(lanes, key=lambda lane: (any(lane.dropouts), lane.recipe.lr or 0.0))
+    """Sort lanes so that those with dropout, which alone are masked, lie together."""
+    return sorted(lanes, key=lambda lane: any(lane.dropouts))
 
 
 class Stack:

@@ -15,6 +15,7 @@ from trainwell.engine.feed import XY
 from trainwell.engine.lanes.bits import cut_places, is_cut, places_of
 from trainwell.engine.lanes.chain import ChainNetwork
 from trainwell.engine.lanes.choose import Choice, choose, is_large
+from trainwell.engine.lanes.garbage import few_to_collect
 from trainwell.engine.lanes.lane import Lane, Structure
 from trainwell.engine.lanes.members import align, choices
 from trainwell.engine.lanes.memory import affordable
@@ -79,7 +80,8 @@ def train_lanes(
         raise UsageError("lanes need data in memory, tensors (x, y); a loader can only feed one network.")
     device = device or torch.device("cpu")
     build = model if not isinstance(model, nn.Module) else _copies_of(model)
-    return _Work(runs, data, task, build, loss, device, max_lanes, tell, on_epoch, say).run()
+    with few_to_collect():
+        return _Work(runs, data, task, build, loss, device, max_lanes, tell, on_epoch, say).run()
 
 
 def _copies_of(model: nn.Module) -> Build:
