@@ -12,6 +12,7 @@ import torch
 import trainwell.techniques  # noqa: F401
 from trainwell.testing import LAWS, check_technique
 from trainwell.testing.laws import (
+    acts_on_its_kinds,
     calls_stay_within_the_budget,
     docstring_is_complete,
     expects_come_true,
@@ -57,8 +58,8 @@ def centred(**methods: Any) -> type[Technique]:
 
 
 def test_sound_technique_of_a_third_party_passes_all_laws() -> None:
-    assert check_technique(centred()) == []
-    assert len(LAWS) == 8
+    assert check_technique(centred()) == ["9 kinds: it does not touch the data"]
+    assert len(LAWS) == 9
 
 
 def test_round_trip_catches_a_dose_that_is_not_kept() -> None:
@@ -120,3 +121,14 @@ def test_docstring_catches_what_is_missing() -> None:
 def test_calls_catches_what_is_not_declared() -> None:
     with pytest.raises(AssertionError, match="adds 1 Python calls to a step and declares 0"):
         calls_stay_within_the_budget(centred(calls=0))
+
+
+def test_kinds_catches_data_that_are_left_as_they_are() -> None:
+    def batch(self: Any, batch: Any, generator: Any) -> None:
+        batch.x = tuple(x + self.share if x.is_floating_point() else x for x in batch.x)
+
+    assert acts_on_its_kinds(centred(batch=batch, kinds=("table", "image"))) is None
+    with pytest.raises(AssertionError, match="leaves texts as they are: say in `kinds`"):
+        acts_on_its_kinds(centred(batch=batch))
+    with pytest.raises(AssertionError, match="kinds of data that there are not: photos"):
+        acts_on_its_kinds(centred(batch=batch, kinds=("photos",)))

@@ -14,7 +14,7 @@ from trainwell.techniques.dropout import Dropout
 from trainwell.techniques.group_norm import GroupNorm
 from trainwell.techniques.layer_norm import LayerNorm
 from trainwell.techniques.no_norm import NoNorm
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError, RecipeError
 
 
 def build(*shape: int) -> Build:
@@ -115,10 +115,11 @@ def test_slots_of_a_family_are_filled_and_emptied() -> None:
     assert isinstance(model.block.norm, nn.Identity)
 
 
-def test_no_norm_removes_them_and_bears_none() -> None:
+def test_no_norm_removes_them_and_says_where_there_are_none() -> None:
     model = NoNorm().model(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU()), build(4, 4))
     assert kinds(model) == ["Linear", "Identity", "ReLU"]
-    assert kinds(NoNorm().model(mlp(), build(4, 8))) == kinds(mlp())
+    with pytest.raises(NoPlaceError, match="no_norm found no norm"):
+        NoNorm().model(mlp(), build(4, 8))
 
 
 def test_norm_before_or_after_dropout_lands_in_the_same_place() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainwell.values.dose import Dose
-from trainwell.values.technique import REGISTRY, Technique, technique
+from trainwell.values.technique import KIND_WORDS, REGISTRY, Technique, technique
 
 Entry = Mapping[str, Any]
 ROLES = ("technique", "optimizer", "schedule")
@@ -35,6 +35,7 @@ def _entry(kind: type[Technique]) -> dict[str, Any]:
         "name": kind.name,
         "role": kind.role,
         "sites": list(kind.sites()),
+        "kinds": list(kind.kinds),
         "treats": list(kind.treats),
         "summary": doc.partition("\n")[0],
         "doses": {field: _dose(spec) for field, spec in kind.doses().items()},
@@ -102,7 +103,9 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 
 def whole(entry: Entry) -> Iterator[str]:
     """Yield all that is known of one technique as lines."""
-    yield f"{entry['name']} ({entry['role']}; acts at: {', '.join(entry['sites']) or 'none'})"
+    kinds = " and ".join(KIND_WORDS.get(k, k) for k in entry["kinds"])
+    on = f"; on {kinds}" if kinds else ""
+    yield f"{entry['name']} ({entry['role']}; acts at: {', '.join(entry['sites']) or 'none'}{on})"
     yield from textwrap.indent(entry["doc"], "  ").splitlines()
     for field, spec in entry["doses"].items():
         off = "" if spec["off"] is None else f", off at {spec['off']}"

@@ -19,7 +19,8 @@ from trainwell.app.joined import joined_net
 from trainwell.app.predictor import Predictor
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.tensorfile import write_tensors
-from trainwell.models import build_model
+from trainwell.models import FAMILIES, build_model
+from trainwell.models.backbones import Backbone
 from trainwell.models.probe import ProbeNet
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.technique import Technique
@@ -94,7 +95,9 @@ def _joined(run: Run, inputs: Prepared, model: ModelSpec) -> Path:
 
 def fine_recipe(model: ModelSpec, preset: str) -> Recipe:
     """Return the recipe of fine-tuning: low rates, lower near the input, norms as they were trained."""
-    techniques = ("layer_decay:factor=0.85", "weight_decay:rate=0.01", "freeze_norms", "clip_grad:max_norm=1")
+    backbone = FAMILIES[model.family](**dict(model.params))
+    norms = ["freeze_norms"] if isinstance(backbone, Backbone) and backbone.has_batch_norms() else []
+    techniques = ["layer_decay:factor=0.85", "weight_decay:rate=0.01", *norms, "clip_grad:max_norm=1"]
     return Recipe(
         model=model, optimizer="adam", schedule="one_cycle", lr=RATE, batch_size=32,
         epochs=EPOCHS.get(preset) or LEAST_EPOCHS, techniques=tuple(map(Technique.parse, techniques)),

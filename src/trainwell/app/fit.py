@@ -16,7 +16,7 @@ from trainwell.app import settings
 from trainwell.app.console import Console
 from trainwell.app.live import checked_number, prescribe
 from trainwell.app.outcome import finish
-from trainwell.app.presets import preset as preset_recipe
+from trainwell.app.recipes import network_of, placed, recipe_for
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, note_shapes, prepare, same_data
 from trainwell.engine.assemble import Source, assemble
@@ -25,9 +25,8 @@ from trainwell.engine.environment import environment
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
 from trainwell.engine.live import Live, treated_line
 from trainwell.engine.recorder import Recorder, load_weights
-from trainwell.engine.streams import Streams, derive, seeded
+from trainwell.engine.streams import derive, seeded
 from trainwell.engine.training import Row, Training, Watcher
-from trainwell.models import build_model
 from trainwell.models.backbones import keep_companions
 from trainwell.values.errors import (
     Interrupted,
@@ -36,7 +35,7 @@ from trainwell.values.errors import (
     TrainingError,
     UsageError,
 )
-from trainwell.values.recipe import ModelSpec, Recipe
+from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import Task
 from trainwell.values.technique import Technique
@@ -126,8 +125,10 @@ def fit(
         data, target, own_model=model is not None, loss=loss, options=data_options, device=chosen_device
     )
     console.data(prepared)
+    with_, chosen = tuple(settings.several(with_)), recipe is None and model is None
     recipe = recipe_for(prepared, recipe, preset, model, optimizer)
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without, budget=budget)
+    recipe = placed(recipe, prepared, settings_, with_, console.say) if chosen else recipe
     network = model if model is not None else network_of(recipe, prepared, seed)
     setup = Setup(
         prepared, recipe, network, loss, optimizer, seed, chosen_device, baseline, console,
@@ -219,41 +220,6 @@ def _refuse_beside_a_backbone(**given: Any) -> None:
             raise UsageError(
                 f"backbone= and {name}= exclude each other: a backbone brings a network of its own."
             )
-
-
-def recipe_for(
-    prepared: Prepared,
-    recipe: Recipe | None,
-    preset: str,
-    model: nn.Module | None,
-    optimizer: torch.optim.Optimizer | None,
-) -> Recipe:
-    """Return the user's recipe, or that of the preset."""
-    if recipe is None:
-        if model is not None:
-            recipe = Recipe()
-        elif prepared.task is None or prepared.inputs is None:
-            raise UsageError("these data need a model: give model=your_module; uint8 pixels need none.")
-        else:
-            recipe = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
-    elif recipe.model.family == "module" and model is None:
-        if prepared.task is None or prepared.inputs is None:
-            raise UsageError("the recipe has no model family and no model= was given.")
-        default = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
-        recipe = recipe.replace(model=default.model)
-    if model is not None:
-        recipe = recipe.replace(model=ModelSpec("module"))
-    return recipe if optimizer is None else recipe.replace(optimizer="given")
-
-
-def network_of(recipe: Recipe, prepared: Prepared, seed: int) -> nn.Module:
-    """Build the family of the recipe; its numbers come from the stream `init`."""
-    if prepared.inputs is None or prepared.task is None:
-        raise UsageError(
-            f"the family '{recipe.model.family}' is for tables; give model=your_module for these data."
-        )
-    streams = Streams(seed)
-    return build_model(recipe.model, prepared.inputs, prepared.task.num_outputs, streams.generator("init"))
 
 
 def _new_folder(setup: Setup, out: str | Path | bool | None) -> RunFolder | None:

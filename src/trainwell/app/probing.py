@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwell.app import settings
-from trainwell.app.fit import network_of, recipe_for
+from trainwell.app.recipes import network_of, placed, recipe_for
 from trainwell.app.sources import Prepared, prepare
 from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.hardware import choose_device, step_flops, threads_for
@@ -124,8 +124,10 @@ def probe(
     chosen = choose_device(device)
     settings.check(settings=settings_)
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
+    with_, by_preset = tuple(settings.several(with_)), recipe is None and model is None
     recipe = recipe_for(prepared, recipe, preset, model, None)
     recipe = settings.apply(recipe, settings=settings_, with_=with_, without=without)
+    recipe = placed(recipe, prepared, settings_, with_, lambda line: None) if by_preset else recipe
     network = copy.deepcopy(model) if model is not None else network_of(recipe, prepared, seed)
     flops = step_flops(sum(p.numel() for p in network.parameters()), recipe.batch_size)
     with same_streams(), threads_for(flops, chosen):

@@ -13,7 +13,7 @@ import numpy as np
 
 from trainwell.app import settings
 from trainwell.app.console import Console
-from trainwell.app.presets import preset as preset_recipe
+from trainwell.app.recipes import placed, recipe_for
 from trainwell.app.scoring import scores
 from trainwell.app.sources import Prepared, prepare
 from trainwell.app.transfer import to_search
@@ -26,7 +26,7 @@ from trainwell.trials.verdict import PROVED, REFUTED, UNDECIDED, Judgement, judg
 from trainwell.values.errors import Interrupted, RecipeError, RunError, UsageError, did_you_mean
 from trainwell.values.evidence import NOT_MEASURED, Claim, Comparison, Confirmation, Evidence
 from trainwell.values.journal import dumps
-from trainwell.values.recipe import ModelSpec, Recipe
+from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.technique import Technique, technique
 
@@ -93,21 +93,22 @@ def prove(
         data_options = {}
     prepared = prepare(data, target, own_model=model is not None, loss=loss, options=data_options)
     console.data(prepared)
-    held = base or _default(prepared, preset, model)
-    if model is not None:
-        held = held.replace(model=ModelSpec("module"))
+    held = recipe_for(prepared, base, preset, model, None)
+    with_ = tuple(settings.several(with_))
     held = settings.apply(held, settings=settings_, with_=with_, without=without)
+    if base is None and model is None:
+        held = placed(held, prepared, settings_, with_, console.say)
     limit = settings.parse_budget(budget) if budget is not None else {}
     held = held.replace(seconds=None, **{k: v for k, v in limit.items() if k == "epochs"})
     arms = arms_of(held, change)
     seconds = limit.get("seconds")
     design = Design(seeds, look_every if look_every is not None else BUDGET_GROUP if seconds else GROUP)
     plan = Plan(held, arms, design, smallest, _checked(metric, prepared), first_seed, seconds)
+    runs = TrialRuns(prepared, model=model, loss=loss, device=chosen, wanted=_wanted(plan), say=console.say)
+    for arm in (Arm(BASE, held), *arms):
+        runs.try_out(arm)
     folder = _folder(plan, prepared, out)
-    runs = TrialRuns(
-        prepared, model=model, loss=loss, device=chosen, folder=folder, wanted=_wanted(plan),
-        say=console.say,
-    )  # fmt: skip
+    runs.keep_in(folder)
     for line in _foretold(plan):
         console.say(line)
     evidence = conduct(plan, runs, console, folder)
@@ -367,14 +368,6 @@ def _checked(metric: str | None, prepared: Prepared) -> str:
 
 def _sign(metric: str) -> int:
     return -1 if metric.endswith(SMALLER_IS_BETTER) or metric == "epochs" else 1
-
-
-def _default(prepared: Prepared, preset: str, model: Any) -> Recipe:
-    if model is not None:
-        return Recipe()
-    if prepared.task is None or prepared.inputs is None:
-        raise UsageError("these data need a model: give model=your_module (only tables have a default).")
-    return preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
 
 
 def _folder(plan: Plan, prepared: Prepared, out: str | Path | bool | None) -> Path | None:

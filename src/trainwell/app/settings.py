@@ -62,7 +62,7 @@ def apply(
     budget: str | float | None = None,
 ) -> Recipe:
     """Return the recipe with the user's changes, in the order: without, with, settings, budget."""
-    with_ = (with_,) if isinstance(with_, str | Technique) else with_
+    with_ = several(with_)
     without = (without,) if isinstance(without, str) else without
     recipe = recipe.without(*without).with_(*with_)
     # whole parts before their fields, whatever the order they were given in: a new optimizer brings its own rate
@@ -70,6 +70,11 @@ def apply(
     for key, value in sorted((settings or {}).items(), key=lambda item: item[0] not in whole):
         recipe = _set(recipe, key, value)
     return with_budget(recipe, budget)
+
+
+def several(with_: str | Technique | Iterable[str | Technique]) -> Iterable[str | Technique]:
+    """Return techniques to add, of which one may be given alone."""
+    return (with_,) if isinstance(with_, str | Technique) else with_
 
 
 def check(

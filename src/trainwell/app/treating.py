@@ -23,7 +23,7 @@ from trainwell.app.proving import prove
 from trainwell.app.returning import START, Begin, begin_of, is_better, rest_of
 from trainwell.app.run import Run
 from trainwell.app.trial_runs import Arm
-from trainwell.engine.compose import restore_structure
+from trainwell.engine.compose import check_places
 from trainwell.engine.losses import objective_of
 from trainwell.engine.streams import derive, kept_streams, seeded
 from trainwell.trials.design import Design
@@ -131,7 +131,9 @@ def treat(
     alarms = [f for f in about.findings if f.is_alarm]
     names = tuple(f.title for f in alarms)
     refused: dict[str, str] = {}
-    arms = arms_for(alarms, recipe, max_changes, lambda changed: _why_not(changed, model, loss), refused)
+    arms = arms_for(
+        alarms, recipe, max_changes, lambda changed: _why_not(changed, about, model, loss), refused
+    )
     metric = metric or metric_for(alarms)
     before = {k: dict(v) for k, v in about.scores.items()}
     case = Treatment(names, {}, None, None, recipe, None, before, {}, metric, "", refused)
@@ -183,17 +185,19 @@ def _accepted(
     return together if combined.verdict == "proved" else best, combined
 
 
-def _why_not(recipe: Recipe, model: Any, loss: Any) -> str:
-    """Return why a recipe does not fit the user's own network or loss; empty where it does, or there are none."""
+def _why_not(recipe: Recipe, about: Run, model: Any, loss: Any) -> str:
+    """Return why a recipe does not fit the network or the user's own loss; empty where it does."""
     wraps = [t.name for t in recipe.active() if hasattr(t, "loss") or hasattr(t, "batch")]
     if loss is not None and wraps and objective_of(Task("regression"), loss).each is None:
         return f"{wraps[0]} needs the loss of each row, and the given loss returns only a mean"
-    if model is None:
-        return ""
+    if model is None:  # that of the run holds already what its recipe asks for
+        held = about.recipe.techniques
+        recipe = recipe.replace(techniques=tuple(t for t in recipe.techniques if t not in held))
     with kept_streams(torch.device("cpu")):
-        network = copy.deepcopy(model) if isinstance(model, nn.Module) else model()
+        own = about.model if model is None else model
+        network = copy.deepcopy(own) if isinstance(own, nn.Module) else own()
         try:
-            restore_structure(network, recipe)
+            check_places(network, recipe)
         except RecipeError as error:
             return str(error)
     return ""

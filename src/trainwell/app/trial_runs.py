@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import trainwell.techniques  # noqa: F401  (fills the registry)
 from trainwell.app.predictor import Predictor
+from trainwell.app.recipes import try_out
 from trainwell.app.scoring import scores
 from trainwell.app.sources import Prepared
 from trainwell.data.splits import quantile_strata, stratified
@@ -80,14 +81,12 @@ class TrialRuns:
 
     Args:
         model: the user's own: a module that every run copies, or a function that makes one; None for a family.
-        folder: of the trial; None to keep nothing.
         wanted: metrics beside those of the history that are measured on validation rows, and those of the test part.
     """
 
     def __init__(
         self, prepared: Prepared, *, model: nn.Module | Make | None = None, loss: Any = None,
-        device: torch.device | None = None, folder: Path | None = None, wanted: Iterable[str] = (),
-        say: Callable[[str], None] = lambda text: None,
+        device: torch.device | None = None, wanted: Iterable[str] = (), say: Callable[[str], None] = lambda text: None,
     ) -> None:  # fmt: skip
         self.prepared, self.loss, self.device, self.say = prepared, loss, device or torch.device("cpu"), say
         self.task, self._wanted = prepared.task, set(wanted)
@@ -101,11 +100,26 @@ class TrialRuns:
         self.source = Source(train, val, prepared.columns)
         self.results: dict[tuple[str, int], Result] = {}
         self.engines: list[str] = []
-        self._journal = None if folder is None else Journal(folder / "journal.jsonl")
-        for event in [] if folder is None else read_journal(folder / "journal.jsonl")[0]:
+        self._journal: Journal | None = None
+
+    def keep_in(self, folder: Path | None) -> None:
+        """Take in what a folder has of the trial, and write further results there; None keeps nothing."""
+        if folder is None:
+            return
+        self._journal = Journal(folder / "journal.jsonl")
+        for event in read_journal(folder / "journal.jsonl")[0]:
             if event.get("event") == "finished":
                 held = {f.name: event[f.name] for f in dataclasses.fields(Result)}
                 self._keep(Result(**held))
+
+    def try_out(self, arm: Arm) -> None:
+        """Refuse before anything is written an arm that cannot be trained.
+
+        Raises:
+            RecipeError: something of its recipe does not fit the data or the network.
+        """
+        network = self.build(arm.recipe, torch.Generator().manual_seed(0))
+        try_out(arm.recipe, dataclasses.replace(self.prepared, parts=self.parts), network, self.loss)
 
     def train(self, arms: Sequence[Arm], seeds: Iterable[int]) -> None:
         """Train every arm on every seed; results lie in `results`."""

@@ -20,7 +20,7 @@ from trainwell.engine.step import Step, forward_of
 from trainwell.engine.streams import Streams
 from trainwell.engine.training import Evaluation, Training, Watcher
 from trainwell.models.layers import adopt_dropout
-from trainwell.values.errors import UsageError
+from trainwell.values.errors import NoPlaceError, UsageError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
 
@@ -100,6 +100,12 @@ def make_feed(train: XY | Iterable[Any], recipe: Recipe, device: torch.device, s
         return MemoryFeed(
             tuple(t.to(device) for t in x), y.to(device), recipe.batch_size, streams, sorters=sorters
         )
+    for sorter in Sites.of(recipe).at("data"):
+        raise NoPlaceError(
+            sorter.name,
+            f"{sorter.name} orders rows that lie in memory, and these come from a loader, which has an order of "
+            f"its own: leave {sorter.name} out, or give the rows as tensors.",
+        )
     if not hasattr(train, "__len__"):
         raise UsageError("a loader must have a length, so that the schedule knows how long an epoch is.")
     return LoaderFeed(train, device, streams)
@@ -130,6 +136,7 @@ def evaluation_rows(x: Tensor, device: torch.device) -> int:
 def prepare_model(model: nn.Module, sites: Sites, feed: Feed, streams: Streams) -> nn.Module:
     """Initialize from data where the model asks for it, then let the techniques change the model."""
     sample: tuple[Tensor, ...] = feed.sample(INITIALIZATION_ROWS)
+    sites.check_kinds(model, sample)
     if hasattr(model, "initialize"):
         initialize: Any = model.initialize
         rows = feed.sample(int(getattr(model, "initialization_rows", INITIALIZATION_ROWS)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from trainwell.engine.flat import Flat, Group
+from trainwell.engine.flat import Flat, Group, parameter_groups
 from trainwell.engine.losses import Each
 from trainwell.engine.parts import Build, HardwarePlan
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.recipe import Recipe
 from trainwell.values.task import Task
+from trainwell.values.technique import KIND_WORDS
 
 State = dict[str, Tensor]
 
@@ -38,6 +41,26 @@ class Sites:
     def at(self, site: str) -> list[Any]:
         """Return the members that act at the site."""
         return [m for m in self.members if hasattr(m, site)]
+
+    def check_kinds(self, model: nn.Module, sample: Sequence[Tensor]) -> None:
+        """Refuse members that cannot act on data of this kind.
+
+        Args:
+            model: says the kind, if it is of a family of ours. sample: rows, whose form says what they may be if not.
+
+        Raises:
+            NoPlaceError: names the first, and what it acts on.
+        """
+        kind = getattr(model, "data_kind", None)
+        found = kinds_of(sample) if kind is None else (kind,)
+        shapes = " and ".join(f"{tuple(x.shape[1:])}" for x in sample)
+        said = (
+            f"rows of the shape {shapes} are none"
+            if kind is None
+            else f"and these are {KIND_WORDS.get(kind, kind)}"
+        )
+        for m in self.members:
+            m.check_kinds(found, said)
 
     def build_model(self, model: nn.Module, build: Callable[[str], Build]) -> nn.Module:
         """Let the members of the site `model` change it; each draws from the stream of its own name."""
@@ -81,13 +104,39 @@ class Sites:
         return None
 
 
+def kinds_of(x: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the kinds of data that inputs of this form may be, where nothing else says it."""
+    if any(t.ndim == 4 for t in x):
+        return ("image", "audio")
+    tokens = x and x[0].ndim == 2 and not x[0].is_floating_point() and x[0].dtype != torch.uint8
+    return ("text",) if tokens else ("table",)
+
+
+def check_places(model: nn.Module, recipe: Recipe) -> None:
+    """Let the techniques change a network, without rows.
+
+    Args:
+        model: a copy, which is spoiled.
+
+    Raises:
+        NoPlaceError, RecipeError: one of them has no place in it, or cannot act on the data of a family of ours.
+    """
+    sites, generator = Sites.of(recipe), torch.Generator()
+    if hasattr(model, "data_kind"):
+        sites.check_kinds(model, ())
+    kept = dataclasses.replace(sites, members=tuple(m for m in sites.members if m.family != "init"))
+    changed = kept.build_model(model, lambda _: Build(generator, (), generator))
+    kept.edit_groups(parameter_groups(changed))
+
+
 def restore_structure(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Let the techniques change the modules of a model whose weights are loaded afterwards.
 
-    Those that only set the first numbers are left out, and no data are needed.
+    Those that only set the first numbers, and those that found no place, are left out; no data are needed.
     """
-    sites, generator = Sites.of(recipe), torch.Generator()
-    kept = tuple(m for m in sites.members if m.family != "init")
-    return dataclasses.replace(sites, members=kept).build_model(
-        model, lambda _: Build(generator, (), generator)
-    )
+    generator = torch.Generator()
+    for m in Sites.of(recipe).at("model"):
+        if m.family != "init":
+            with contextlib.suppress(NoPlaceError):
+                model = m.model(model, Build(generator, (), generator))
+    return model

@@ -59,7 +59,7 @@ def check_family(name: str) -> None:
 def build_model(
     spec: ModelSpec, inputs: InputSpec, num_outputs: int, generator: torch.Generator
 ) -> nn.Module:
-    """Build the network of a recipe.
+    """Build the network of a recipe; its `data_kind` says what it reads.
 
     Raises:
         RecipeError: there is no such family, it has no such parameter, or it cannot read data of this kind.
@@ -76,4 +76,6 @@ def build_model(
     for key, _ in spec.params:
         if key not in known:
             raise RecipeError(f"model '{spec.family}' has no parameter '{key}'.{did_you_mean(key, known)}")
-    return family(**dict(spec.params)).build(inputs, num_outputs, generator)
+    net = family(**dict(spec.params)).build(inputs, num_outputs, generator)
+    net.data_kind = inputs.kind  # type: ignore[assignment]
+    return net

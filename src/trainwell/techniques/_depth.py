@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from trainwell.engine.flat import Flat
+from typing import Any
 
 
 def layer_of(name: str) -> str:
@@ -48,14 +43,3 @@ def natural(names: Sequence[str]) -> list[str]:
         return (last, [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts])
 
     return sorted(names, key=key)
-
-
-def height_of_numbers(params: Flat) -> Tensor:
-    """Return the height of the layer of every number of the flat weights, (P,)."""
-    import torch
-
-    names = [s.name for s in params.slots]
-    found = torch.zeros(params.flat.shape[-1], dtype=params.flat.dtype, device=params.flat.device)
-    for slot, height in zip(params.slots, heights(names, natural(names)), strict=True):
-        found[slot.offset : slot.offset + slot.numel] = height
-    return found

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ class AdaptNorms(Technique):
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.frozen import adapt_norm_statistics, freeze_norm_statistics
 
+        if not freeze_norm_statistics(model):
+            raise NoPlaceError(
+                self.name, f"{self.name}: this network has no batch norms; leave {self.name} out."
+            )
         adapt_norm_statistics(model, _rows(build))
-        freeze_norm_statistics(model)
         return model
 
 

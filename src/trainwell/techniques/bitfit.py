@@ -3,7 +3,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from trainwell.techniques._depth import heights
+from trainwell.techniques._heights import groups_by_height
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -24,7 +25,15 @@ class BitFit(Technique):
     family = "freeze"
 
     def groups(self, groups: list[Group]) -> None:
-        names = [g.name for g in groups]
-        for group, height in zip(groups, heights(names, names), strict=True):
-            if height and not group.name.endswith("bias"):
+        learning = 0
+        for group, height in groups_by_height(self.name, groups):
+            if height and group.name.endswith("bias"):
+                learning += 1
+            elif height:
                 group.lr_factor = 0.0
+        if not learning:
+            raise NoPlaceError(
+                self.name,
+                "bitfit: no layer before the last one has a bias, so nothing but the last would learn; take freeze, "
+                "or leave bitfit out.",
+            )

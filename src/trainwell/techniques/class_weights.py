@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.values.dose import dose
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ class ClassWeights(Technique):
         import torch
 
         if not task.is_classification or not task.class_counts:
-            raise RecipeError(
-                "class_weights needs classes with counts, and the target is a number; leave it out."
+            raise NoPlaceError(
+                "class_weights",
+                "class_weights needs classes with counts, and the target is a number; leave it out.",
             )
         counts = torch.tensor(task.class_counts, dtype=torch.float64)
         rarity = counts.sum() / (len(counts) * counts.clamp(min=1))

@@ -24,7 +24,8 @@ class ColorJitter(Technique):
     Source:  Howard 2013, arXiv:1312.5402, section 2.1; factors as torchvision.transforms.ColorJitter.
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image",)
+    calls = 12
 
     strength: float = dose(0.3, low=0.01, high=0.9, off=0.0, unit="share of the factor 1")
 

@@ -27,7 +27,8 @@ class CutMix(Technique):
 
     name = "cutmix"
     family = "mix"
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image", "audio")
+    calls = 21
 
     share: float = dose(0.5, low=0.01, high=1.0, off=0.0, unit="share of batches")
 

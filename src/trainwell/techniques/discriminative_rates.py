@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from trainwell.techniques._depth import heights
+from trainwell.techniques._heights import groups_by_height
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
 
@@ -28,6 +28,5 @@ class DiscriminativeRates(Technique):
     factor: float = dose(0.1, low=0.001, high=0.9, log=True, off=1.0, unit="rate of the last layer")
 
     def groups(self, groups: list[Group]) -> None:
-        names = [g.name for g in groups]
-        for group, height in zip(groups, heights(names, names), strict=True):
+        for group, height in groups_by_height(self.name, groups):
             group.lr_factor *= self.factor if height else 1.0

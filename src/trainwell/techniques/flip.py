@@ -24,7 +24,8 @@ class Flip(Technique):
     Source:  Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification", section 4.1.
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image",)
+    calls = 9
 
     share: float = dose(0.5, low=0.01, high=1.0, off=0.0, unit="share of images")
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from trainwell.values.dose import dose
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -30,5 +31,9 @@ class Freeze(Technique):
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.frozen import freeze_layers
 
-        freeze_layers(model, self.share)
+        if not freeze_layers(model, self.share):
+            raise NoPlaceError(
+                self.name,
+                "freeze: this network has no layer before its last one to freeze; leave freeze out.",
+            )
         return model

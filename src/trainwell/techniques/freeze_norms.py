@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -27,5 +28,8 @@ class FreezeNorms(Technique):
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.frozen import freeze_norm_statistics
 
-        freeze_norm_statistics(model)
+        if not freeze_norm_statistics(model):
+            raise NoPlaceError(
+                self.name, f"{self.name}: this network has no batch norms; leave {self.name} out."
+            )
         return model

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from trainwell.techniques._lanes import per_lane
 from trainwell.values.dose import dose
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class LabelSmoothing(Technique):
 
     def loss(self, each: Each, task: Task) -> Each:
         if not task.is_classification:
-            raise RecipeError("label_smoothing needs classes, and the target is a number; leave it out.")
+            raise NoPlaceError(
+                "label_smoothing", "label_smoothing needs classes, and the target is a number; leave it out."
+            )
         amount = self.amount
 
         def smoothed(outputs: Tensor, target: Tensor) -> Tensor:

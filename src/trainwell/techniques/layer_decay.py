@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from trainwell.techniques._depth import heights
+from trainwell.techniques._heights import groups_by_height
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
 
@@ -28,6 +28,5 @@ class LayerDecay(Technique):
     factor: float = dose(0.75, low=0.1, high=0.99, off=1.0, unit="rate per layer")
 
     def groups(self, groups: list[Group]) -> None:
-        names = [g.name for g in groups]
-        for group, height in zip(groups, heights(names, names), strict=True):
+        for group, height in groups_by_height(self.name, groups):
             group.lr_factor *= self.factor**height

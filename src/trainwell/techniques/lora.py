@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from trainwell.values.dose import dose
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ class LoRA(Technique):
         from trainwell.techniques._modules.frozen import add_lora
 
         if not add_lora(model, self.rank, self.alpha / self.rank, build.generator):
-            raise RecipeError(
+            raise NoPlaceError(
+                "lora",
                 "lora: this network has no linear layer before its last one, so nothing but the last would learn; "
-                "take --with freeze, or leave lora out."
+                "take --with freeze, or leave lora out.",
             )
         return model

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from trainwell.techniques._depth import height_of_numbers
+from trainwell.techniques._heights import height_of_numbers
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
 
@@ -33,7 +33,7 @@ class LPFT(Technique):
 
     def init_state(self, params: Flat) -> dict[str, Tensor]:
         count = params.flat.new_zeros(*params.flat.shape[:-1], 1)
-        return {"count": count, "_height": height_of_numbers(params)}
+        return {"count": count, "_height": height_of_numbers(self.name, params)}
 
     def grads(self, grads: Flat, params: Flat, state: dict[str, Tensor]) -> None:
         grads.flat.mul_(state["count"] >= state["_height"].clamp(max=1) * self.steps)

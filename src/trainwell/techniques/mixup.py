@@ -28,6 +28,7 @@ class Mixup(Technique):
     family = "mix"
     treats = ("overfitting", "label_noise")
     expects: ClassVar = {"val_loss": "-"}
+    kinds = ("table", "image", "audio", "features")
     calls = 11
 
     alpha: float = dose(0.2, low=0.01, high=10.0, log=True, off=0.0, unit="parameter of the Beta law")

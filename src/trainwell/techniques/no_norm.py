@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.technique import Technique
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ class NoNorm(Technique):
 
     Helps when batch statistics are unusable and the network is shallow enough without, and saves their time.
     Harms deep networks, which then depend on initialization, warm-up and clipping.
-    Args:    none; a model without norms stays as it is.
+    Args:    none.
     Source:  Brock et al. 2021, arXiv:2102.06171, section 2.
     """
 
@@ -28,4 +29,6 @@ class NoNorm(Technique):
     def model(self, model: nn.Module, build: Build) -> nn.Module:
         from trainwell.techniques._modules.norms import remove_norms
 
-        return remove_norms(model)
+        if not remove_norms(model):
+            raise NoPlaceError("no_norm", "no_norm found no norm in this network to take out; leave it out.")
+        return model

@@ -24,7 +24,8 @@ class RandAugment(Technique):
     Source:  Cubuk et al. 2020, arXiv:1909.13719, with strengths drawn uniformly up to the magnitude.
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image",)
+    calls = 110  # for every operation that is drawn about 4
 
     count: int = dose(2, low=1, high=5, off=0, unit="operations", integer=True)
     magnitude: float = dose(0.3, low=0.02, high=1.0, unit="share of the widest range")
@@ -45,7 +46,9 @@ class RandAugment(Technique):
             counts = torch.as_tensor(count, device=images.device).expand(len(images))
             for i in range(int(counts.max())):
                 strength = 0.5 + (numbers[2 * i + 1] - 0.5) * each
-                images = apply_one(images, i < counts, numbers[2 * i], strength)
+                images = apply_one(
+                    images, i < counts, numbers[2 * i], torch.as_tensor(strength).to(numbers.dtype)
+                )
             return images
 
         edit_images(batch, generator, 10, self.count, augment)

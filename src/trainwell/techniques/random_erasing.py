@@ -24,7 +24,8 @@ class RandomErasing(Technique):
     Source:  Zhong et al. 2020, arXiv:1708.04896, algorithm 1 (areas from 2 %, sides of 0.3 to 3.3).
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image", "audio")
+    calls = 16
 
     share: float = dose(0.25, low=0.01, high=1.0, off=0.0, unit="share of images")
     area: float = dose(0.33, low=0.03, high=0.9, unit="share of the image")

@@ -24,7 +24,8 @@ class ResizedCrop(Technique):
     Source:  Szegedy et al. 2015, arXiv:1409.4842, section 6; sides of 3/4 to 4/3 as in torchvision.
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image", "audio")
+    calls = 15
 
     area: float = dose(0.35, low=0.05, high=0.95, off=1.0, unit="share of the image")
 

@@ -24,7 +24,8 @@ class Shift(Technique):
     Source:  He et al. 2016, arXiv:1512.03385, section 4.2 (4 pixels of 32), with mirrored edges.
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image", "audio")
+    calls = 19
 
     share: float = dose(0.125, low=0.01, high=0.5, off=0.0, unit="share of the side")
 

@@ -26,6 +26,8 @@ class SortByLength(Technique):
     Source:  Khomenko et al. 2016, arXiv:1708.05604 (bucketing); docs/log-transfer.md has what it saves.
     """
 
+    kinds = ("text",)
+
     pool: int = dose(16, low=2, high=256, log=True, off=1, unit="batches", integer=True)
 
     def data(

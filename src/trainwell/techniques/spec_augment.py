@@ -24,7 +24,8 @@ class SpecAugment(Technique):
     Source:  Park et al. 2019, arXiv:1904.08779, section 2, with one mask of each kind and no time warp.
     """
 
-    calls = 12  # of a batch without spectra 6; each input adds what its edit calls
+    kinds = ("audio",)
+    calls = 14
 
     share: float = dose(0.2, low=0.02, high=0.8, off=0.0, unit="share of bands and of time")
 

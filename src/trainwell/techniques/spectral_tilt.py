@@ -27,7 +27,8 @@ class SpectralTilt(Technique):
     Source:  Nam et al. 2022, arXiv:2110.03282 (FilterAugment, linear type), with normal gains at five even places.
     """
 
-    calls = 16  # of a batch without spectra 6; each input adds what its edit calls
+    kinds = ("audio",)
+    calls = 8
 
     strength: float = dose(0.5, low=0.05, high=2.0, off=0.0, unit="deviations of the spectrum")
 

@@ -24,7 +24,8 @@ class TrivialAugment(Technique):
     Source:  Mueller, Hutter 2021, arXiv:2103.10158, algorithm 1, with the ranges of its "wide" space.
     """
 
-    calls = 12  # of a batch without images 6; each image input adds what its edit calls
+    kinds = ("image",)
+    calls = 60  # for every operation that is drawn about 4
 
     share: float = dose(0.9, low=0.01, high=1.0, off=0.0, unit="share of images")
 

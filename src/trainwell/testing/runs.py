@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.checkpoint import load_checkpoint
 from trainwell.engine.recorder import Recorder
 from trainwell.engine.training import Training, Watcher
+from trainwell.values.errors import NoPlaceError
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RunFolder
 from trainwell.values.task import Task
@@ -34,27 +36,94 @@ def recipe_with(technique: Technique | None, **fields: Any) -> Recipe:
     return Recipe(**{**fields, technique.role: technique})
 
 
-def classes(rows: int, seed: int) -> Part:
-    """Return rows of 8 features and one of three classes that depends on two of them."""
+def classes(rows: int, seed: int, kind: str = "table") -> Part:
+    """Return rows of 8 numbers and one of three classes that depends on two of them.
+
+    Shapes: (N, 8); of images and sounds (N, 2, 8, 8), every number 16 times; of texts tokens (N, 8) that end in filling.
+    """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(rows, 8, generator=generator)
-    return (x,), (x[:, 0] > 0.2).long() + (x[:, 1] > 0.5).long()
+    return (formed(x, kind),), (x[:, 0] > 0.2).long() + (x[:, 1] > 0.5).long()
 
 
-def perceptron(seed: int = 0) -> nn.Sequential:
+def formed(x: Tensor, kind: str) -> Tensor:
+    """Return rows of 8 numbers (*lanes, B, 8) in the form of a kind of data."""
+    if kind in ("image", "audio"):
+        return x.unflatten(-1, (2, 2, 2)).repeat_interleave(4, -2).repeat_interleave(4, -1)
+    if kind == "text":
+        length = 2 + (x[..., :1] > 0).long() + 3 * (x[..., 1:2] > 0).long()
+        return ((x > 0).long() + 1) * (torch.arange(8) < length)
+    return x
+
+
+class Numbers(nn.Module):
+    """Reads rows of any form as rows of numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        numbers = x[..., ::4, ::4] if x.ndim == 4 else x
+        return numbers.flatten(1).float()
+
+
+def perceptron(seed: int = 0, kind: str = "table") -> nn.Sequential:
     """Return a network with two hidden layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 3))
+        layers = nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 3)
+    return nn.Sequential(*layers) if kind == "table" else nn.Sequential(Numbers(), *layers)
 
 
-def training(technique: Technique | None, watcher: Watcher | None = None, **fields: Any) -> Training:
-    """Return a short training of `perceptron()` with the technique; 70 steps an epoch, so that it pauses within."""
+class Furnished(nn.Module):
+    """The same with batch norms, and with a residual branch in whose place a technique may put its own module."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        first, activation, second, _, last = perceptron(seed)
+        self.body = nn.Sequential(first, nn.BatchNorm1d(24), activation, second, nn.BatchNorm1d(16))
+        self.branch, self.last = nn.Identity(), last
+        self.branch_slots = [(self, "branch")]
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.body(x)
+        return self.last(hidden + self.branch(hidden.relu()))
+
+
+Network = Callable[[], nn.Module]
+
+
+def kind_for(technique: Technique | None) -> str:
+    """Return the kind of data on which the technique is tried."""
+    return technique.kinds[0] if technique is not None and technique.kinds else "table"
+
+
+def network_for(technique: Technique | None) -> Network:
+    """Return what makes the network of the suite that has a place for the technique."""
+    plain = functools.partial(perceptron, kind=kind_for(technique))
+    try:
+        training(technique, model=plain)
+    except NoPlaceError:
+        return Furnished
+    return plain
+
+
+def training(
+    technique: Technique | None,
+    watcher: Watcher | None = None,
+    model: Network | None = None,
+    kind: str = "",
+    **fields: Any,
+) -> Training:
+    """Return a short training with the technique; 70 steps an epoch, so that it pauses within.
+
+    Args:
+        model: makes the network; None for the one that has a place for the technique.
+        kind: of the data; empty for one that the technique acts on.
+    """
+    kind = kind or kind_for(technique)
     fields = {"optimizer": "sgd", "epochs": 1.15, "batch_size": 2, **fields}
-    model, own = perceptron(), None
+    model, own = (model or network_for(technique))(), None
     if technique is not None and technique.role == "optimizer" and not hasattr(technique, "direction"):
         own = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    source = Source(classes(140, 1), classes(40, 2))
+    source = Source(classes(140, 1, kind), classes(40, 2, kind))
     return assemble(
         model, recipe_with(technique, **fields), source, task=TASK, watcher=watcher, optimizer=own
     )

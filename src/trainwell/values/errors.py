@@ -3,6 +3,7 @@
 TrainwellError                exit code
 ├── UsageError                2   an option, a recipe, a dose, a run that cannot be read
 │   ├── RecipeError
+│   │   └── NoPlaceError          a technique finds nothing to act on in these data or this network
 │   ├── DoseError
 │   └── RunError                  a run folder is missing, unreadable or of another kind
 ├── DataError                 3   file, row and column of what is wrong
@@ -32,6 +33,18 @@ class UsageError(TrainwellError):
 
 class RecipeError(UsageError):
     """A recipe names something that does not exist or does not fit together."""
+
+
+class NoPlaceError(RecipeError):
+    """A technique finds nothing to act on: the data are of another kind, or the network has no such layers.
+
+    Attributes:
+        technique: its name.
+    """
+
+    def __init__(self, technique: str, message: str) -> None:
+        super().__init__(message)
+        self.technique = technique
 
 
 class DoseError(UsageError):

@@ -21,23 +21,31 @@ A technique is one file with one class. The sites it acts at are the methods of 
 `.decayed` the part that penalties and decay touch (matrices and kernels, not biases and norms).
 `state` is a dictionary of tensors that belongs to the technique, is made by `init_state(params)` and is
 saved in every checkpoint. Techniques import torch only inside the methods that need it.
+
+A technique that finds nothing to act on in a network raises `NoPlaceError` in `model` or `groups`; one for some kinds of
+data alone names them in `kinds`. None is passed over in silence.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Self
 
 from trainwell.values.dose import Dose, doses_of
-from trainwell.values.errors import DoseError, RecipeError, did_you_mean
+from trainwell.values.errors import DoseError, NoPlaceError, RecipeError, did_you_mean
 
 SITES = (
     "data", "model", "groups", "batch", "loss", "penalty", "grads", "update", "after_step", "schedule", "stop",
     "hardware",
 )  # fmt: skip
 """All sites, in the order of the step."""
+
+KIND_WORDS: Mapping[str, str] = {
+    "table": "tables", "image": "images", "text": "texts", "audio": "sounds", "features": "features of a backbone",
+}  # fmt: skip
+"""Kinds of data as people call them."""
 
 REGISTRY: dict[str, type[Technique]] = {}
 """Every technique by its name; filled when the classes are made."""
@@ -52,6 +60,7 @@ class Technique:
         treats: the ailments it answers, by the names of the rules.
         expects: signs that a trial can refute, e.g. `{"val_loss": "-"}`.
         calls: Python calls that it adds to a step (a law counts them).
+        kinds: kinds of data that it can act on, e.g. `("image",)`; empty: all.
         once: at most one of this `family` in a recipe (e.g. two initializations make no sense); empty: no limit.
     """
 
@@ -61,6 +70,7 @@ class Technique:
     treats: ClassVar[tuple[str, ...]] = ()
     expects: ClassVar[Mapping[str, str]] = {}
     calls: ClassVar[int] = 0
+    kinds: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,6 +100,26 @@ class Technique:
         if hasattr(cls, "direction"):
             found.append("update")
         return tuple(s for s in SITES if s in found)
+
+    @classmethod
+    def check_kinds(cls, found: Collection[str], data: str) -> None:
+        """Refuse data of other kinds than those that the technique acts on.
+
+        Args:
+            found: the kinds that the data may be. data: the same in words.
+
+        Raises:
+            NoPlaceError: none of them is one of `kinds`.
+        """
+        if not cls.kinds or set(cls.kinds) & set(found):
+            return
+        advice = f"leave {cls.name} out"
+        if "features" in found:
+            advice += ", or train the backbone itself (--set model=NAME of the backbone), whose inputs it can change"
+        raise NoPlaceError(
+            cls.name,
+            f"{cls.name} acts on {' and '.join(KIND_WORDS.get(k, k) for k in cls.kinds)}, {data}: {advice}.",
+        )
 
     @property
     def is_off(self) -> bool:

@@ -80,8 +80,14 @@ def _sizes(recipe: Recipe) -> Iterator[Parameter]:
     family = FAMILIES.get(recipe.model.family)
     known = doses_of(family) if family else {}
     for name in ("width", "depth"):
-        if name in known:
-            now = recipe.model.get(name, known[name].default)
+        now: Any = recipe.model.get(name, known[name].default) if name in known else None
+        if name in known and known[name].options:  # words, such as the depths of a ResNet
+            words = known[name].options
+            at = words.index(now)
+            yield Parameter(
+                f"model.{name}", options=words[max(0, at - 1) : at + 2], ordered=True, default=now
+            )
+        elif name in known:
             options = (now // 2, now, now * 2) if name == "width" else (now - 1, now, now + 1)
             low, high = known[name].low or 0, known[name].high or options[-1]
             kept = tuple(o for o in options if low <= o <= high)

@@ -17,6 +17,7 @@ from trainwell.app import settings
 from trainwell.app.console import Console
 from trainwell.app.fit import fit
 from trainwell.app.presets import preset as preset_recipe
+from trainwell.app.recipes import placed
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
 from trainwell.app.transfer import to_search
@@ -25,6 +26,7 @@ from trainwell.app.tuning.group import Shared
 from trainwell.app.tuning.live import span
 from trainwell.app.tuning.options import check_options, parse_time
 from trainwell.app.tuning.pace import Fitted, fitted
+from trainwell.app.tuning.place import placed_space
 from trainwell.app.tuning.plan import Plan
 from trainwell.app.tuning.report import Tuning, counted
 from trainwell.app.tuning.space import make_space
@@ -114,10 +116,10 @@ def tune(
     console, used = console or Console.silent(), choose_device(device)
     data, recipe, settings_, data_options = _around(data, target, recipe, preset, settings_, data_options)
     read, prepared = time.monotonic(), _prepared(data, target, model, loss, data_options)
-    base = settings.apply(_base(prepared, recipe, preset, model), settings=settings_)
-    searched = _searched(base, space, prepared, own_model=model is not None)
     console.data(prepared)
+    base = _base(prepared, recipe, preset, model, settings_, console)
     interrupts, build = Interrupts(), _builder(model, prepared)
+    searched = _searched(base, space, prepared, build, loss, console)
     work = _work(prepared, base, build, loss, used, interrupts)
     check_folds(work, folds)
     prepared_s = time.monotonic() - read  # once more for the last training
@@ -148,9 +150,15 @@ def tune(
     return found
 
 
-def _searched(base: Recipe, space: Any, prepared: Prepared, *, own_model: bool) -> Space:
+def _searched(
+    base: Recipe, space: Any, prepared: Prepared, build: Builder, loss: Any, console: Console
+) -> Space:
     rows = prepared.num_rows if isinstance(prepared.parts["train"], tuple) else None
-    return make_space(base, space, prepared.task, own_model=own_model, num_rows=rows)
+    usual, made = (
+        make_space(base, given, prepared.task, own_model=build.model is not None, num_rows=rows)
+        for given in (None, space)
+    )
+    return placed_space(made, usual, base, build, prepared, loss, console.say)
 
 
 def _builder(model: Model | None, prepared: Prepared) -> Builder:
@@ -207,8 +215,16 @@ def _prepared(
     return prepared
 
 
-def _base(prepared: Prepared, recipe: Recipe | None, preset: str, model: Model | None) -> Recipe:
+def _base(
+    prepared: Prepared,
+    recipe: Recipe | None,
+    preset: str,
+    model: Model | None,
+    settings_: Any,
+    console: Console,
+) -> Recipe:
     """Return the recipe that is searched around."""
+    by_preset = recipe is None and model is None
     if recipe is None and model is not None:
         recipe = Recipe(techniques=())
     if recipe is None:
@@ -219,7 +235,8 @@ def _base(prepared: Prepared, recipe: Recipe | None, preset: str, model: Model |
         recipe = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
     if model is not None and recipe.model.family != "module":
         recipe = recipe.replace(model=ModelSpec("module", recipe.model.params))
-    return recipe.replace(seconds=None)
+    recipe = settings.apply(recipe.replace(seconds=None), settings=settings_)
+    return placed(recipe, prepared, settings_, (), console.say) if by_preset else recipe
 
 
 def _batch(trials: int | None, name: str, workers: int) -> int:

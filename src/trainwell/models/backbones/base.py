@@ -73,6 +73,10 @@ class Backbone(Family):
         net.family = self
         return net
 
+    def has_batch_norms(self) -> bool:
+        """Whether the network has batch norms, which fine-tuning keeps as they were trained."""
+        return "image" in self.takes
+
     def check(self) -> None:
         """Refuse weights that are not here, before anything is read.
 

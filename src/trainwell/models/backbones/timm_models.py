@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainwell.models.backbones.base import Backbone, BackboneNet, new_head
 from trainwell.models.pixels import PixelFront
@@ -45,6 +45,11 @@ class Timm(Backbone):
 
     def make(self, inputs: InputSpec, num_outputs: int, generator: torch.Generator) -> BackboneNet:
         return TimmNet(self, inputs, num_outputs, generator)
+
+    def has_batch_norms(self) -> bool:
+        with torch.random.fork_rng(devices=[]):
+            net = require_timm().create_model(self.architecture, pretrained=False)
+        return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in net.modules())
 
     def tensors(self) -> tuple[dict[str, Tensor], str]:
         if self.weights != "package":

@@ -7,7 +7,7 @@ from torch import nn
 
 from trainwell.models.layers import Dropout
 from trainwell.techniques._modules.layers import WEIGHTED, ends, is_activation, leaves
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError
 
 CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -21,16 +21,17 @@ def set_dropout(model: nn.Module, rate: float, generator: torch.Generator) -> nn
     activation is wrapped in `nn.Sequential(activation, dropout)`.
 
     Raises:
-        RecipeError: no place was found.
+        NoPlaceError: no place was found.
     """
     if not (
         _fill_slots(model, rate, generator)
         or _set_rates(model, rate, generator)
         or _insert(model, rate, generator)
     ):
-        raise RecipeError(
+        raise NoPlaceError(
+            "dropout",
             f"dropout found no place in {type(model).__name__}: it sets the rate of dropout layers, or "
-            "stands after an activation inside nn.Sequential. Leave it out or add nn.Dropout layers."
+            "stands after an activation inside nn.Sequential. Leave it out or add nn.Dropout layers.",
         )
     return model
 

@@ -23,13 +23,14 @@ def stay_in_eval(module: nn.Module) -> None:
 
 
 def freeze_layers(model: nn.Module, share: float) -> int:
-    """Freeze the layers nearest to the input, all but the last at most; return how many.
+    """Freeze the layers nearest to the input, at least one and all but the last at most; return how many.
 
     Their parameters need no gradient, their batch norms and dropouts stay in evaluation.
     """
     names = [n for n, _ in model.named_parameters()]
     found = layers(names)
-    count = min(round(share * (len(found) - 1)), len(found) - 1)
+    most = len(found) - 1
+    count = min(max(1, round(share * most)), most)
     frozen = set(found[:count])
     for name, module in model.named_modules():
         if any(name == f or name.startswith(f + ".") for f in frozen):

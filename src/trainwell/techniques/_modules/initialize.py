@@ -15,7 +15,7 @@ from trainwell.techniques._modules.layers import (
     is_weighted,
     leaves,
 )
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError
 
 Draw = Callable[[Tensor, float], object]
 
@@ -28,14 +28,14 @@ def initialize(model: nn.Module, name: str, draw: Draw, hidden_gain: float) -> l
         hidden_gain: the gain of hidden layers where no activation module tells (it may be a function call).
 
     Raises:
-        RecipeError: the model has no such layer.
+        NoPlaceError: the model has no such layer.
     """
     order = list(leaves(model, own_init=False))
     told = any(is_activation(m) for m in order)
     layers = [i for i, m in enumerate(order) if is_weighted(m)]
     if not layers:
-        raise RecipeError(
-            f"{name}: the model has no linear or convolutional layer to initialize; leave {name} out."
+        raise NoPlaceError(
+            name, f"{name}: the model has no linear or convolutional layer to initialize; leave {name} out."
         )
     for i in layers:
         layer, after = order[i], activation_after(order, i)

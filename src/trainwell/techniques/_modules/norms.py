@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trainwell.techniques._modules.layers import CONVOLUTIONS, TRANSPOSED, WEIGHTED, ends, is_activation
-from trainwell.values.errors import RecipeError
+from trainwell.values.errors import NoPlaceError, RecipeError
 
 if TYPE_CHECKING:
     from trainwell.engine.parts import Build
@@ -28,7 +28,7 @@ def set_norms(model: nn.Module, build: Build, name: str, make: Make) -> nn.Modul
     Parameters keep their names: the activation is wrapped in `nn.Sequential(norm, activation)`.
 
     Raises:
-        RecipeError: no place was found, or the layer does not fit the activations there.
+        NoPlaceError: no place was found. RecipeError: the layer does not fit the activations there.
     """
     like = next(model.parameters())
 
@@ -36,21 +36,25 @@ def set_norms(model: nn.Module, build: Build, name: str, make: Make) -> nn.Modul
         return make(features, spatial).to(device=like.device, dtype=like.dtype)
 
     if not (_fill_slots(model, new) or _replace(model, new) or _insert(model, new)):
-        raise RecipeError(
+        raise NoPlaceError(
+            name,
             f"{name} found no place in {type(model).__name__}: it fills the norm slots of our models, "
-            "replaces norms, or stands between a layer and its activation inside nn.Sequential. Leave it out."
+            "replaces norms, or stands between a layer and its activation inside nn.Sequential. Leave it out.",
         )
     _check_fits(model, build, name)
     return model
 
 
-def remove_norms(model: nn.Module) -> nn.Module:
-    """Put `nn.Identity` in place of every norm."""
+def remove_norms(model: nn.Module) -> int:
+    """Put `nn.Identity` in place of every norm; return how many there were."""
+    slots = [getattr(parent, attribute) for parent, attribute, _ in getattr(model, "norm_slots", [])]
+    count = sum(not isinstance(held, nn.Identity) for held in slots)
     _fill_slots(model, lambda features, spatial: nn.Identity())
     for parent, key, norm, _ in list(_walk(model)):
         if isinstance(norm, NORMS):
             parent.add_module(key, nn.Identity())
-    return model
+            count += 1
+    return count
 
 
 def _fill_slots(model: nn.Module, new: Make) -> int:
