@@ -15,6 +15,7 @@ from trainwell.app.findings import read_findings
 from trainwell.app.predictor import Predictor
 from trainwell.app.run import Run
 from trainwell.app.scoring import interval, scores
+from trainwell.app.several import grouped, named_rows
 from trainwell.engine.checkpoint import Checkpoint, newest_valid
 from trainwell.engine.compose import restore_structure
 from trainwell.engine.feed import from_numpy
@@ -181,32 +182,45 @@ def rebuild(
     return restore_structure(model, recipe)
 
 
-def evaluate_run(run: Run, data: Any) -> dict[str, float]:
-    """Return all metrics of a run on labelled data of its kind: a path, a frame, a folder."""
+def evaluate_run(run: Run, *data: Any) -> dict[str, float]:
+    """Return all metrics of a run on labelled data of its kind: paths, frames, folders, taken together."""
     transform, task = run.predictor.transform, run.task
     if transform is None or task is None:
         raise RunError("evaluate is for runs on data of ours; score a module of yours with run.predict.")
     bare = Predictor(run.model, task)
     targets, outputs = [], []
-    for arrays, y in transform.labelled(data, task):
-        outputs.append(bare.scored(from_numpy(arrays, y)[0]))
-        targets.append(y)
+    for source in data:
+        for arrays, y in transform.labelled(source, task):
+            outputs.append(bare.scored(from_numpy(arrays, y)[0]))
+            targets.append(y)
     return scores(task, in_unit(task, np.concatenate(targets)), np.concatenate(outputs))
 
 
-def predictions(run: Run, data: Any, *, proba: bool = False) -> pd.DataFrame:
-    """Return the prediction of every row in its order, its file's name, the probability of each class if asked for."""
+def predictions(run: Run, *data: Any, proba: bool = False) -> pd.DataFrame:
+    """Return the prediction of every row in its order, its file's name, the probability of each class if asked for.
+
+    Args:
+        data: a source, or several; of several every row has the name of its file.
+    """
     import pandas as pd
 
-    named = getattr(run.predictor.transform, "names", None)
-    files = named(data) if named is not None else ()
-    frame = pd.DataFrame({**({"file": files} if len(files) else {}), "prediction": run.predict(data)})
     if proba:
-        assert run.task is not None
-        table = run.predict_proba(data)
-        for i, label in enumerate(run.task.classes):
-            frame[f"probability_{label}"] = table[:, i]
-    return frame
+        run.predictor.check_probabilities()
+    named = getattr(run.predictor.transform, "names", None)
+    together = grouped(data, of_files=named is not None) if len(data) > 1 else list(data)
+    frames = []
+    for source in together:
+        outputs = run.predictor.outputs(source)
+        files = list(named(source)) if named is not None else []
+        files = named_rows(source, files, len(outputs)) if len(data) > 1 else files
+        frame = pd.DataFrame({"file": files} if files else {}, index=range(len(outputs)))
+        frame["prediction"] = run.predictor.decided(outputs)
+        if proba:
+            table = run.predictor.probabilities(outputs)
+            for i, label in enumerate(run.task.classes if run.task is not None else ()):
+                frame[f"probability_{label}"] = table[:, i]
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -46,25 +46,40 @@ class Predictor:
 
     def predict_proba(self, data: Any) -> Array:
         """Return the probability of every class, (N, C), in the order of `task.classes`."""
-        if self.task is None or not self.task.is_classification:
-            raise UsageError("probabilities (--proba) are for classification; this run predicts numbers.")
-        return self._probabilities(self.outputs(data))
+        self.check_probabilities()
+        return self.probabilities(self.outputs(data))
 
     def predict(self, data: Any) -> Array:
         """Return the predicted label, or the number in the unit of the target, (N,)."""
-        return self._decide(self.outputs(data))
+        return self.decided(self.outputs(data))
 
     def scored(self, data: Any) -> Array:
         """Return what `scores` takes: probabilities or numbers in the unit of the target."""
         outputs = self.outputs(data)
         assert self.task is not None
-        return self._probabilities(outputs) if self.task.is_classification else self._decide(outputs)
+        return self.probabilities(outputs) if self.task.is_classification else self.decided(outputs)
 
-    def _probabilities(self, outputs: Array) -> Array:
+    def probabilities(self, outputs: Array) -> Array:
+        """Return the probability of every class from the raw outputs, (N, C).
+
+        Raises:
+            UsageError: numbers are predicted.
+        """
+        self.check_probabilities()
         probabilities = torch.from_numpy(outputs).double().softmax(-1).numpy()
         return np.asarray(probabilities)
 
-    def _decide(self, outputs: Array) -> Array:
+    def check_probabilities(self) -> None:
+        """Refuse a run that has no probabilities.
+
+        Raises:
+            UsageError: it predicts numbers.
+        """
+        if self.task is None or not self.task.is_classification:
+            raise UsageError("probabilities (--proba) are for classification; this run predicts numbers.")
+
+    def decided(self, outputs: Array) -> Array:
+        """Return the predicted label or number from the raw outputs, (N,)."""
         if self.task is None:
             return outputs
         if self.task.is_classification:

@@ -20,42 +20,47 @@ PREDICTION_FILES = (".csv", ".parquet")
 
 @click.command()
 @click.argument("run")
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True)
 @json_option
-def evaluate(run: str, data: str, as_json: bool) -> None:
+def evaluate(run: str, data: tuple[str, ...], as_json: bool) -> None:
     """Score RUN on labelled DATA.
 
-    DATA is of the kind that RUN was trained on: a table, or a folder of images or sounds. Metrics are by scikit-learn's
-    definitions. RUN is a run or what `export` wrote.
+    DATA is of the kind that RUN was trained on: tables, or folders of images or sounds; several are taken together.
+    Metrics are by scikit-learn's definitions. RUN is a run or what `export` wrote.
     """
     trained = _load(run)
     from trainwell.app.outcome import evaluate_run
 
-    scores = evaluate_run(trained, data)
+    scores = evaluate_run(trained, *data)
     assert trained.task is not None
-    about = {"run": str(trained.path), "data": data, "task": trained.task.kind, "metric": trained.task.metric}
+    about = {
+        "run": str(trained.path),
+        "data": _as_told(data),
+        "task": trained.task.kind,
+        "metric": trained.task.metric,
+    }
     emit({**about, "scores": scores}, [f"{k:17s} {v:.6g}" for k, v in scores.items()], as_json)
 
 
 @click.command()
 @click.argument("run")
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True)
 @click.option("--out", metavar="FILE", help="A .csv or .parquet to write; standard output (CSV) without it.")
 @click.option("--proba", is_flag=True, help="Also the probability of each class.")
 @json_option
-def predict(run: str, data: str, out: str | None, proba: bool, as_json: bool) -> None:
+def predict(run: str, data: tuple[str, ...], out: str | None, proba: bool, as_json: bool) -> None:
     """Predict the rows of DATA.
 
-    One prediction for every row or file, in their order; DATA is of the kind that RUN was trained on. RUN is a run or
-    what `export` wrote.
+    One prediction for every row or file, in their order; DATA is of the kind that RUN was trained on: a table, a folder,
+    files, or several of them. RUN is a run or what `export` wrote.
     """
     if out is not None and Path(out).suffix not in PREDICTION_FILES:
         raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet.")
     trained = _load(run)
     from trainwell.app.outcome import predictions, write_table
 
-    frame = predictions(trained, data, proba=proba)
-    about: dict[str, Any] = {"run": str(trained.path), "data": data, "rows": len(frame), "out": out}
+    frame = predictions(trained, *data, proba=proba)
+    about: dict[str, Any] = {"run": str(trained.path), "data": _as_told(data), "rows": len(frame), "out": out}
     if out is not None:
         write_table(frame, Path(out))
         emit(about, [out], as_json)
@@ -92,6 +97,10 @@ def export(run: str, out: str, onnx: bool, peft: bool, as_json: bool) -> None:
 
 
 COMMANDS = (evaluate, predict, export)
+
+
+def _as_told(data: tuple[str, ...]) -> str | list[str]:
+    return data[0] if len(data) == 1 else list(data)
 
 
 def _load(run: str) -> Run:
