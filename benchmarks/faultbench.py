@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--blind", action="store_true", help="cases written before the doctor saw them")
     parser.add_argument("--blind2", choices=("A", "B", "all"), help="a second such set, in two halves")
     parser.add_argument("--blind3", choices=("A", "B", "all"), help="a third such set, in two halves")
+    parser.add_argument("--blind4", choices=("A", "B", "all"), help="a fourth such set, in two halves")
     parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
     parser.add_argument(
         "--wild", choices=("A", "B", "C", "all"), help="slips on real data, a third of them each"
@@ -50,7 +51,7 @@ def main() -> None:
     core.one_thread()
     cases = (
         _ours(args)
-        if args.own or args.blind or args.blind2 or args.blind3 or args.mutations or args.wild
+        if any((args.own, args.blind, args.blind2, args.blind3, args.blind4, args.mutations, args.wild))
         else core.load_cases(args.names or runner.names_of(args.split))
     )
     if args.prove:
@@ -95,6 +96,14 @@ def _ours(args: argparse.Namespace) -> list[Any]:
             importlib.import_module(f"benchmarks.blind3_{name}")
         halves = ("A", "B") if args.blind3 == "all" else (args.blind3,)
         found = [case for half in halves for case in blind3_parts.HALVES[half]]
+        return [case for case in found if not args.names or case.name in args.names]
+    if args.blind4:
+        from benchmarks import blind4_parts
+
+        for name in ("rates", "layers", "wiring", "rows", "sound"):
+            importlib.import_module(f"benchmarks.blind4_{name}")
+        halves = ("A", "B") if args.blind4 == "all" else (args.blind4,)
+        found = [case for half in halves for case in blind4_parts.HALVES[half]]
         return [case for case in found if not args.names or case.name in args.names]
     from benchmarks import mutations, own_faults, own_healthy, wild
 
