@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import trainwell.rules
-from trainwell.report.evidence import READINGS, drawn_of, pictures, reading_words
+from trainwell.report.evidence import DRAWN, drawn_of, pictures
+from trainwell.values.finding import Finding, Reading
+from trainwell.values.readings import SHARE, WORDS, reading_words
 from trainwell.values.signal import Traces
 
 
@@ -49,7 +51,7 @@ def test_threshold_lies_in_the_unit_of_the_picture(
         assert found.series[0][2][-1] == pytest.approx(last)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, draw) in READINGS.items() if draw is not None])
+@pytest.mark.parametrize("name", list(DRAWN))
 def test_readings_never_raise_on_missing_short_or_strange_traces(name: str) -> None:
     whole, short, odd = traces(), traces(2), Traces({"base_loss": "x"})
     for step in range(5):
@@ -68,4 +70,46 @@ def test_every_reading_of_the_rules_is_told_in_words() -> None:
     source = "\n".join(p.read_text() for p in Path(trainwell.rules.__file__).parent.glob("*.py"))
     named = set(re.findall(r'Reading\(\s*"([^"]+)"', source))
     assert len(named) > 40
-    assert not [name for name in named if "_" in reading_words(name) or "base loss" in reading_words(name)]
+    assert not [name for name in named if name not in WORDS], "say what it measures in values/readings.py"
+    for name in (*WORDS, *DRAWN, "a_name_of_others / base loss"):
+        assert "_" not in reading_words(name) and "base loss" not in reading_words(name)
+
+
+def test_a_finding_says_what_was_measured_with_units() -> None:
+    readings = (
+        Reading("stale_grad", 1.0, 0.5),
+        Reading("back_gain", -3.25, -3.0, "<", layer="body.0"),
+        Reading("steps", 1234, 2000, "<"),
+        Reading("norm_drift", 0.4, 0.1),
+        Reading("my_signal", 0.25, 0.1, words="share of rows that I drew", unit="share"),
+    )
+    assert list(map(str, readings)) == [
+        "share of steps with gradients of the step before: 100 % (above 50 %)",
+        "decades that the gradient gains from the last layer to the first in body.0: -3.25 (below -3)",
+        "optimizer steps: 1,234 (below 2,000)",
+        "drift of the statistics of frozen norms: 0.4 standard deviations (above 0.1)",
+        "share of rows that I drew: 25 % (above 10 %)",
+    ]
+    found = Finding("missing_zero_grad", "critical", 0.9, "D", "It adds up.", readings[:1])
+    assert f"  shows   {readings[0]}" in str(found)
+    assert Finding.from_dict(found.to_dict()) == found
+
+
+def test_numbers_that_are_none_are_said_so() -> None:
+    held = Reading.from_dict(
+        {"trace": "val_loss", "value": None, "threshold": 2.0, "comparison": ">", "layer": None}
+    )
+    assert str(held) == "validation loss: no number (above 2)"
+
+
+def test_shares_are_what_they_are_called() -> None:
+    for name, (said, unit) in WORDS.items():
+        assert (unit == SHARE) == (
+            said.startswith("share")
+            or name
+            in (
+                "label_shift",
+                "dropout",
+                "witness_sure_error",
+            )
+        ), name

@@ -12,6 +12,7 @@ import numpy as np
 from trainwell.report import words
 from trainwell.report.blocks import Chart
 from trainwell.report.thin import plain, thin
+from trainwell.values.readings import reading_words
 from trainwell.values.signal import Array, Trace, Traces
 
 SHOWN_LAYERS = 6
@@ -157,79 +158,38 @@ _loss = _line("train_loss", "Training loss by step", "loss", _none)
 _dead = _units("unit_activity", "Share of dead units by step", lambda v: v < DEAD)
 _stuck = _units("unit_saturation", "Share of saturated units by step", lambda v: v > SATURATED)
 
-READINGS: Mapping[str, tuple[str, Draw | None]] = {
-    "q, median": ("actual / predicted fall of a step, median",
-                  _line("q", "Actual over predicted fall of a step", "ratio (1: as predicted, below 0: uphill)", _same)),
-    "q < 0, share": ("share of the steps that went uphill",
-                     _line("q", "Actual over predicted fall of a step", "ratio (1: as predicted, below 0: uphill)",
-                           lambda t, v: 0.0)),
-    "largest loss / base loss": ("largest loss / loss of a constant answer",
-                                 _line("train_loss", "Training loss by step", "loss", _of_base)),
-    "first loss / base loss": ("first loss / loss of a constant answer",
-                               _line("train_loss", "Training loss by step", "loss", _of_base)),
-    "rises of the epoch loss": ("rises of the epoch loss / loss of a constant answer", _loss),
-    "upward share of the epoch loss": ("share of its path on which the epoch loss rose", _loss),
-    "loss spikes": ("spikes of the loss", _loss),
-    "first non-finite step": ("first step that was not finite", _loss),
-    "gain of doubling / base loss": ("gain of twice the steps / loss of a constant answer", _loss),
-    "fall at the end / mean fall": ("fall of the loss at the end / its mean fall", _loss),
-    "fall of the loss at 10 x the rate": ("fall of the loss at ten times the rate", _loss),
-    "gain of a tenth of the rate": ("gain of a tenth of the rate / loss of a constant answer", _loss),
-    "rise of the validation loss / base loss": ("rise of the validation loss / loss of a constant answer", _rise),
-    "z": ("the same in standard errors", None),
-    "weight rms, end / start": ("weights at the end / at the start", _shrinking),
-    "wait_s / (wait_s + step_s)": ("share of the time that waits for data", _waiting),
-    "rate at the end / peak": ("rate at the end / its peak", _line("lr", "Learning rate by step", "rate", _of_peak)),
-    "peak rate / base rate": ("peak rate / the optimizer's rate", _line("lr", "Learning rate by step", "rate", _none)),
-    "share of steps under 2 % of the peak rate": (
-        "share of steps under 2 % of the peak rate",
-        _line("lr", "Learning rate by step", "rate", lambda t, v: _of_peak(t, 0.02))),
-    "rate / first rate": ("rate / first rate", _line("lr", "Learning rate by step", "rate", _of_first)),
-    "units that died": ("share of the units that died", _dead),
-    "units that got stuck": ("share of the units that got stuck", _stuck),
-    "unit_activity": ("share of dead units", _dead),
-    "unit_saturation": ("share of saturated units", _stuck),
-    "back_gain": ("decades that the gradient gains from the last layer to the first",
-                  _growth("back_rms", "How the gradient grows on its way back", backwards=True)),
-    "act_gain": ("decades that the activations gain from the first layer to the last",
-                 _growth("act_rms", "How the activations grow on their way", backwards=False)),
-    "back_time": ("decades that the gradient loses over the time steps", None),
-    "pull of the decay / pull of the loss": ("pull of the decay / pull of the loss", None),
-    "probe_loss - train_mode_loss": ("loss in evaluation mode less that in training mode", None),
-    "witness_sure_error / witness_error": ("error where similar rows leave no doubt / error elsewhere", None),
-    "steps": ("optimizer steps", _loss),
-    "seconds of arithmetic / step": ("share of a step that computes", None),
-    "x_sd_ratio": ("spread of the widest column / of the narrowest", None),
-    "x_rms": ("root mean square of the inputs", None),
-    "y_rms": ("root mean square of the target", None),
-    "y_sd": ("standard deviation of the target", None),
-    "y_mean_over_sd": ("mean / standard deviation of the target", None),
-    "y_distinct": ("distinct targets", None),
-    "copied_share": ("share of validation rows that are in the training part", None),
-    "near_share": ("share of validation rows with a near copy in the training part", None),
-    "lone_score": ("score of the best single column", None),
-    "residual_r2": ("share of what is left that a simple model explains", None),
-    "few_way": ("how far it gets on a few rows", None),
-    "recall_of_rare": ("share of the rare class that is found", None),
-    "between_batches": ("share of the spread of the target that lies between batches", None),
-    "witness_sure_error": ("error on rows of which similar rows leave no doubt", None),
-    "learnable": ("what can be learned of the labels", None),
-    "val_score": ("best score on validation rows", None),
-    "mate_effect": ("how far a row's output depends on its neighbours in the batch", None),
-    "shift_sd": ("distance of the means of the parts, standard deviations", None),
-    "shift_scale": ("spread of one part / of the other", None),
-    "shift_scaled_columns": ("share of columns whose spread differs", None),
-    "shift_same_side": ("share of rows on the other side", None),
-    "unseen_label_share": ("share of validation rows of an unseen class", None),
-    "label_shift": ("difference of the shares of the classes", None),
-    "batch_size": ("rows in a batch", None),
-    "simplex": ("share of outputs that are probabilities already", None),
-    "out_min": ("smallest output", None),
-    "out_max - out_min": ("spread of the outputs", None),
-    "params_not_trained": ("weights that no step moves", None),
-    "stale_grad": ("share of steps with gradients of the step before", None),
+DRAWN: Mapping[str, Draw | None] = {
+    "q, median": _line("q", "Actual over predicted fall of a step", "ratio (1: as predicted, below 0: uphill)", _same),
+    "q < 0, share": _line("q", "Actual over predicted fall of a step", "ratio (1: as predicted, below 0: uphill)",
+                          lambda t, v: 0.0),
+    "largest loss / base loss": _line("train_loss", "Training loss by step", "loss", _of_base),
+    "first loss / base loss": _line("train_loss", "Training loss by step", "loss", _of_base),
+    "rises of the epoch loss": _loss,
+    "upward share of the epoch loss": _loss,
+    "loss spikes": _loss,
+    "first non-finite step": _loss,
+    "gain of doubling / base loss": _loss,
+    "fall at the end / mean fall": _loss,
+    "fall of the loss at 10 x the rate": _loss,
+    "gain of a tenth of the rate": _loss,
+    "rise of the validation loss / base loss": _rise,
+    "weight rms, end / start": _shrinking,
+    "wait_s / (wait_s + step_s)": _waiting,
+    "rate at the end / peak": _line("lr", "Learning rate by step", "rate", _of_peak),
+    "peak rate / base rate": _line("lr", "Learning rate by step", "rate", _none),
+    "share of steps under 2 % of the peak rate": _line("lr", "Learning rate by step", "rate",
+                                                       lambda t, v: _of_peak(t, 0.02)),
+    "rate / first rate": _line("lr", "Learning rate by step", "rate", _of_first),
+    "units that died": _dead,
+    "units that got stuck": _stuck,
+    "unit_activity": _dead,
+    "unit_saturation": _stuck,
+    "back_gain": _growth("back_rms", "How the gradient grows on its way back", backwards=True),
+    "act_gain": _growth("act_rms", "How the activations grow on their way", backwards=False),
+    "steps": _loss,
+    "pull of the decay / pull of the loss": None,
 }  # fmt: skip
-"""Readings of the rules by name: the same in words, and what is drawn of it."""
+"""What is drawn of a reading, by its name; of others that speak of a loss, the loss."""
 
 PICTURES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "overfitting": (("probe_loss", "val_loss"),),
@@ -268,13 +228,6 @@ UNITS = {
 }  # fmt: skip
 
 
-def reading_words(name: str) -> str:
-    """Return what a reading measures, in words."""
-    known = READINGS.get(name)
-    plain_name = name.replace("base loss", "loss of a constant answer").replace("_", " ")
-    return known[0] if known else NAMES.get(name, plain_name)
-
-
 def pictures(finding: Mapping[str, Any], traces: Traces) -> Iterator[Chart]:
     """Yield the traces that show a finding, with threshold and span; bars where no trace was recorded."""
     titles: set[str] = set()
@@ -296,8 +249,7 @@ def drawn_of(reading: Mapping[str, Any], traces: Traces) -> Drawn | None:
     """Return the series that a reading is a number of, None where none was recorded."""
     name, layer = str(reading.get("trace")), reading.get("layer")
     threshold = float(reading["threshold"]) if words.is_number(reading.get("threshold")) else math.nan
-    # of a reading that is not in the table, what speaks of losses shows in the loss
-    draw = READINGS.get(name, ("", _loss if " loss" in name else None))[1]
+    draw = DRAWN.get(name, _loss if " loss" in name else None)
     if draw is not None:
         return draw(traces, layer, threshold)
     trace = traces.get(name, layer)

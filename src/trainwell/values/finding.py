@@ -8,6 +8,8 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trainwell.values.readings import limit, quantity, reading_words, unit_of
+
 SEVERITIES = ("information", "warning", "critical")
 SHOWN_READINGS, SHOWN_LAYERS = 3, 4
 """What `Finding.lines` shows at most."""
@@ -59,6 +61,7 @@ class Reading:
         value, threshold: what was measured and what is allowed.
         comparison: how they stand, e.g. `>`.
         layer: the module, where there is one.
+        words, unit: what it measures, where `values/readings.py` does not know the name; `share` is read in per cent.
     """
 
     trace: str
@@ -66,15 +69,36 @@ class Reading:
     threshold: float
     comparison: str = ">"
     layer: str | None = None
+    words: str = ""
+    unit: str = ""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Reading:
+        """Make the reading of plain data, in which numbers that are not finite are `None`."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        held: dict[str, Any] = {k: v for k, v in data.items() if k in known}
+        for key in ("value", "threshold"):
+            held[key] = math.nan if held.get(key) is None else held[key]
+        return cls(**held)
 
     @property
     def holds(self) -> bool:
         """Whether the value stands to the threshold as is said."""
         return bool(COMPARISONS[self.comparison](self.value, self.threshold))
 
+    @property
+    def shown(self) -> str:
+        """The value with its unit."""
+        return quantity(self.value, self.unit or unit_of(self.trace))
+
+    @property
+    def limit(self) -> str:
+        """When the rule acts, e.g. `above 50 %`."""
+        return limit(self.comparison, self.threshold, self.unit or unit_of(self.trace))
+
     def __str__(self) -> str:
         where = f" in {self.layer}" if self.layer else ""
-        return f"{self.trace}{where} = {self.value:.4g} ({self.comparison} {self.threshold:.4g})"
+        return f"{self.words or reading_words(self.trace)}{where}: {self.shown} ({self.limit})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +195,7 @@ class Finding:
     def from_dict(cls, data: Mapping[str, Any]) -> Finding:
         """Make the finding that `to_dict` described."""
         values = dict(data)
-        numbers = {"value": math.nan, "threshold": math.nan}
-        values["evidence"] = tuple(
-            Reading(**{**r, **{k: d for k, d in numbers.items() if r[k] is None}}) for r in values["evidence"]
-        )
+        values["evidence"] = tuple(map(Reading.from_dict, values["evidence"]))
         values["measured"] = {k: math.nan if v is None else v for k, v in values["measured"].items()}
         values["span"] = tuple(values["span"]) if values["span"] else None
         values["layers"] = tuple(values["layers"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainwell.report import words
 from trainwell.report.blocks import Block, Case, Grid, Items, Text, Ticked
-from trainwell.report.evidence import pictures, reading_words
+from trainwell.report.evidence import pictures
 from trainwell.report.saved import Saved
 from trainwell.report.section import Section
-from trainwell.values.finding import title_of
+from trainwell.values.finding import Reading, title_of
+from trainwell.values.readings import reading_words
 from trainwell.values.signal import Traces
 
 TONES = {"critical": "critical", "warning": "warning", "information": ""}
@@ -79,9 +81,7 @@ def _of_finding(finding: Mapping[str, Any], traces: Traces, *, has_recipe: bool)
     evidence = finding.get("evidence") or ()
     if evidence:
         rows = [
-            (reading_words(str(r.get("trace"))), str(r.get("layer") or ""), words.number(r.get("value")),
-             f"{r.get('comparison', '')} {words.number(r.get('threshold'))}")
-            for r in evidence
+            (r.words or reading_words(r.trace), r.layer or "", r.shown, r.limit) for r in map(_reading, evidence)
         ]  # fmt: skip
         head = ["what shows it", "layer", "measured", "the rule acts when"]
         kept = [i for i in range(4) if i != 1 or any(row[1] for row in rows)]
@@ -97,6 +97,15 @@ def _of_finding(finding: Mapping[str, Any], traces: Traces, *, has_recipe: bool)
     source = _source(finding)
     grade = GRADES.get(str(finding.get("grade")), "a rule")
     yield Text(f"Known by {grade}{'; source: ' if source else ''}{source}.")
+
+
+def _reading(saved: Mapping[str, Any]) -> Reading:
+    """Return a saved reading, whatever the file holds."""
+    value, threshold = (
+        float(saved[k]) if words.is_number(saved.get(k)) else math.nan for k in ("value", "threshold")
+    )
+    text = {k: str(saved.get(k) or "") for k in ("trace", "comparison", "layer", "words", "unit")}
+    return Reading(value=value, threshold=threshold, **text)
 
 
 def _cures(finding: Mapping[str, Any], *, has_recipe: bool) -> Iterator[Block]:
