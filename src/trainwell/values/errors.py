@@ -18,11 +18,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from trainwell.values.spoken import spoken
+
 
 class TrainwellError(Exception):
     """A mistake of the user's that the message says how to mend."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message; it names options as the caller knows them, `--target` or `target=`."""
+        return spoken(super().__str__())
 
 
 class UsageError(TrainwellError):

@@ -15,6 +15,7 @@ import click
 from trainwell.app.cli import averaging, proving, reporting, telling, training, tuning, using, watching
 from trainwell.app.cli.output import complain, emit_error
 from trainwell.values.errors import Interrupted, TrainwellError, UsageError, did_you_mean
+from trainwell.values.spoken import on_command_line
 from trainwell.values.version import version
 
 BROKEN_PIPE = 141
@@ -89,7 +90,8 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing is raised but what TRAINWELL_DEBUG asks to see."""
     try:
-        code = _run(list(arguments))
+        with on_command_line():
+            code = _run(list(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
