@@ -5,14 +5,16 @@
 speed:  complete trainings a second of a 20-16-16-4 network, 27 epochs, 750 rows (the data of ../shared/hpo_curves).
 equal:  studies in which all configurations are equal (what is searched only draws other first weights);
         how often "better than the default" is claimed.
-optuna: equal CPU time for `tune` and for Optuna's TPE with Hyperband over a hand-written sequential loop; the test
-        accuracy of what each gives back, on three data sets. `--data NAME --first SEED --seeds 1` runs one cell, `--cells
-        FILE` adds what was measured to a file; `cells --cells FILE` prints the table of it.
+optuna: equal CPU time for `tune` and for Optuna's TPE with Hyperband over a hand-written sequential loop; on three
+        data sets the test accuracy of the network that each gives back, and the mean of 16 fresh trainings of its
+        configuration, each by its own loop, whose time is not counted. `--data NAME --first SEED --seeds 1` runs one
+        cell, `--cells FILE` adds what was measured to a file; `cells --cells FILE` prints the table of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import platform
@@ -28,11 +30,15 @@ from torch import Tensor, nn
 import trainwell as tw
 from trainwell.engine.assemble import Source
 from trainwell.engine.lanes import LaneSpec, train_lanes
+from trainwell.engine.streams import seeded
 from trainwell.search.parameter import Parameter
 from trainwell.search.space import Space
 from trainwell.values.task import Task
 
 Part = tuple[Tensor, Tensor]
+
+AGAIN, FRESH = 16, 50_000
+"""Fresh trainings of what was chosen, and the first of their seeds."""
 
 
 def hardclf(seed: int = 0) -> tuple[Part, Part, Part]:
@@ -128,15 +134,27 @@ def by_tune(split: tuple[Part, Part, Part], seed: int, seconds: float) -> dict[s
     def build(recipe: tw.Recipe) -> nn.Module:
         return network(train[0].shape[1], classes, recipe.model.get("width", 16))
 
+    start = time.process_time()
     found = tw.tune(
         (train, val), model=build, recipe=tw.Recipe(lr=1e-2, epochs=27, batch_size=32, schedule="cosine"),
         space=["model.width=16|32|64", "lr=[1e-4, 1e-1] log", "batch_size=16|32|64", "-label_smoothing.amount",
                "-l1.rate", "-schedule"],
         budget=seconds, out=False, seed=seed,
     )  # fmt: skip
-    assert found.run is not None
+    used = time.process_time() - start
     full = sum(t.state == "complete" for t in found.trials)
-    return {"tune": accuracy(found.model, test), "tune_trials": len(found.trials), "tune_full": full}
+
+    def fresh(recipe: tw.Recipe, generator: torch.Generator) -> nn.Module:
+        with seeded(int(torch.randint(2**31, (1,), generator=generator))):
+            return build(recipe)
+
+    specs = [LaneSpec(found.recipe, seed=FRESH + s) for s in range(AGAIN)]
+    data = Source(((train[0],), train[1]), ((val[0],), val[1]))
+    again = train_lanes(specs, data, Task("multiclass", tuple(range(classes))), model=fresh)
+    return {
+        "cpu_s": used, "tune": accuracy(found.model, test), "tune_trials": len(found.trials), "tune_full": full,
+        "tune_again": float(np.mean([accuracy(r.model, test) for r in again])),
+    }  # fmt: skip
 
 
 @torch.no_grad()
@@ -145,49 +163,65 @@ def accuracy(model: nn.Module, part: Part) -> float:
     return float((model(part[0]).argmax(1) == part[1]).float().mean())
 
 
-def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> dict[str, float]:
-    """TPE with Hyperband, a sequential loop with a fused optimizer, the best network by validation at its best epoch."""
-    import copy
+def trained(
+    split: tuple[Part, Part, Part], given: dict[str, Any], seed: int, goes_on: Callable[[int, float], bool]
+) -> tuple[float, nn.Module]:
+    """Train by a sequential loop with a fused optimizer; return validation accuracy and network of its best epoch.
 
+    Args:
+        goes_on: told of every epoch and the best accuracy so far.
+    """
+    train, val, _ = split
+    torch.manual_seed(seed)
+    model = network(train[0].shape[1], int(train[1].max()) + 1, given["width"], given["dropout"])
+    opt = torch.optim.AdamW(model.parameters(), given["lr"], weight_decay=given["wd"], fused=True)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(opt, 27 * math.ceil(len(train[0]) / given["batch"]))
+    best, kept = -math.inf, model
+    for epoch in range(27):
+        model.train()
+        for rows in torch.randperm(len(train[0])).split(given["batch"]):
+            loss = nn.functional.cross_entropy(model(train[0][rows]), train[1][rows])
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            plan.step()
+        now = accuracy(model, val)
+        if now > best:
+            best, kept = now, copy.deepcopy(model)
+        if not goes_on(epoch + 1, best):
+            break
+    return best, kept
+
+
+def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> dict[str, float]:
+    """TPE with Hyperband over the sequential loop; the best network by validation at its best epoch."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    train, val, test = split
-    classes, start = int(train[1].max()) + 1, time.process_time()
-    kept: dict[str, Any] = {"best": -math.inf}
+    test, start = split[2], time.process_time()
+    best: dict[str, Any] = {"value": -math.inf}
 
     def objective(trial: Any) -> float:
-        lr, wd = (
-            trial.suggest_float("lr", 1e-4, 1e-1, log=True),
-            trial.suggest_float("wd", 1e-6, 1.0, log=True),
-        )
-        drop, size = trial.suggest_float("dropout", 0, 0.7), trial.suggest_categorical("batch", [16, 32, 64])
-        torch.manual_seed(trial.number + 1000 * seed)
-        model = network(train[0].shape[1], classes, trial.suggest_categorical("width", [16, 32, 64]), drop)
-        opt = torch.optim.AdamW(model.parameters(), lr, weight_decay=wd, fused=True)
-        steps = 27 * math.ceil(len(train[0]) / size)
-        plan = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
-        best = -math.inf
-        for epoch in range(27):
-            model.train()
-            for rows in torch.randperm(len(train[0])).split(size):
-                loss = nn.functional.cross_entropy(model(train[0][rows]), train[1][rows])
-                opt.zero_grad()
-                loss.backward()
-                opt.step()
-                plan.step()
-            now = accuracy(model, val)
-            if now > best:
-                best = now
-                if best > kept["best"]:
-                    kept.update(best=best, model=copy.deepcopy(model))
-            trial.report(best, epoch + 1)
+        def goes_on(epoch: int, value: float) -> bool:
+            trial.report(value, epoch)
             if time.process_time() - start > seconds:
                 trial.study.stop()
-                return best
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return best
+                return False
+            return not trial.should_prune()
+
+        given = {
+            "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
+            "wd": trial.suggest_float("wd", 1e-6, 1.0, log=True),
+            "dropout": trial.suggest_float("dropout", 0, 0.7),
+            "batch": trial.suggest_categorical("batch", [16, 32, 64]),
+            "width": trial.suggest_categorical("width", [16, 32, 64]),
+        }
+        value, model = trained(split, given, trial.number + 1000 * seed, goes_on)
+        if value > best["value"]:
+            best.update(value=value, model=model, given=given)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+        return value
 
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed),
@@ -195,7 +229,11 @@ def by_optuna(split: tuple[Part, Part, Part], seed: int, seconds: float) -> dict
     )  # fmt: skip
     study.optimize(objective)
     full = sum(len(t.intermediate_values) == 27 for t in study.trials)
-    return {"optuna": accuracy(kept["model"], test), "optuna_trials": len(study.trials), "optuna_full": full}
+    again = [trained(split, best["given"], FRESH + s, lambda *_: True)[1] for s in range(AGAIN)]
+    return {
+        "optuna": accuracy(best["model"], test), "optuna_trials": len(study.trials), "optuna_full": full,
+        "optuna_again": float(np.mean([accuracy(m, test) for m in again])),
+    }  # fmt: skip
 
 
 def quantile(count: int) -> float:
@@ -211,10 +249,9 @@ def against_optuna(options: argparse.Namespace) -> None:
     cells = list[dict[str, Any]]()
     for name in options.data:
         for seed in range(options.first, options.first + options.seeds):
-            split, start = SETS[name](seed), time.process_time()
+            split = SETS[name](seed)
             mine = by_tune(split, seed, options.seconds)
-            used = time.process_time() - start
-            cells.append({"data": name, "seed": seed, "cpu_s": used, **mine, **by_optuna(split, seed, used)})
+            cells.append({"data": name, "seed": seed, **mine, **by_optuna(split, seed, mine["cpu_s"])})
             if options.cells:
                 with options.cells.open("a") as file:
                     file.write(json.dumps(cells[-1]) + "\n")
@@ -229,15 +266,20 @@ def show(cells: list[dict[str, Any]]) -> None:
             for k in cells[0]
             if k != "data"
         }
-        d = own["tune"] - own["optuna"]
-        reach = quantile(len(d)) * d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
         means = {k: v.mean() for k, v in own.items()}
         print(
-            f"{name:8s} tune {means['tune']:.4f} ({means['tune_trials']:.0f} trials, {means['tune_full']:.0f} in full)  "
-            f"TPE + Hyperband {means['optuna']:.4f} ({means['optuna_trials']:.0f} trials, {means['optuna_full']:.0f} in "
-            f"full)  difference {d.mean():+.4f} +- {reach:.4f}  ({means['cpu_s']:.1f} CPU-s each, {len(d)} seeds)",
-            flush=True,
+            f"{name}, {len(own['seed'])} seeds, {means['cpu_s']:.1f} CPU-s each: tune {means['tune_trials']:.0f} trials, "
+            f"{means['tune_full']:.0f} in full; TPE + Hyperband {means['optuna_trials']:.0f}, "
+            f"{means['optuna_full']:.0f} in full"
         )
+        for what, end in (("network", ""), ("configuration", "_again")):
+            d = own[f"tune{end}"] - own[f"optuna{end}"]
+            reach = quantile(len(d)) * d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else math.nan
+            print(
+                f"  {what:13s} tune {means['tune' + end]:.4f}  TPE + Hyperband {means['optuna' + end]:.4f}  "
+                f"difference {d.mean():+.4f} +- {reach:.4f}",
+                flush=True,
+            )
 
 
 def read_cells(options: argparse.Namespace) -> None:
