@@ -258,6 +258,26 @@ def test_optuna_begins_a_study_and_takes_its_trials(tmp_path: Path) -> None:
         tuned(optuna_from=storage, **given)
 
 
+def test_a_study_begun_with_optunas_trials_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
+    storage = f"sqlite:///{tmp_path / 'o.db'}"
+    given: dict[str, Any] = {"repeats": 2, "finalists": 1, "budget": "10m", "batch": 4}
+    tuned(optuna_to=storage, **given, trials=6)
+    given |= {"out": tmp_path / "study", "optuna_from": f"{storage}#trainwell", "optuna_to": f"{storage}#two"}
+    begun = tuned(**given, trials=9)
+    with pytest.raises(
+        UsageError, match="another study 'trainwell' already"
+    ):  # what it began with stays there
+        tuned(**given | {"out": False, "optuna_to": storage}, trials=6)
+    longer = tuned(**given, trials=12, resume=True, console=Console.stderr())
+    assert "is not read: the study has begun" in capsys.readouterr().err
+    assert [(t.config, t.value) for t in longer.trials[:9]] == [(t.config, t.value) for t in begun.trials]
+    assert len(longer.trials) == 12
+    assert len(optuna.load_study(study_name="two", storage=storage).trials) == 12
+
+
 def test_a_search_of_recipes_that_all_fail_ends() -> None:
     space = ["lr=[1e30, 1e35] log", "-batch_size"]
     with pytest.raises(tw.TrainingError, match="no trial"):

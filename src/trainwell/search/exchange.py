@@ -63,7 +63,8 @@ def reserve(study: Study, storage: str, name: str | None = None) -> Any:
     require_optuna()
     import optuna
 
-    name, mark = name or "trainwell", zlib.crc32(json.dumps(study.header, sort_keys=True).encode())
+    begun = {**study.header, "first": study.first}  # with what came from elsewhere it is another study
+    name, mark = name or "trainwell", zlib.crc32(json.dumps(begun, sort_keys=True).encode())
     with quiet(), _told(storage):
         if name in optuna.get_all_study_names(storage):
             held = optuna.load_study(study_name=name, storage=storage)

@@ -301,6 +301,8 @@ def _exchanged(study: Study, source: str | None, to: str | None, console: Consol
         if not count:
             raise UsageError(f"{source}: none of its complete trials lies in the space.")
         console.say(f"optuna    {count} trials of {source} begin the study")
+    elif source:
+        console.say(f"optuna    {source} is not read: the study has begun, and only a fresh one takes trials")
     if to is None:
         return lambda: None
     exchange.reserve(study, *exchange.named(to))
