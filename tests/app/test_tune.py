@@ -18,7 +18,6 @@ import trainwell as tw
 from tests.conftest import shared_data
 from trainwell.app.cli import run_command
 from trainwell.app.console import Console
-from trainwell.app.tuning.pace import Cost, Pace
 from trainwell.app.tuning.search import Search
 from trainwell.app.tuning.space import make_space
 from trainwell.search.halving import Halving
@@ -234,15 +233,6 @@ def test_a_loader_decides_the_batches() -> None:
             make_space(BASE, space, None, **given)
 
 
-def test_one_trial_judges_the_default_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    found = tuned(trials=1, repeats=2, console=Console.stderr())
-    said = capsys.readouterr().err
-    assert "search    1 trial, " in said and "confirm   the default, up to 2 fresh seeds\n" in said
-    assert "epochs" not in said  # three trainings fit, so that none is made shorter
-    assert "verdict   nothing but the default was judged" in list(found.lines())
-    assert found.flags == ["1 complete trial is few for 7 parameters; give more budget"]
-
-
 def test_optuna_begins_a_study_and_takes_its_trials(tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="needs the extra [tune]")
     storage = f"sqlite:///{tmp_path / 'o.db'}"
@@ -282,37 +272,6 @@ def test_a_search_of_recipes_that_all_fail_ends() -> None:
     space = ["lr=[1e30, 1e35] log", "-batch_size"]
     with pytest.raises(tw.TrainingError, match="no trial"):
         tuned(space=space, recipe=BASE.replace(lr=1e30), budget="60s", trials=None)
-
-
-def test_trainings_are_shortened_to_what_fits() -> None:
-    cost = Cost(8.0, 2.0)
-    assert cost.of(0.5) == 6 and cost.of(1.5) == 16 and cost.of(3) == 30
-    assert [cost.length(s) for s in (39.0, 16.0, 12.0, 6.0, 1.0)] == [3, 1.5, 1.0, 0.5, 0.0]
-    pace = Pace(cost, Cost(4.0, 1.0), 100)
-    assert pace.epochs_for(9, 9 * (32 * 5 + 10)) == 9  # 32 in a stack and one alone
-    assert pace.epochs_for(9, 4 * (32 * 5 + 10) + 1) == 4
-    assert pace.epochs_for(9, 60) == 0.2  # 20 steps, which three and one allow
-    assert pace.epochs_for(9, 7) == 0.1
-    assert pace.epochs_for(9, 1) == 0.02  # two steps, whatever they take
-    assert pace.affordable(0.2, 60) == pytest.approx((60 - 3.6) / 1.8)
-
-
-def test_a_short_budget_is_kept_and_holds_several_trials() -> None:
-    found = tuned(trials=None, budget=6.0, recipe=BASE.replace(epochs=3000))
-    done = [t for t in found.trials if t.state in (COMPLETE, STOPPED)]
-    assert len(done) >= 3
-    assert found.recipe.epochs < 3000
-    assert found.losses.shape[1] >= 2
-    assert found.seconds < 15  # 6 on a quiet machine
-
-
-def test_a_shortened_study_goes_on_as_it_began(tmp_path: Path) -> None:
-    given = {"recipe": BASE.replace(epochs=3000), "out": tmp_path / "study", "finalists": 1, "repeats": 2}
-    first = tuned(trials=4, budget=4.0, **given)
-    again = tuned(trials=6, budget=12.0, resume=True, **given)
-    assert again.recipe.epochs == first.recipe.epochs
-    begun = [t.config for t in first.trials]  # as many as the machine made in the time
-    assert [t.config for t in again.trials[: len(begun)]] == begun
 
 
 def test_a_signal_inside_a_lone_training_ends_with_the_confirmed_best(

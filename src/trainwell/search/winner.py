@@ -56,6 +56,12 @@ def least_repeats(rivals: int) -> int:
     return 1 + math.ceil(math.log2(max(1, rivals) / LEVEL))
 
 
+def unjudged() -> Winner:
+    """Return the default as the winner where there was no time to judge anything: nothing speaks against it."""
+    nan = math.nan
+    return Winner(0, nan, (nan, nan), nan, (nan, nan), False, (), 0, least_repeats(1))
+
+
 def choose_winner(losses: Floats, test_share: float = 0.0) -> Winner:
     """Choose among finalists by their shrunken means.
 

@@ -17,7 +17,7 @@ from trainwell.app.tuning.live import LiveJudging, LiveSearch
 from trainwell.app.tuning.report import Tuning, flags
 from trainwell.app.tuning.search import Search
 from trainwell.app.tuning.space import recipe_of
-from trainwell.app.tuning.work import Work, repeats
+from trainwell.app.tuning.work import LEAST_REPEATS, Work, repeats
 from trainwell.app.tuning.workers import Spread, spread_repeats
 from trainwell.engine.streams import derive
 from trainwell.launch.pool import Pool
@@ -26,8 +26,9 @@ from trainwell.search.halving import Halving
 from trainwell.search.importance import importances
 from trainwell.search.space import same
 from trainwell.search.study import COMPLETE, Study, Trial
-from trainwell.search.winner import Winner, choose_winner, least_repeats
+from trainwell.search.winner import Winner, choose_winner, least_repeats, unjudged
 from trainwell.values.errors import Interrupted, TrainingError
+from trainwell.values.recipe import Recipe
 
 CONFIRM_SHARE, MOST_SHARE = 0.25, 0.45
 """Share of the budget that judges instead of searching, and how far it may grow so that one finalist can be judged.
@@ -36,6 +37,9 @@ Source: docs/log-search.md."""
 SLACK, LEAST_SLACK = 1.5, 1.2
 """Time that is left for the judgement, over what it takes at the pace of the search: its stacks are smaller. The
 second where time is short."""
+
+OVERRUN = 0.05
+"""Share of the budget by which the fewest repeats may overrun it; where they would take more, nothing is judged."""
 
 
 @dataclasses.dataclass
@@ -115,21 +119,13 @@ class Plan:
                 f"no trial of {len(self.study.trials)} ended with a finite result; give more budget, or a lower lr."
             )
         top = [default, *(t for t in done if t is not default)][: 1 + self.finalists]
-        count = self._affordable(len(top), spent, search.epochs)
-        while count / SLACK < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
-            top.pop()
-            count = self._affordable(len(top), spent, search.epochs)
-        count = max(2, min(self.repeats, int(count)))
+        top, count = self._fitting(top, spent, search.epochs)
         recipes = [recipe_of(self.work.base, t.config) for t in top]
-        splits, share = self._splits(count)
-        self._tell_judged(len(top) - 1, count)
-        seeds = [derive(self.seed, "confirm", i) for i in range(count)]
-        with LiveJudging(self.console, count * len(top), self.end) as live:
-            if self.pool is None:
-                losses = repeats(self.work, recipes, splits, seeds, self.end, on_tell=live.one).numpy()
-            else:
-                losses = spread_repeats(self.pool, recipes, splits, seeds, self.end, live.one)
-        winner = choose_winner(losses, share)
+        if count:
+            losses, winner = self._confirmed(recipes, count)
+        else:
+            self.console.say("confirm   nothing: no time is left for it, and the default is kept")
+            losses, winner = np.empty((1, 0)), unjudged()
         told = [t.told() for t in self.study.trials if t.state == COMPLETE]
         best = top[winner.index]
         return Tuning(
@@ -139,6 +135,31 @@ class Plan:
             flags=flags(self.study.space, best.config, winner, self.work, len(told)), search_seconds=spent,
             best_seen=done[0].value, seed=self._seed_of(best), enough_s=self._enough_s(winner),
         )  # fmt: skip
+
+    def _fitting(self, top: list[Trial], spent: float, epochs: int) -> tuple[list[Trial], int]:
+        """Return the trials that are judged, the default first, and on how many repeats; 0 where none fit."""
+        count = self._affordable(len(top), spent, epochs)
+        while count / SLACK < least_repeats(len(top) - 1) and len(top) > 2:  # rather few that can be judged
+            top = top[:-1]
+            count = self._affordable(len(top), spent, epochs)
+        repeats = max(LEAST_REPEATS, min(self.repeats, int(count)))
+        left_s = self.end - time.monotonic()
+        needed_s = left_s * LEAST_REPEATS / count if count > 0 else math.inf
+        if needed_s - left_s > OVERRUN * (self.end - self.began) and not self.work.stopped():
+            return top[:1], 0
+        return top, repeats
+
+    def _confirmed(self, recipes: Sequence[Recipe], count: int) -> tuple[Any, Winner]:
+        """Train the default and its rivals on fresh seeds and splits; return their losses and the winner."""
+        splits, share = self._splits(count)
+        self._tell_judged(len(recipes) - 1, count)
+        seeds = [derive(self.seed, "confirm", i) for i in range(count)]
+        with LiveJudging(self.console, count * len(recipes), self.end) as live:
+            if self.pool is None:
+                losses = repeats(self.work, recipes, splits, seeds, self.end, on_tell=live.one).numpy()
+            else:
+                losses = spread_repeats(self.pool, recipes, splits, seeds, self.end, live.one)
+        return losses, choose_winner(losses, share)
 
     def _tell_judged(self, rivals: int, count: int) -> None:
         names = ["the default", "1 configuration and the default", f"{rivals} configurations and the default"]
@@ -151,9 +172,9 @@ class Plan:
 
     def _enough_s(self, winner: Winner) -> float:
         """Return the budget with which a claim could be made, 0 where it can be made or nothing tells."""
-        if winner.decided or self.work.stopped() or self.repeats < winner.needed:
+        if winner.decided or not winner.repeats or self.work.stopped() or self.repeats < winner.needed:
             return 0.0
-        return (self.end - self.began) * winner.needed / max(1, winner.repeats)
+        return (self.end - self.began) * winner.needed / winner.repeats
 
     def _promising(self) -> list[Trial]:
         """Return the complete trials that are worth judging, the one that looked best first."""

@@ -103,12 +103,12 @@ class Tuning:
             "recipe": self.recipe.to_dict(),
             "trials": {"all": len(states), **{s: states.count(s) for s in ENDED}},
             "best_seen": self.shown(self.best_seen),
-            "confirmed": self.shown(w.confirmed),
-            "confirmed_interval": list(self.confirmed_interval),
-            "optimism": self.optimism,
+            "confirmed": _known(self.shown(w.confirmed)),
+            "confirmed_interval": [_known(v) for v in self.confirmed_interval],
+            "optimism": _known(self.optimism),
             "test": dict(self.run.scores.get("test", {})) if self.run else {},
-            "gain_over_default": w.gain,
-            "gain_interval": list(w.gain_interval),
+            "gain_over_default": _known(w.gain),
+            "gain_interval": [_known(v) for v in w.gain_interval],
             "beats_default": w.beats_default,
             "decided": w.decided,
             "repeats": w.repeats,
@@ -125,9 +125,7 @@ class Tuning:
 
     def lines(self) -> Iterator[str]:
         """Yield the result as lines: the four numbers together, the verdict, the recipe, what mattered, the flags."""
-        w = self.winner
         metric = self.task.metric if self.task else "val_loss"
-        low, high = self.confirmed_interval
         done = sum(t.state in ENDED for t in self.trials)
         new, took = done - self.before, self.search_seconds
         pace = f" in {took:.1f} s ({new / max(took, 1e-9):.1f}/s)"
@@ -137,12 +135,7 @@ class Tuning:
             else f"trials    {done:,}, {self.before:,} of them before; {new:,}{pace}"
         )
         yield f"seen      {metric} {self.shown(self.best_seen):.4f}, the best of the search"
-        between = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
-        on = counted(self.losses.shape[1], "fresh seed")
-        yield f"confirmed {metric} {self.shown(w.confirmed):.4f} {between} on {on}"
-        flattered = "by which the search flattered its best"
-        told = flattered if self.optimism > 0 else "the search did not flatter its best"
-        yield f"optimism  {self.optimism:.4f}, {told}"
+        yield from self._confirmed(metric)
         if self.run is not None and self.task is not None and "test" in self.run.scores:
             yield f"test      {metric} {self.run.scores['test'][metric]:.4f}, opened once"
         yield self._verdict()
@@ -159,10 +152,25 @@ class Tuning:
         if self.path is not None:
             yield f"study     {self.path}"
 
+    def _confirmed(self, metric: str) -> Iterator[str]:
+        """Yield what fresh seeds confirm, and the optimism of the search."""
+        if not self.winner.repeats:
+            yield "confirmed nothing: the time did not reach for trainings on fresh seeds"
+            return
+        low, high = self.confirmed_interval
+        between = f"[{low:.4f}, {high:.4f}]" if low < high else "(no interval: all scored the same)"
+        on = counted(self.losses.shape[1], "fresh seed")
+        yield f"confirmed {metric} {self.shown(self.winner.confirmed):.4f} {between} on {on}"
+        flattered = "by which the search flattered its best"
+        told = flattered if self.optimism > 0 else "the search did not flatter its best"
+        yield f"optimism  {self.optimism:.4f}, {told}"
+
     def _verdict(self) -> str:
         """Return whether the default is beaten, as a line."""
         w = self.winner
         a, b = w.gain_interval
+        if not w.repeats:
+            return "verdict   not judged, so the default is kept; give more budget"
         if len(self.configs) == 1:
             return "verdict   nothing but the default was judged"
         if w.index == 0:
@@ -185,6 +193,11 @@ class Tuning:
             if minutes < 90
             else f"; about {minutes / 60:.1f} hours would do"
         )
+
+
+def _known(value: float) -> float | None:
+    """Return a number; None where nothing is known."""
+    return None if math.isnan(value) else value
 
 
 def within(task: Task, low: float, high: float) -> tuple[float, float]:
@@ -210,7 +223,7 @@ def flags(space: Space, best: Config, winner: Winner, work: Work, complete: int)
     if complete < 2 * len(space):
         trials = "1 complete trial is" if complete == 1 else f"{complete} complete trials are"
         found.append(f"{trials} few for {counted(len(space), 'parameter')}; give more budget")
-    if not math.isfinite(winner.interval[0]):
+    if winner.repeats and not math.isfinite(winner.interval[0]):
         found.append("the default or the winner failed on a fresh seed")
     return found
 

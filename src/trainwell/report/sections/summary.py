@@ -92,10 +92,13 @@ def _of_studies(saved: Saved) -> Iterator[str]:
         metric, number = str(tuning.get("metric", "")), (tuning.get("trials") or {}).get("all", 0)
         kept = "default" if keeps_default(tuning) else "winner"
         better = "the winner beats" if tuning.get("beats_default") else "none certainly beats"
+        judged = (
+            f"On fresh seeds and splits {better} the default" if tuning.get("repeats") else "None was judged"
+        )
         tried = "One recipe was" if number == 1 else f"{number:,} recipes were"
         test = words.score((tuning.get("test") or {}).get(metric), metric)
         yield (
-            f"{tried} tried. On fresh seeds and splits {better} the default; on the test part, "
+            f"{tried} tried. {judged}; on the test part, "
             f"which nothing has seen before, the {kept} reaches {words.metric_name(metric)} {test}."
         )
 
@@ -241,7 +244,16 @@ def next_steps(saved: Saved) -> Iterator[tuple[str, str]]:
             f"trainwell resume {quoted(saved)} {more}",
         )
     if not alarms and saved.score is not None:
-        yield "Use it on new rows.", f"trainwell predict {quoted(saved)} NEW_ROWS.csv --out predictions.csv"
+        what, given = ("files", "NEW_FILES") if _is_of_files(saved) else ("rows", "NEW_ROWS.csv")
+        yield f"Use it on new {what}.", f"trainwell predict {quoted(saved)} {given} --out predictions.csv"
+
+
+def _is_of_files(saved: Saved) -> bool:
+    """Whether a row of the data is a file: an image or a sound, also where features of it were trained on."""
+    transform = saved.part("data").get("transform")
+    while isinstance(transform, Mapping) and transform.get("kind") == "features":
+        transform = transform.get("inner")
+    return isinstance(transform, Mapping) and transform.get("kind") in ("image", "audio")
 
 
 def command(saved: Saved, options: str) -> str:

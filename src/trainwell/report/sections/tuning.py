@@ -88,10 +88,15 @@ def _numbers(tuning: Mapping[str, Any]) -> Iterator[Tile]:
     low, high = tuning.get("confirmed_interval") or (None, None)
     between = f"{words.score(low, metric)} to {words.score(high, metric)}"
     optimism: Any = tuning.get("optimism")
-    flattered = words.is_number(optimism) and optimism > 0
     yield Tile("Best of the search", words.score(tuning.get("best_seen"), metric), "one seed, one split")
     yield Tile("Confirmed", words.score(tuning.get("confirmed"), metric), between)
-    told = "by which the search flattered its best" if flattered else "the search did not flatter its best"
+    told = "nothing was confirmed"
+    if words.is_number(optimism):
+        told = (
+            "by which the search flattered its best"
+            if optimism > 0
+            else "the search did not flatter its best"
+        )
     yield Tile("Optimism", gain(optimism, metric), told)
     test = (tuning.get("test") or {}).get(metric)
     yield Tile("Test part", words.score(test, metric), "opened once")
