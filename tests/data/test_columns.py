@@ -156,7 +156,7 @@ def test_text_in_a_numeric_column_names_file_line_and_mend() -> None:
     with pytest.raises(DataError) as error:
         typed(found, cells, table)
     said = str(error.value)
-    for part in ("t.csv, line 99, column 'c'", "got 'abc' (2 of 100 cells", "--na abc", "--categorical c"):
+    for part in ("t.csv, line 99, column 'c'", "got 'abc' (2 of 100 cells", "na='abc'", "categorical='c'"):
         assert part in said
 
 

@@ -109,8 +109,8 @@ def spoil(name: str, row: int, value: Any, rows: int = 200) -> pd.DataFrame:
         (spoil("z", 7, np.nan), "z", ["line 9", "the target 'z' is missing"]),
         (spoil("z", 7, np.inf), "z", ["line 9", "the target 'z' is infinite (1 of 200 rows)"]),
         (spoil("z", 7, "oops"), "z", ["line 9", "the target 'z' is text, 'oops', where numbers were"]),
-        (spoil("a", 7, np.inf), "y", ["line 9, column 'a'", "infinite (1 such cell)", "--na inf"]),
-        (spoil("a", 7, "abc"), "y", ["line 9, column 'a'", "a number, got 'abc' (1 of 200 cells", "--na abc"]),
+        (spoil("a", 7, np.inf), "y", ["line 9, column 'a'", "infinite (1 such cell)", "na='inf'"]),
+        (spoil("a", 7, "abc"), "y", ["line 9, column 'a'", "a number, got 'abc' (1 of 200 cells", "na='abc'"]),
         (frame_of().assign(y="one"), "y", ["one class only, 'one'"]),
         (frame_of().assign(y=1.5), "y", ["one value only, 1.5"]),
         (frame_of().assign(y=[f"n{i}" for i in range(200)]), "y", ["200 distinct values in 200 rows"]),
@@ -130,15 +130,15 @@ def test_bad_data_name_file_line_and_column(
 def test_options_that_are_wrong_suggest_the_nearest() -> None:
     frame = frame_of().assign(income=1.0)
     assert "Did you mean 'income'" in refused(UsageError, frame, "incme")
-    assert "--target is needed" in refused(UsageError, frame)
+    assert "target= is needed" in refused(UsageError, frame)
     for option in ("drop", "categorical", "numeric"):
-        assert f"--{option}" in refused(UsageError, frame, "y", **{option: ("nothing",)})
+        assert f"{option}=" in refused(UsageError, frame, "y", **{option: ("nothing",)})
     for option in ("group", "time"):
-        assert f"--{option}" in refused(UsageError, frame, "y", **{option: "nothing"})
+        assert f"{option}=" in refused(UsageError, frame, "y", **{option: "nothing"})
     assert "is the target" in refused(UsageError, frame, "y", drop="y")
-    assert "both --categorical and --numeric" in refused(UsageError, frame, "y", categorical="a", numeric="a")
+    assert "both categorical= and numeric=" in refused(UsageError, frame, "y", categorical="a", numeric="a")
     assert "exclude each other" in refused(UsageError, frame, "y", group="a", time="b")
-    assert "--on-duplicates" in refused(UsageError, frame, "y", on_duplicates="ignore")
+    assert "on_duplicates=" in refused(UsageError, frame, "y", on_duplicates="ignore")
     assert "must lie in [0, 1)" in refused(UsageError, frame, "y", val_fraction=2)
     assert "must stay below 1" in refused(UsageError, frame, "y", val_fraction=0.95)
 
@@ -194,7 +194,7 @@ def test_given_parts_must_fit() -> None:
     assert "1 of the 3 columns that the model was trained on are missing: a." in said
     said = refused(DataError, frame, "y", test=frame.assign(y=frame.y.replace("pos", "maybe")))
     assert "the class 'maybe' of 'y' does not occur in the training part" in said
-    assert "--val: the data frame has no column 'y'" in refused(
+    assert "val=: the data frame has no column 'y'" in refused(
         UsageError, frame, "y", val=frame.drop(columns="y")
     )
     assert "extra_columns" in codes(prepare_table(frame, "y", val=frame.assign(more=1)))
@@ -252,7 +252,7 @@ def test_groups_stay_together_and_are_no_feature() -> None:
     kept = prepare_table(frame, "y", group="who", categorical=("who",))
     assert "who" in [c.type.name for c in kept.transform.columns]
     frame.loc[3, "who"] = None
-    assert "row 3 (from 0), column 'who': --group needs a value" in refused(
+    assert "row 3 (from 0), column 'who': group= needs a value" in refused(
         DataError, frame, "y", group="who"
     )
 

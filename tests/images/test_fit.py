@@ -89,7 +89,7 @@ def test_a_table_of_several_columns_is_scored_by_that_of_the_training(tmp_path: 
 
 def test_a_target_that_folders_do_not_have_is_refused(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "data", 20)
-    with pytest.raises(UsageError, match=r"--target age: .* the class of a file is its folder"):
+    with pytest.raises(UsageError, match=r"target='age': .* the class of a file is its folder"):
         tw.fit(root, "age", out=False, **QUICK)
 
 
@@ -177,9 +177,9 @@ def test_a_table_that_is_at_fault_says_how(tmp_path: Path) -> None:
     files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
     rows = [f"{f},{f.split('/')[0]},{i % 3}" for i, f in enumerate([*files, "left/gone.png"])]
     (root / "table.csv").write_text("\n".join(["file,label,camera", *rows]))
-    with pytest.raises(UsageError, match=r"--target is needed.*label, camera"):
+    with pytest.raises(UsageError, match=r"target= is needed.*label, camera"):
         prepared(root, max_bad="10%")
-    with pytest.raises(UsageError, match=r"--group.*'camra'.*Did you mean 'camera'"):
+    with pytest.raises(UsageError, match=r"group=.*'camra'.*Did you mean 'camera'"):
         prepared(root, "label", group="camra")
     with pytest.raises(UsageError, match="is one image or sound; expected many"):
         tw.fit(root / files[0], out=False)
@@ -212,7 +212,7 @@ def test_pixels_that_memory_does_not_hold_lie_on_the_disk(
         r["val_loss"] for r in held.history
     ]
     monkeypatch.setattr(store.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(DataError, match=r"the pixels take .* MiB; memory has .*--size"):
+    with pytest.raises(DataError, match=r"the pixels take .* MiB; memory has .*size="):
         prepared(root)
 
 
