@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.lanes.common import CLASSES, alone, assert_equal, check, perceptron, source
 from trainwell.engine.lanes import LaneSpec, choose, memory, train, train_lanes
@@ -43,6 +44,47 @@ def test_a_stack_that_does_not_pay_is_given_up_with_the_reason(
     for spec, result in zip(specs, results, strict=True):
         assert "4 ms a step and network in a stack of 2, 2 ms alone" in result.engine
         assert_equal(result, alone(spec, source(), CLASSES, perceptron()))
+
+
+class Residual(nn.Module):
+    """What vmap batches and no chain holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x + self.hidden(x).relu())
+
+
+def residual(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        return Residual().double()
+
+
+def test_networks_whose_steps_are_large_are_never_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[int]()
+
+    def build(recipe: Recipe, generator: torch.Generator) -> nn.Module:
+        made.append(len(made))
+        return residual(recipe, generator)
+
+    recipe = Recipe(batch_size=16, epochs=1, lr=0.01)
+    specs = [LaneSpec(recipe, seed=s) for s in range(3)]
+    assert {r.engine for r in train_lanes(specs, source(), CLASSES, model=residual)} == {"lanes"}
+    monkeypatch.setattr(choose, "LARGEST_STEP", 1e3)
+    monkeypatch.setattr(train, "Stack", lambda *_: pytest.fail("a stack was made"))
+    results = train_lanes(specs, source(), CLASSES, model=build)
+    assert all("multiplications, which no stack makes faster" in r.engine for r in results)
+    assert len(made) == 4  # one to see the size
+    assert_equal(results[2], alone(specs[2], source(), CLASSES, residual))
+
+
+def test_a_chain_is_measured_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "LARGEST_STEP", 1e3)
+    specs = [LaneSpec(RECIPE, seed=s) for s in range(2)]
+    assert {r.engine for r in train_lanes(specs, source(), CLASSES, model=perceptron())} == {"lanes"}
 
 
 def test_fewer_lanes_are_taken_where_they_are_faster(

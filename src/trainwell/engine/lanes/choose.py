@@ -18,6 +18,10 @@ from trainwell.engine.training import Training
 MEASURED_OPERATIONS = 1e10
 """Multiplications from which on it is measured, about a third of a second's work; below lanes are taken."""
 
+LARGEST_STEP = 4e9
+"""Multiplications in a step of one network from which on vmap is not tried on a CPU: beside them calls are nothing, and
+where they were, it was slower. A fine-tuned MiniLM has 6e10. Source: docs/log-lanes.md."""
+
 SHARE_OF_WORK = 0.1
 """Smaller stacks are measured too where the steps of all measurements are at most this share of the work."""
 
@@ -79,6 +83,13 @@ def operations(lane: Lane) -> float:
     weights = sum(math.prod(shape) for _, shape, _, _ in lane.structure.parameters)
     products = products_of(lane.model, rows) / len(rows[0])
     return 6.0 * max(weights, products) * lane.feed.batch_size
+
+
+def why_too_large(lane: Lane, device: torch.device) -> str:
+    """Return why networks of this size are trained alone, before anything is stacked; empty where they may not be."""
+    if lane.chain or device.type != "cpu" or (count := operations(lane)) < LARGEST_STEP:
+        return ""
+    return f"a step of one network is {count / 1e9:.0f} billion multiplications, which no stack makes faster"
 
 
 def is_large(lanes: Sequence[Lane]) -> bool:

@@ -14,7 +14,7 @@ from trainwell.engine.assemble import Source, assemble
 from trainwell.engine.feed import XY
 from trainwell.engine.lanes.bits import cut_places, is_cut, places_of
 from trainwell.engine.lanes.chain import ChainNetwork
-from trainwell.engine.lanes.choose import Choice, choose, is_large
+from trainwell.engine.lanes.choose import Choice, choose, is_large, why_too_large
 from trainwell.engine.lanes.garbage import few_to_collect
 from trainwell.engine.lanes.lane import Lane, Structure
 from trainwell.engine.lanes.members import align, choices
@@ -106,6 +106,7 @@ class _Work:
         self._order: list[LaneSpec] = []
         self._results: dict[int, LaneResult] = {}
         self._limits: dict[Structure, int] = {}
+        self._large: dict[Any, str] = {}  # by model and batch: why networks of that size are trained alone
         self._tried: Stack | None = None  # the stack with which a setting was tried
 
     def run(self) -> list[LaneResult]:
@@ -139,11 +140,13 @@ class _Work:
                 break
             came = True
             self._order.append(spec)
-            reason = obstacle(spec.recipe) or _checked_resume(spec)
-            if reason:
+            reason = obstacle(spec.recipe) or _checked_resume(spec) or self._large.get(_size_of(spec), "")
+            lane = None if reason else Lane(spec, self._build, self._train, self._device)
+            if lane is not None and lane.structure not in self._limits and spec.resume is None:
+                reason = self._large[_size_of(spec)] = why_too_large(lane, self._device)
+            if lane is None or reason:
                 self._train_alone(spec, reason)
             else:
-                lane = Lane(spec, self._build, self._train, self._device)
                 self._waiting.append(lane)
                 most = min(most, self._limit(lane))
         return came
@@ -306,6 +309,11 @@ class Teller(Watcher):
             training.state.stop_reason = asked
             if asked == PAUSE:
                 self.paused = pause_training(training, self._spec.seed)
+
+
+def _size_of(spec: LaneSpec) -> Any:
+    """Return what decides how large a step is."""
+    return spec.recipe.model, spec.recipe.batch_size
 
 
 def kind_of(lane: Lane) -> tuple[Any, ...]:
