@@ -87,7 +87,7 @@ def test_folds_that_cannot_be_are_refused() -> None:
         torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x[a:b], y[a:b]))
         for a, b in ((0, 40), (40, 60))
     )
-    with pytest.raises(UsageError, match="leave --folds away"):
+    with pytest.raises(UsageError, match="leave folds= away"):
         tw.tune(
             loaders, model=perceptron, loss=nn.CrossEntropyLoss(), recipe=BASE, folds=3, out=False, budget=5.0
         )

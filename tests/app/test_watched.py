@@ -180,7 +180,7 @@ def test_diagnose_needs_no_torch_and_keeps_its_gate(digits: Digits, tmp_path: Pa
 
 def test_folder_without_traces_is_refused_with_what_to_do(digits: Digits, tmp_path: Path) -> None:
     fit(digits, model=network(), out=tmp_path / "run", watch=False)
-    with pytest.raises(tw.RunError, match="--no-watch"):
+    with pytest.raises(tw.RunError, match="without watch=False"):
         tw.diagnose(tmp_path / "run")
     with pytest.raises(tw.RunError, match="there is no run"):
         tw.diagnose(tmp_path / "ran")

@@ -242,3 +242,27 @@ def test_a_number_is_learned_from_images() -> None:
     run = tw.fit((x, y * 3.5 + np.arange(80) / 200), out=False, **{**QUICK, "budget": "12ep"})
     assert run.task is not None and run.task.kind == "regression"
     assert run.score < 1.2  # of the constant answer 1.75
+
+
+@pytest.mark.parametrize("options", [{}, {"size": 16}, {"backbone": "efficientnet_lite0", "weights": "none"}])
+def test_a_folder_without_data_is_said_whatever_was_asked(tmp_path: Path, options: dict[str, object]) -> None:
+    (tmp_path / "data" / "left").mkdir(parents=True)
+    (tmp_path / "data" / "notes.txt").write_text("nothing")
+    with pytest.raises(
+        DataError, match=r"data holds no image, no sound and no table of them \(it holds notes\.txt\)"
+    ):
+        tw.fit(tmp_path / "data", out=False, **options)
+
+
+def test_folders_that_are_no_classes_are_refused_in_words_of_folders(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", 20)
+    alone = tmp_path / "alone"
+    (alone / "left").mkdir(parents=True)
+    for i, file in enumerate(sorted((root / "left").iterdir())):
+        (alone / "left" / file.name).write_bytes(file.read_bytes())
+        (tmp_path / "each" / f"class{i}").mkdir(parents=True)
+        (tmp_path / "each" / f"class{i}" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match=r"alone has one class folder only, 'left'.*a folder of its own"):
+        tw.fit(alone, out=False, **QUICK)
+    with pytest.raises(DataError, match=r"each has 20 class folders for 20 files; a class needs several"):
+        tw.fit(tmp_path / "each", out=False, **QUICK)

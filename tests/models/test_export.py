@@ -65,7 +65,7 @@ def test_what_onnx_has_no_word_for_is_said_in_one_line(
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(
-        UsageError, match=r"cannot write this network as ONNX: no word for it\. Leave --onnx out"
+        UsageError, match=r"cannot write this network as ONNX: no word for it\. Leave formats="
     ):
         export_run(run, tmp_path / "out", formats=("onnx",))
     assert not (tmp_path / "out").exists()

@@ -14,6 +14,8 @@ import trainwell as tw
 from trainwell.app.reporting import write_report
 from trainwell.app.shown import picture, png
 from trainwell.report.blocks import Card
+from trainwell.report.saved import read_saved
+from trainwell.report.sections.summary import _is_of_files
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -57,6 +59,8 @@ def test_worst_images_stand_in_the_report_with_their_names(tmp_path: Path) -> No
     html = write_report(tmp_path / "run").read_text()
     assert html.count('<img src="data:image/png;base64,') == 12
     assert "dark/&lt;b&gt;" in html and "<b>0.png" not in html
+    assert "NEW_FILES --out predictions.csv" in html and "NEW_ROWS" not in html
+    assert _is_of_files(read_saved(tmp_path / "run"))
 
 
 def test_worst_texts_stand_in_the_report(tmp_path: Path) -> None:
@@ -76,4 +80,5 @@ def test_worst_texts_stand_in_the_report(tmp_path: Path) -> None:
     )
     html = write_report(tmp_path / "run").read_text()
     assert html.count("<blockquote>Review ") == 12
+    assert not _is_of_files(read_saved(tmp_path / "run"))
     assert "&lt;script&gt;x&lt;/script&gt; of the film" in html

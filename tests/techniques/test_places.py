@@ -98,11 +98,11 @@ def test_a_head_on_features_says_how_its_images_can_be_changed() -> None:
     net = build_model(ModelSpec("probe"), InputSpec(kind="features", shape=(8,)), 3, torch.Generator())
     part = classes(20, 0)
     with pytest.raises(
-        NoPlaceError, match=r"flip acts on images, and these are features of a backbone.*--set model="
+        NoPlaceError, match=r"flip acts on images, and these are features of a backbone.*settings_=.*model"
     ):
         assemble(net, Recipe(techniques=("flip",)), Source(part, part), task=TASK)
     with pytest.raises(
-        NoPlaceError, match=r"layer_decay treats the layers before the last one apart.*--set model="
+        NoPlaceError, match=r"layer_decay treats the layers before the last one apart.*settings_=.*model"
     ):
         assemble(net, Recipe(techniques=("layer_decay",)), Source(part, part), task=TASK)
 
@@ -191,7 +191,7 @@ def test_a_search_leaves_out_what_is_usual_and_refuses_what_was_named() -> None:
         "settings_": {"model": "resnet"}, "preset": "quick", "budget": "20s", "trials": 2,
         "out": False, "finalists": 1, "repeats": 2, "console": heard, "folds": 1,
     }  # fmt: skip
-    with pytest.raises(UsageError, match=r"--space spec_augment\.share: spec_augment acts on sounds"):
+    with pytest.raises(UsageError, match=r"space='spec_augment\.share': spec_augment acts on sounds"):
         tw.tune(images(), **common, space=["spec_augment.share"])
     told = "left out  dropout.rate is not searched: dropout found no"
     assert any(line.startswith(told) for line in heard.lines)

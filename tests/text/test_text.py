@@ -23,7 +23,7 @@ from trainwell.engine.lanes import LaneSpec, train_lanes
 from trainwell.engine.streams import Streams
 from trainwell.models import build_model
 from trainwell.models.backbones import resolve
-from trainwell.values.errors import UsageError
+from trainwell.values.errors import DataError, UsageError
 from trainwell.values.recipe import ModelSpec, Recipe
 from trainwell.values.task import InputSpec
 from trainwell.values.technique import REGISTRY
@@ -184,3 +184,26 @@ def test_minilm_places_alike_sentences_near_each_other_and_learns_from_few(tmp_p
     alike, other = float(places[0] @ places[1]), float(places[0] @ places[2])
     assert alike == pytest.approx(0.7553, abs=2e-3)  # published example of sentence-transformers
     assert other < 0.2
+
+
+def test_cells_of_other_kinds_are_read_as_text_or_refused(tmp_path: Path) -> None:
+    frame = reviews()
+    words = frame.assign(review=[t.split() for t in frame["review"]])
+    words.to_parquet(tmp_path / "words.parquet")
+    run = tw.fit(tmp_path / "words.parquet", "liked", text="review", out=False, **QUICK)
+    whole = tw.fit(frame, "liked", text="review", out=False, **QUICK)
+    assert run.history[-1]["train_loss"] == whole.history[-1]["train_loss"], (
+        "words joined by blanks are the text"
+    )
+    coded = frame.assign(review=[t.encode() for t in frame["review"]])
+    coded_run = tw.fit(coded, "liked", text="review", out=False, **QUICK)
+    assert coded_run.history[-1]["train_loss"] == whole.history[-1]["train_loss"]
+    holes = frame.assign(review=frame["review"].astype("string").mask(frame.index % 7 == 0))
+    assert any("rows have no text" in n.message for n in tw.fit(holes, "liked", out=False, **QUICK).notes)
+    nested = frame.assign(review=[{"a": t} for t in frame["review"]])
+    with pytest.raises(DataError, match=r"row 0 \(from 0\): the column 'review' holds dict, expected text"):
+        tw.fit(nested, "liked", text="review", out=False, **QUICK)
+    listed = frame.assign(liked=[[1, 2]] * len(frame))
+    listed.to_parquet(tmp_path / "listed.parquet")
+    with pytest.raises(DataError, match="the target 'liked' holds object values"):
+        tw.fit(tmp_path / "listed.parquet", "liked", out=False, **QUICK)

@@ -116,7 +116,7 @@ def test_a_file_of_the_users_is_loaded_by_name_and_order(weights: Path) -> None:
     ("make", "message"),
     [
         (lambda p: p / "gone.safetensors", "there is no such file"),
-        (lambda p: _write(p / "x.pt", b"pickle"), "is a pickle, which can run code .*--allow-pickle"),
+        (lambda p: _write(p / "x.pt", b"pickle"), "is a pickle, which can run code .*allow_pickle=True"),
         (lambda p: _write(p / "x.safetensors", b"nothing"), "cannot be read"),
         (lambda p: _saved(p / "y.safetensors"), "are of another network"),
     ],
@@ -320,7 +320,7 @@ def test_all_layers_are_trained_by_hand(lr: float, bert: tuple[Path, pd.DataFram
             weights=file,
             loss=torch.nn.functional.cross_entropy,
         )
-    with pytest.raises(UsageError, match=r"reads the 42 tokens of its own tokenizer.*--backbone minilm"):
+    with pytest.raises(UsageError, match=r"reads the 42 tokens of its own tokenizer.*the backbone minilm"):
         tw.fit(
             frame, "side", text="text", settings_={"model": "minilm", "model.weights": str(file)}, out=False
         )

@@ -137,7 +137,7 @@ def test_a_pickle_in_the_folder_needs_leave(bert: Path) -> None:
     (bert / "model.safetensors").unlink()
     torch.save(held, bert / "pytorch_model.bin")
     inputs = InputSpec(kind="text", shape=(16,))
-    with pytest.raises(UsageError, match="--allow-pickle"):
+    with pytest.raises(UsageError, match="allow_pickle=True"):
         load_backbone(resolve(str(bert)), inputs)
     load_backbone(resolve(str(bert), allow_pickle=True), inputs)
     (bert / "pytorch_model.bin").unlink()
@@ -153,7 +153,7 @@ def test_an_encoder_that_cannot_be_had_is_an_error(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(hub, "snapshot_download", fails)
     with pytest.raises(
-        UsageError, match=r"someone/encoder cannot be fetched here \(no network\).*--backbone FOLDER"
+        UsageError, match=r"someone/encoder cannot be fetched here \(no network\).*backbone=FOLDER"
     ):
         tw.fit(texts(), "side", text="text", backbone="someone/encoder", out=False)
     with pytest.raises(UsageError, match="hf:NAME or its folder"):

@@ -67,6 +67,6 @@ def test_peft_reads_the_adapter(tmp_path: Path) -> None:
 
 
 def test_a_run_without_lora_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--with lora"):
+    with pytest.raises(UsageError, match="with_='lora'"):
         export_run(trained(base()), tmp_path / "out", formats=("peft",))
     assert not (tmp_path / "out").exists()

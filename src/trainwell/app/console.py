@@ -180,7 +180,7 @@ class Console:
             run.scores, run.task.metric if run.task is not None else "", run.stop_reason, run.history, run.best_epoch,
             run.seconds, run.interval, self._rows, self._watch_s(),
             [(f.title, f.fix) for f in alarms] if watched else None,
-            folder, f"{verb} {folder}{' NEW_ROWS' if verb == 'predict' else ''}",
+            folder, f"{verb} {folder}{' NEW_DATA' if verb == 'predict' else ''}",
         )  # fmt: skip
 
     def _findings(self, run: Run) -> None:

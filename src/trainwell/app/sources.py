@@ -129,6 +129,8 @@ def prepare(
     found = None if own_model else kind_of(data, target, options)
     if found is not None:
         return of_samples(found[0].prepare(data, target, options), data, target, options)
+    if not own_model:
+        check_tree(data)
     options = _of_tables(options)
     if is_table(data) and not (own_model and not isinstance(data, str | Path) and target is None):
         return _prepare_table(data, target, options)
@@ -176,6 +178,22 @@ def note_shapes(error: Exception, prepared: Prepared, step: int) -> None:
             for ts in (train[0], train[1:])
         )
         error.add_note(f"trainwell: the training part has x {', '.join(x)} and y {y[0]}, rows first.")
+
+
+def check_tree(data: Any) -> None:
+    """Refuse a folder or archive that no kind claims, before an option is blamed.
+
+    Raises:
+        DataError: it holds nothing to learn from.
+    """
+    from trainwell.data.samples.tree import Tree, is_tree
+
+    if is_tree(data):
+        few = ", ".join(Tree(Path(data)).names[:5]) or "nothing"
+        raise DataError(
+            f"{data} holds no image, no sound and no table of them (it holds {few}); expected a folder for each class "
+            "with its files, or the path of a table."
+        )
 
 
 def _of_tables(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,10 @@ def read_samples(data: Any, target: str | None, options: Mapping[str, Any]) -> t
     family = backbone_of(model)
     found = kind_of(data, target, {k: v for k, v in options.items() if k not in KEYS})
     kind = found[0].name if found is not None else "table"
+    if found is None:
+        from trainwell.app.sources import check_tree
+
+        check_tree(data)
     if found is None or kind not in family.takes:
         raise UsageError(
             f"--backbone {options['backbone']} reads {' and '.join(family.takes)} data; these are of the kind {kind}."

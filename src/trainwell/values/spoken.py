@@ -23,8 +23,8 @@ GOES_ON = {"and", "or", "is", "are", "needs", "to", "for", "must"}
 _SETTING = re.compile(r"--set ([\w.]+)=(\.\.\.|[^\s;)]*[^\s;:,.)])")
 _FIELD = re.compile(r"--set ([\w.]+):(?=\s)")
 _TECHNIQUE = re.compile(r"--(with|without|against) ([a-z_0-9]+(?::[\w.=,+-]*\w)?)(?![\w{])")
-_FIRST = re.compile(r"^--([a-z][a-z0-9-]*) (\S+?):(?=\s)")
-_OPTION = re.compile(r"--([a-z][a-z0-9-]*[a-z0-9])(?![\w=])(?: ([^\s;:,()`]*[^\s;:,().`]))?")
+_FIRST = re.compile(r"^--([a-z][a-z0-9-]*) (?:(\S+?)(?=:\s)|(\S*/\S*[^\s:,;.]))")
+_OPTION = re.compile(r"(?<!pip install )--([a-z][a-z0-9-]*[a-z0-9])(?![\w=])(?: ([^\s;:,()`]*[^\s;:,().`]))?")
 _PLACE = re.compile(r"[A-Z]{2,}[\w./]*|[\d.]+[%\w]*|none|package|balanced|best|quick|remove")
 """A word that stands for a value, a number, and the values that messages name."""
 
@@ -54,7 +54,7 @@ def _turned(text: str) -> str:
     text = _FIELD.sub(r"settings_['\1']:", text)
     text = _SETTING.sub(lambda m: f"settings_={{'{m[1]}': {_literal(m[2])}}}", text)
     text = _TECHNIQUE.sub(_technique, text)
-    text = _FIRST.sub(lambda m: f"{_keyword(m[1])}{_literal(m[2])}:", text)
+    text = _FIRST.sub(lambda m: f"{_keyword(m[1])}{_literal(m[2] or m[3])}", text)
     return _OPTION.sub(_option, text)
 
 

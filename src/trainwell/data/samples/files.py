@@ -88,6 +88,13 @@ def encoded(cell: Any) -> bytes | None:
     return bytes(cell) if isinstance(cell, bytes | bytearray | memoryview) else None
 
 
+def is_missing(cell: Any) -> bool:
+    """Whether a cell of a frame holds nothing: None, NaN, or a mark of pandas."""
+    if isinstance(cell, float):
+        return cell != cell
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType")
+
+
 def bytes_column(frame: pd.DataFrame | None, is_ours: Callable[[bytes], bool]) -> str:
     """Return the name of the column whose cells hold encoded items; empty if there is none."""
     if frame is None:
@@ -265,7 +272,7 @@ def items_of_frame(
 
     def read_cell(i: int) -> bytes:
         cell = cells[i]
-        if cell is None or cell != cell:
+        if is_missing(cell):
             raise BadItem("is missing")
         return read(cell)
 

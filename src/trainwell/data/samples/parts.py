@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -140,6 +141,8 @@ def split_items(items: Items, parts: np.ndarray, kept: np.ndarray, options: Mapp
             f"{items.where} has no labels{named_none}: give a folder per class, or a table with the columns file and "
             "label."
         )
+    if items.are_files and items.target == "class":
+        _check_folders(items, kept)
     chosen = Options(
         options.get("task"), options.get("group"), None, _or(options.get("val_fraction"), 0.15),
         _or(options.get("test_fraction"), 0.15), _or(options.get("split_seed"), 0), metric=options.get("metric"),
@@ -161,6 +164,25 @@ def split_items(items: Items, parts: np.ndarray, kept: np.ndarray, options: Mapp
         "parts": {n: {**made.made[n], "rows": len(rows[n])} for n in rows},
     }  # fmt: skip
     return Split(task, rows, targets, provenance, tuple(notes))
+
+
+def _check_folders(items: Items, kept: np.ndarray) -> None:
+    """Refuse folders that are no classes.
+
+    Raises:
+        DataError: there is one, or hardly a file in each.
+    """
+    counts = collections.Counter(np.asarray(items.labels, object)[kept].tolist())
+    if len(counts) == 1:
+        raise DataError(
+            f"{items.where} has one class folder only, '{next(iter(counts))}': there is nothing to learn. Put the files "
+            "of every class into a folder of its own."
+        )
+    if 2 * len(counts) > len(kept) >= 20:
+        raise DataError(
+            f"{items.where} has {len(counts)} class folders for {len(kept)} files; a class needs several. Put the files "
+            "of one class into one folder, or give a table with the columns file and label."
+        )
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from trainwell.data.columns import TEXT_CHARS, TEXT_WORDS
 from trainwell.data.notes import info, warning
 from trainwell.data.read import SUFFIXES, read_table
-from trainwell.data.samples.files import PART_COLUMNS, Items, items_of_frame, peek, where_of
+from trainwell.data.samples.files import PART_COLUMNS, Items, is_missing, items_of_frame, peek, where_of
 from trainwell.data.samples.kind import Arrays, Kind, SampleData, register_transform
 from trainwell.data.samples.parts import (
     encode_labels,
@@ -207,7 +207,7 @@ def text_columns(frame: pd.DataFrame, target: str | None) -> list[str]:
     """Return the columns of prose if nothing else is left beside the target and the part; else none."""
     found = []
     for name in frame.columns:
-        cells = [c for c in frame[name].tolist() if c is not None and c == c]
+        cells = [c for c in frame[name].tolist() if not is_missing(c)]
         if str(name) == target or str(name).lower() in PART_COLUMNS:
             continue
         if not cells or not all(isinstance(c, str) for c in cells) or 2 * len(set(cells)) < len(cells):
@@ -225,16 +225,41 @@ def joined_texts(frame: pd.DataFrame, columns: Sequence[str], where: str) -> tup
     """Return the text of every row, and how many rows have none.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such column. DataError: it holds something else.
     """
     for name in columns:
         if name not in frame.columns:
             hint = did_you_mean(name, map(str, frame.columns))
             held = ", ".join(map(str, frame.columns))
             raise UsageError(f"{where} has no column '{name}' of texts (it has: {held}).{hint}")
-    cells = [frame[name].tolist() for name in columns]
-    texts = [" ".join(str(c) for c in row if c is not None and c == c) for row in zip(*cells, strict=True)]
+    read = [_texts_of(frame[name].tolist(), name, where) for name in columns]
+    texts = [" ".join(filter(None, row)) for row in zip(*read, strict=True)]
     return texts, sum(not t.strip() for t in texts)
+
+
+def _texts_of(cells: Sequence[Any], name: str, where: str) -> list[str]:
+    """Return the cells of a column as texts; the words of a list are joined by blanks.
+
+    Raises:
+        DataError: a cell holds something else than text, a number or words.
+    """
+    texts = []
+    for i, cell in enumerate(cells):
+        words = cell.tolist() if isinstance(cell, np.ndarray) else cell
+        if is_missing(cell):
+            texts.append("")
+        elif isinstance(words, list | tuple) and all(isinstance(w, str) for w in words):
+            texts.append(" ".join(words))
+        elif isinstance(cell, bytes):
+            texts.append(cell.decode(errors="replace"))
+        elif isinstance(cell, list | tuple | np.ndarray | Mapping | set):
+            raise DataError(
+                f"{where}, row {i} (from 0): the column '{name}' holds {type(cell).__name__}, expected text: "
+                f"{str(cell)[:60]}"
+            )
+        else:
+            texts.append(str(cell))
+    return texts
 
 
 def _items(

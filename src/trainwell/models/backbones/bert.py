@@ -78,7 +78,7 @@ class MiniLM(Backbone):
         if inputs.vocabulary not in (0, config["vocab_size"]):
             raise UsageError(
                 f"{self.name} reads the {config['vocab_size']:,} tokens of its own tokenizer, these data have "
-                f"{inputs.vocabulary:,} of another. Give --backbone {self.name} (backbone=) beside the model."
+                f"{inputs.vocabulary:,} of another. Give the backbone {self.name} beside the model (--backbone)."
             )
         return BertNet(config, num_outputs, generator)
 

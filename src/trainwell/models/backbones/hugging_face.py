@@ -103,7 +103,7 @@ class HuggingFace(Backbone):
         if inputs.vocabulary > config.get("vocab_size", inputs.vocabulary):
             raise UsageError(
                 f"{self.architecture or self.name} reads the {config['vocab_size']:,} tokens of its own tokenizer, these "
-                f"data have {inputs.vocabulary:,} of another. Give it as --backbone (backbone=) beside the model."
+                f"data have {inputs.vocabulary:,} of another. Give it as --backbone beside the model."
             )
         if config.get("model_type") == "bert":  # ours, which needs no further library
             return BertNet(config, num_outputs, generator)

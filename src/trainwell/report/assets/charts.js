@@ -121,7 +121,7 @@
   function ramp(plot, data, width) {
     const scale = plot.scale("color");
     if (!scale || !scale.domain || scale.domain[0] === scale.domain[scale.domain.length - 1]) return null;
-    return plot.legend("color", { width: Math.min(300, width), label: data.label, tickFormat: data.log ? (v) => tick(+(10 ** v).toPrecision(1)) : tick, ticks: 4, style: { color: "var(--ink)" } });
+    return plot.legend("color", { width: Math.min(300, width), label: data.label, tickFormat: data.log ? (v) => tick(+(10 ** v).toPrecision(2)) : tick, ticks: 4, style: { color: "var(--ink)" } });
   }
 
   function bars(data, width) {

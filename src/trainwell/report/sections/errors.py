@@ -169,7 +169,8 @@ def _worst(errors: Mapping[str, Any]) -> Iterator[Block]:
 def _card(row: Mapping[str, Any]) -> Card:
     facts = [("truth", _shown(row["truth"])), ("called", _shown(row["prediction"]))]
     if row.get("measure") == "probability of the truth":
-        facts.append(("truth given", f"{100 * row['error']:.2g} %"))
+        share = 100 * row["error"]
+        facts.append(("truth given", f"{share:.{2 if share >= 1 else 1}g} %"))
     else:
         facts.append((str(row.get("measure", "error")), _shown(row["error"])))
     title = str(row.get("title") or f"row {row.get('row')} of the part, from 0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trainwell.report import words
 from trainwell.report.blocks import Block, Items, Text, Tile, Tiles
