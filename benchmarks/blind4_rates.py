@@ -224,7 +224,7 @@ def ovf_few_points_of_a_mixture(seed: int, fixed: bool) -> Any:
     return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=20, epochs=14 if fixed else 60, seed=seed)
 
 
-@case("A", ["underfitting"], SCORE, ["plateau", "converged_early"])
+@case("A", ["underfitting"], SCORE, ["plateau", "converged_early", "dead_units"])
 def und_one_by_one_filters(seed: int, fixed: bool) -> Any:
     d = data.shapes(seed, 700, k=4, noise=0.2)
     w, p = (3, 1) if fixed else (1, 0)

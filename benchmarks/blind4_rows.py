@@ -165,7 +165,7 @@ def lkg_augmented_before_the_split(seed: int, fixed: bool) -> Any:
         pick = torch.randperm(len(d.x), generator=g)[:150]
         d.xv, d.yv = d.x[pick] + 0.02 * torch.randn(150, 40, generator=g), d.y[pick]
     m = nets.mlp([40, 96, 2])
-    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=24, epochs=20, seed=seed)
+    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=24, epochs=8, seed=seed)
 
 
 @case("B", ["leakage"], LEAK, FREE, "blatant")

@@ -274,8 +274,8 @@ class Loop(nn.Module):
 def cmp_two_codes_at_a_time(seed: int, fixed: bool) -> Any:
     d = sets.clicks(seed, 1500)
     m = Crossed(4, 8)
-    o = Adam(m.parameters(), 2e-2 if fixed else 2e-3, foreach=False)
-    return job(m, o, BCE(), d, batch=64 if fixed else 2, epochs=6 if fixed else 2, task="binary", seed=seed)
+    o = Adam(m.parameters(), 2e-2 if fixed else 8e-3, foreach=False)
+    return job(m, o, BCE(), d, batch=64 if fixed else 2, epochs=12 if fixed else 2, task="binary", seed=seed)
 
 
 @case("B", [("launch_bound", "batch_too_small")], COST, ["batch_too_small", "undertrained", "underfitting"])

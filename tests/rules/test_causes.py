@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rules.synthetic import LOOKS, SICK, Story, healthy_traces, rebuilt, sick_traces
+from tests.rules.synthetic import BASE, LOOKS, SICK, Story, healthy_traces, rebuilt, sick_traces
 from trainwell.rules import diagnose
 from trainwell.values.signal import Traces
 
@@ -196,3 +196,79 @@ def test_an_optimizer_that_judges_its_batch_several_times_is_made_for_whole_ones
     assert "batch_too_large" in names(traces)
     traces.facts["batch_size"] = 6 * 1280
     assert "batch_too_large" not in names(traces)
+
+
+@pytest.mark.parametrize(
+    ("stride", "swing", "told"), [(0.08, 0.5, True), (0.01, 0.5, False), (0.08, 0.0, False)]
+)
+def test_steps_that_throw_a_run_about_are_too_long_though_each_suits_its_batch(
+    stride: float, swing: float, told: bool
+) -> None:
+    """Statistics that lag behind such steps, and labels that such a network gets wrong, are no faults of theirs."""
+    traces = sick_traces("label_noise")
+    unit = float(traces.facts["base_loss"])
+    traces.facts |= {
+        "witness_error": 0.33,
+        "witness_sure_error": 0.16,
+        "val_error": 0.27,
+        "val_sure_error": 0.24,
+    }
+    traces.facts |= {"val_sure_rows": 75.0, "val_error": 0.27}
+    traces.facts["layers"].append({"name": "n", "kind": "BatchNorm2d", "norm": "batch", "momentum": 0.1,
+                                   "tracked": 9, "running": True})  # fmt: skip
+
+    def change(signal: str, name: str | None, old: Any) -> tuple[str | None, Any]:
+        if signal in ("train_loss", "val_loss"):
+            epochs = np.arange(len(old)) // max(1, len(old) // 12)
+            return name, old + swing * unit * (epochs % 2)
+        if signal in ("probe_loss", "train_mode_loss", "val_score", "probe_score"):
+            level = {"probe_loss": 1.5 * unit, "train_mode_loss": 0.5 * unit}.get(signal, 0.73)
+            return name, old * 0 + level
+        return name, old * 0 + stride * 6.0 if signal == "update_norm" and name else old
+
+    found = names(rebuilt(traces, change))
+    assert ("lr_too_high" in found) is told
+    assert ("batchnorm_misuse" in found) is not told
+    assert ("label_noise" in found) is not told
+
+
+@pytest.mark.parametrize(
+    ("scale", "reduction", "stride", "told"),
+    [(1 / 32, "mean", 1e-4, True), (1.0, "mean", 1e-4, False), (1 / 32, "none", 1e-4, False),
+     (1 / 32, "mean", 0.01, False)],
+)  # fmt: skip
+def test_a_mean_that_is_divided_by_its_rows_again_is_a_mismatch(
+    scale: float, reduction: str, stride: float, told: bool
+) -> None:
+    traces = sick_traces("undertrained")
+    traces.facts["reduction"] = reduction
+    strides = {("update_norm", f"{i}.weight"): 6.0 * stride for i in (0, 2, 4)}
+    assert ("loss_mismatch" in names(put(traces, {("loss_scale", None): scale, **strides}))) is told
+
+
+def test_units_that_are_dropped_in_evaluation_mode_are_told() -> None:
+    assert names(put(sick_traces("underfitting"), {("drops_in_eval", None): 1.0}))[0] == "mode_misuse"
+
+
+@pytest.mark.parametrize(("val", "told"), [(0.05, False), (0.5, True)])
+def test_a_network_that_answers_new_rows_surely_is_not_too_small(val: float, told: bool) -> None:
+    """Rows of training that are mixed on purpose are judged by the first of their labels alone."""
+    ends = {("val_loss", None): val * BASE, ("val_score", None): 0.99}
+    assert ("underfitting" in names(put(sick_traces("underfitting"), ends))) is told
+
+
+@pytest.mark.parametrize(("slope", "told"), [(0.0, True), (1e-5, True), (2e-3, False)])
+def test_what_moves_the_loss_of_tiny_batches_is_chance_where_it_is_no_trend(slope: float, told: bool) -> None:
+    traces = sick_traces("batch_too_small")
+    traces.facts |= {"batch_size": 1, "steps": 480}
+    moved = {"steps": 24, "train_hot": 0.08, "train_hot_z": 4.0, "val_hot": 0.08, "val_hot_z": 8.0}
+    traces.facts["what_if"] = {"as_is": moved}
+    noise = np.random.default_rng(3).uniform(-1e-3, 1e-3, 480)
+    steps = np.arange(480)
+
+    def change(signal: str, name: str | None, old: Any) -> tuple[str | None, Any]:
+        if signal == "train_loss":
+            return name, BASE * (0.9 - slope * steps + 0.1 * noise)
+        return name, old * 0 + 0.9 if signal == "q" else old
+
+    assert ("batch_too_small" in names(rebuilt(traces, change))) is told

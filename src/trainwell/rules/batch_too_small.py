@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import RENEWED, View
 from trainwell.values.finding import Finding, Reading
 
 FEW, RISING, UNREST = 8, 0.2, 0.1
 """Batch size; upward share of the path of the epoch loss; sum of its rises in units of the base loss."""
 
-
-RENEWED = 0.05
-"""Median of |update| / |weight| at which twenty steps renew the weights; healthy runs show at most 0.049."""
 
 LEARNABLE = 0.15
 """Share of the targets that a simple learner explains, from which a network that learns nothing is stuck."""
@@ -20,6 +17,9 @@ learner explains than a network that got no further."""
 
 CALMER, Z = 0.05, 3.0
 """What a tenth of the rate must gain in a few steps, in units of the base loss, and in standard errors."""
+
+FASTER = 5.0
+"""How many times more a few steps move the loss than the trend of the last half of the run, where that is no trend."""
 
 MOMENT = 0.1
 """Share of the steps that makes no progress where the loss no longer falls: what moves it is chance."""
@@ -84,7 +84,10 @@ class BatchTooSmall(Rule):
         moved = [view.what_if("as_is", f"{part}_hot") for part in ("train", "val")]
         sure = min(abs(view.what_if("as_is", f"{part}_hot_z")) for part in ("train", "val"))
         reading = Reading("what a few steps move the loss by / base loss", min(map(abs, moved)), CALMER)
-        few = view.what_if("as_is", "steps") < MOMENT * view.steps and view.falling_z < 2
+        # where the loss still falls, its trend must not be what moved it
+        steps = view.what_if("as_is", "steps")
+        stands = view.falling_z < 2 or FASTER * abs(view.trend) * steps < reading.value
+        few = steps < MOMENT * view.steps and stands
         return reading if few and reading.holds and sure > Z and moved[0] * moved[1] > 0 else None
 
 

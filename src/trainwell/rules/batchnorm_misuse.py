@@ -56,6 +56,7 @@ class BatchnormMisuse(Rule):
             and gap > 0.3
             and not any("dropout" in m for m in view.fact("layers", ()))
             and not view.has_nonfinite
+            and not view.is_shaken  # no statistics keep up with such steps
         ):
             return self._finding("S", Reading("probe_loss - train_mode_loss", gap, 0.3), names,
                 "The same rows are judged far worse in evaluation mode than in training mode. ",

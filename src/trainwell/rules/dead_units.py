@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from trainwell.rules.layers import DEAD_RATE
 from trainwell.rules.layers import DEAD_SHARE as SHARE
-from trainwell.rules.lr_too_high import FAR, THROW
+from trainwell.rules.lr_too_high import FAR
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import THROW, View
 from trainwell.values.finding import Finding, Reading
 
 

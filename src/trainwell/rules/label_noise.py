@@ -50,7 +50,8 @@ class LabelNoise(Rule):
         """Whether the network errs as much on the validation rows of which it is surest, so that both together tell."""
         rows, sure, error = (view.number(f"val_{k}", 0.0) for k in ("sure_rows", "sure_error", "error"))
         by_heart = not view.val_score > view.train_score - BY_HEART * error
-        if rows < 30 or error > WEAK * base or by_heart or sure < FLAT_NETWORK * error:
+        # a network whose steps throw it about errs by chance wherever it stops
+        if rows < 30 or error > WEAK * base or by_heart or sure < FLAT_NETWORK * error or view.is_shaken:
             return False
         more, rate = view.number("witness_sure_rows"), view.number("witness_sure_error")
         both = (sure * rows + rate * more) / (rows + more)

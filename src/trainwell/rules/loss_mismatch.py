@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from trainwell.rules.lr_too_low import SMALL
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -26,6 +27,9 @@ similarity that is driven up comes to rest, a loss without a lowest value only g
 PART = 0.9
 """Share of the rows whose targets sum to one, as all do where one answer of several is right."""
 
+SEVERAL, ROUNDED = 4, 0.02
+"""Rows of a batch from which their number is no weight of a loss by chance, and how near its inverse the weight is."""
+
 SLACK = 1e-3
 """How far rounding and mixing may take a probability out of [0, 1]."""
 
@@ -40,6 +44,7 @@ class LossMismatch(Rule):
         "simplex",
         "log_simplex",
         "mate_effect",
+        "loss_scale",
         "descent",
         "loss_call",
         "layers",
@@ -227,6 +232,14 @@ class LossMismatch(Rule):
             return ("The loss is the sum over the batch, so that its gradient grows with the batch size.",
                     "use reduction='mean', or divide the learning rate by the batch size",
                     Reading("batch_size", view.batch_size, 1), 0.8)  # fmt: skip
+        scales, rows = view.get("loss_scale").values, view.number("batch_size")
+        scale = float(np.nanmedian(scales)) if np.isfinite(scales).any() else math.nan
+        twice = view.fact("reduction") == "mean" and rows >= SEVERAL and abs(scale * rows - 1) < ROUNDED
+        # optimizers that know no scale do not mind
+        if twice and view.update_ratio < SMALL and not view.is_solved:
+            return ("The loss is a mean over the batch already, and is divided by the rows of the batch once more.",
+                    "drop the division: the mean is taken by the loss",
+                    Reading("loss_scale", scale, 1.0, "<"), 0.9)  # fmt: skip
         return None
 
 

@@ -5,14 +5,15 @@ import numpy as np
 from trainwell.rules.layers import DEAD_SHARE
 from trainwell.rules.rule import Rule
 from trainwell.rules.vanishing_gradient import DECADES
-from trainwell.rules.view import View
+from trainwell.rules.view import RENEWED, SWINGS, THROW, UNREST, View
 from trainwell.values.finding import Finding, Reading
 
 Q_LOW, Q_NEGATIVE, UPWARD = 0.72, 0.3, 0.2
 """Healthy runs: median 0.77 to 0.99, negative 0 to 0.2; too high a rate: 0.30 and 0.67 (faultbench, dev part)."""
 
-Q_SOLVED, UNREST, UNREST_UNSOUND = 0.5, 0.15, 0.08
-"""Of a solved run: the prediction ratio, and the sum of all rises of the epoch loss in units of the base loss."""
+Q_SOLVED, UNREST_UNSOUND = 0.5, 0.08
+"""Of a solved run: the prediction ratio, and the sum of all rises of the epoch loss in units of the base loss, where it
+fares badly on new rows; else `UNREST`."""
 
 BETTER, Z = 0.05, 2.0
 """Gain of a tenth of the rate over the rate as it is, in units of the base loss, and in standard errors."""
@@ -38,9 +39,9 @@ LOST = (
     "Such a unit gives the same for nearly every sample, gets almost no gradient, and hardly comes back."
 )
 
-THROW, THROWN_FAR, FAR = 0.3, 1.0, 0.5
-"""Rise of the loss, in units of the base loss and beyond the noise of batches, that kills units, and that is as much as
-all there was to learn; way of a run that learned well."""
+THROWN_FAR, FAR = 1.0, 0.5
+"""Rise of the loss, in units of the base loss and beyond the noise of batches, that is as much as all there was to
+learn; way of a run that learned well."""
 
 LONG = 0.02
 """Median of |update| / |weight|; 0.001 is usual, 0.005 that of Adam in autoencoders that thin themselves out."""
@@ -48,15 +49,11 @@ LONG = 0.02
 MOSTLY = 0.8
 """Way from which a run has learned most of what there is."""
 
-RENEWED, SLOW = 0.05, 0.3
-"""Median of |update| / |weight| at which twenty steps renew the weights, more than any healthy run here shows (0.049),
-and late against mean progress below which such steps have come to their end."""
+SLOW = 0.3
+"""Late against mean progress below which steps that renew the weights have come to their end."""
 
 NOTHING, LEARNABLE = 0.1, 0.15
 """Way of a run that learned nothing, and share of the targets that a simple learner explains."""
-
-SWINGS = 0.3
-"""How far the validation loss rises and falls again, in units of the base loss; healthy unsolved runs: at most 0.16."""
 
 STRIDE, SANE_STRIDE = 0.3, 0.04
 """|update| / |weight| of one step, and that of the first step of Adam at a rate of 0.003."""
@@ -117,7 +114,7 @@ class LrTooHigh(Rule):
             # what is solved was not harmed, unless it is thrown back again and again
             allowed = UNREST_UNSOUND if view.is_harmed else UNREST
             renewed = overshoots and view.update_ratio > RENEWED
-            overshoots = view.q_median < Q_SOLVED or renewed or self._is_shaken(view)
+            overshoots = view.q_median < Q_SOLVED or renewed or view.is_shaken
             overshoots = overshoots and view.unrest > allowed and not view.rate_decayed
             harm = Reading("rises of the epoch loss", view.unrest, allowed)
         else:
@@ -129,10 +126,10 @@ class LrTooHigh(Rule):
                 harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
             if not harm.holds and view.way < MOSTLY and view.late_rate < SLOW:
                 harm = Reading("update_ratio", view.update_ratio, RENEWED)
-            overshoots = overshoots and harm.holds
+            overshoots = (overshoots and harm.holds) or (view.is_shaken and not view.rate_decayed)
         if not overshoots:
             return None
-        told = (*q, Reading("update_ratio", view.update_ratio, RENEWED)) if view.is_solved else q
+        told = (*q, Reading("update_ratio", view.update_ratio, RENEWED))
         return self._finding(view, (*(r for r in told if r.holds), harm), confidence, (0, view.steps))
 
     @staticmethod
@@ -140,16 +137,6 @@ class LrTooHigh(Rule):
         """Whether a tenth of the rate also betters the rows that it has not seen, of a run that fares badly there."""
         better = view.what_if("tenth", "val") - view.what_if("as_is", "val_hot")
         return view.is_harmed and better > BETTER and view.what_if("tenth", "val_z") > Z
-
-    @staticmethod
-    def _is_shaken(view: View) -> bool:
-        """Whether steps that renew the weights within twenty throw training and validation loss up and down.
-
-        The prediction ratio is blind to that: each step may suit its own batch and undo what others taught.
-        """
-        thrown = view.thrown > THROW and not view.is_sound
-        shaken = (thrown or view.unrest > UNREST) and view.val_swings > SWINGS
-        return shaken and view.update_ratio > RENEWED and not view.targets_move
 
     def _renewed(self, view: View) -> Finding | None:
         """Weights that are made anew every few steps and learn nothing: from where they are all steps look alike."""

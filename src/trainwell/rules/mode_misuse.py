@@ -12,7 +12,7 @@ class ModeMisuse(Rule):
     """Find training in evaluation mode, and validation in training mode."""
 
     ailment = "mode_misuse"
-    needs = ("norms_in_eval", "dropouts_in_eval", "val_in_train_mode", "layers")
+    needs = ("norms_in_eval", "dropouts_in_eval", "val_in_train_mode", "drops_in_eval", "layers")
     explains = ("batchnorm_misuse", "train_val_shift", "exploding_gradient", "lr_too_high", "undertrained")
     source = "Ben Braiek and Khomh 2023, arXiv:2204.00694 (TheDeepChecker: missing inference mode)."
 
@@ -24,6 +24,13 @@ class ModeMisuse(Rule):
                 "The validation numbers are noisy and worse than the network is.",
                 "call model.eval() before validation and model.train() after it",
                 "val_in_train_mode", float(np.mean(val)))  # fmt: skip
+        drops = view.share("drops_in_eval")
+        if drops > 0.5:
+            return self._finding(
+                "Units are dropped in evaluation mode as well, so that the network never answers as a whole. "
+                "Validation and use are noisy and worse than the network is.",
+                "give the function the mode, F.dropout(x, p, training=self.training), or use nn.Dropout",
+                "drops_in_eval", drops)  # fmt: skip
         dropouts, late = _values(view, "dropouts_in_eval")
         if dropouts.size >= 3 and late > 0.9:
             return self._finding(

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from trainwell.rules.layers import LayerView
+from trainwell.rules.strides import StrideView
 from trainwell.values.signal import Array
 
 MOVES = 3.0
@@ -26,11 +26,18 @@ SHRUNK = 0.35
 FEW_EPOCHS, PART_STEPS = 5, 8
 """Epochs from which their means make a curve; steps that a part of a run of fewer must have."""
 
+RENEWED = 0.05
+"""Median of |update| / |weight| at which twenty steps renew the weights, more than any healthy run here shows (0.049)."""
+
+THROW, UNREST, SWINGS = 0.3, 0.15, 0.3
+"""In units of the base loss: rise of the loss beyond the noise of batches that kills units, sum of all rises of the epoch
+loss, and how far the validation loss rises and falls again; healthy unsolved runs swing by at most 0.16."""
+
 MANY = 16
 """Numbers of a target from which it counts as a picture, not as one with a few parts."""
 
 
-class View(LayerView):
+class View(StrideView):
     """The traces of one run with what follows from them.
 
     All of it is free of the unit of the loss: differences are held against the loss of the best constant answer.
@@ -63,10 +70,6 @@ class View(LayerView):
     @cached_property
     def class_counts(self) -> dict[str, int]:
         return dict(self.fact("class_counts") or {})
-
-    @cached_property
-    def steps(self) -> int:
-        return int(self.number("steps", 0))
 
     @cached_property
     def batch_size(self) -> int:
@@ -293,63 +296,40 @@ class View(LayerView):
         return float(min(moves[moves > 0].sum(), -moves[moves < 0].sum()))
 
     @cached_property
+    def is_shaken(self) -> bool:
+        """Whether steps that renew the weights within twenty throw training and validation loss up and down.
+
+        The prediction ratio is blind to that: each step may suit its own batch and undo what others taught.
+        """
+        thrown = self.thrown > THROW and not self.is_sound
+        shaken = (thrown or self.unrest > UNREST) and self.val_swings > SWINGS
+        return bool(shaken and self.update_ratio > RENEWED and not self.targets_move)
+
+    @cached_property
     def falling_z(self) -> float:
         """How surely the training loss still falls over the last half of the steps: the t of its slope."""
+        slope, error = self._slope
+        return -slope / error if error > 0 else 0.0
+
+    @cached_property
+    def trend(self) -> float:
+        """Fall of the training loss per step over the last half of the steps, in units of the base loss."""
+        return -self._slope[0] / self.train_base_loss if self.train_base_loss else 0.0
+
+    @cached_property
+    def _slope(self) -> tuple[float, float]:
+        """Slope of the training loss over the last half of the steps, and its standard error."""
         values = self.get("train_loss").values
         tail = values[-max(8, len(values) // 2) :]
         tail = tail[np.isfinite(tail)]
         if tail.size < 8:
-            return 0.0
+            return 0.0, 0.0
         at = np.arange(tail.size) - (tail.size - 1) / 2
         slope = float((at * tail).sum() / (at**2).sum())
         rest = tail - tail.mean() - slope * at
-        error = math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))
-        return -slope / error if error > 0 else 0.0
+        return slope, math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))
 
     # ------------------------------------------------------------------ the steps
-
-    @cached_property
-    def q(self) -> Array:
-        """Prediction ratios of the sampled steps over the last three quarters of the run, and of its continuation."""
-        trace = self.get("q")
-        values = trace.values[trace.steps >= 0.25 * self.steps]
-        if self.has_branch:
-            values = np.concatenate([values, np.asarray(self.fact("branch_q", []), float)])
-        return values[np.isfinite(values)]
-
-    def what_if(self, branch: str, value: str) -> float:
-        """Return what a continuation of the training showed (see `watch/branch.py`); NaN where there was none."""
-        return float((self.fact("what_if") or {}).get(branch, {}).get(value, math.nan))
-
-    @cached_property
-    def doubling_gain(self) -> float:
-        """Fall of the validation loss when the training goes on for as long again, in units of the base loss.
-
-        At most twice what a long continuation gained, for progress slows down; NaN where none was measured.
-        """
-        branch = self.continuation
-        steps = self.what_if(branch, "steps")
-        if self.rate_decayed or not steps > 0:
-            return math.nan
-        return self.what_if(branch, "val_hot") * (min(self.steps / steps, 2.0) if branch == "longer" else 1.0)
-
-    @cached_property
-    def continuation(self) -> str:
-        """The longest continuation at the rate as it was."""
-        return "longer" if self.what_if("longer", "steps") > 0 else "as_is"
-
-    @cached_property
-    def has_branch(self) -> bool:
-        """Whether the training was continued on a copy at the rate that it had."""
-        return bool(self.fact("branch_q")) and not self.rate_decayed
-
-    @cached_property
-    def q_median(self) -> float:
-        return float(np.median(self.q)) if self.q.size >= 6 else math.nan
-
-    @cached_property
-    def q_negative(self) -> float:
-        return float((self.q < 0).mean()) if self.q.size >= 6 else math.nan
 
     @cached_property
     def rates(self) -> Array:
@@ -359,17 +339,6 @@ class View(LayerView):
             return trace.values
         place = np.searchsorted(trace.steps, self.epoch_ends, side="left") - 1
         return trace.values[np.clip(place, 0, len(trace) - 1)]
-
-    @cached_property
-    def rate_decayed(self) -> bool:
-        """Whether the rate ends below a third of its peak."""
-        trace = self.get("lr")
-        return len(trace) > 1 and trace.values[-1] < 0.34 * trace.values.max()
-
-    @cached_property
-    def grad_norms(self) -> Array:
-        values = self.get("grad_norm").values
-        return values[np.isfinite(values)]
 
     @property
     def measured(self) -> dict[str, float]:

@@ -21,6 +21,7 @@ class Contracts(Family):
 
     signals: ClassVar = (
         Signal("stale_grad", "1 when gradients of the step before were still there", cost="a few norms"),
+        Signal("loss_scale", "what the loss is multiplied by before it is minimised", cost="none"),
         Signal("norms_in_eval", "share of batch norms in eval mode in training", cost="none"),
         Signal("dropouts_in_eval", "share of dropouts in eval mode in training", cost="none"),
         Signal("val_in_train_mode", "1 when a layer was in training mode in validation", cadence="epoch"),
@@ -51,6 +52,7 @@ class Contracts(Family):
     def look(self, look: Look, record: Record) -> None:
         if look.stale is not None:
             record("stale_grad", look.stale)
+        record("loss_scale", look.minimised)
         for i, param in enumerate(look.scene.replica.params):
             if param.requires_grad:  # a layer may be unfrozen later
                 self._received[i] = bool(self._received[i]) or param.grad is not None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import Look
@@ -13,6 +15,13 @@ from trainwell.values.signal import Signal
 
 MATES = 16
 """Rows of a batch of which half go."""
+
+DROPPING: dict[Any, tuple[str, float, str, bool]] = {
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
+                    ("p", 0.5, "training", True)),
+    torch.dropout: ("p", 0.5, "train", False),
+}  # fmt: skip
+"""Functions that drop units: the names and defaults of their rate and of whether they act, the arguments 1 and 2."""
 
 
 class Outputs(Family):
@@ -28,6 +37,7 @@ class Outputs(Family):
             "relative change of an output when its batch mates go",
             cost="two forwards of a few rows, twice",
         ),
+        Signal("drops_in_eval", "1 when units are dropped in evaluation mode", cost="the same forwards"),
         Signal("loss_call", "facts of the loss call", cadence="once", cost="none"),
     )
 
@@ -74,11 +84,37 @@ class Outputs(Family):
             args, kwargs = forward.inputs()
             return replica.model(*map(cut, args), **{k: cut(v) for k, v in kwargs.items()})
 
+        heard = _Drops()
         with torch.no_grad(), replica.mode(training=False):
-            whole, part = answer(few)[:half], answer(half)
+            whole = answer(few)[:half]
+            with heard:
+                part = answer(half)
+            # what differs from call to call by itself tells nothing of mates
+            if heard.acts or not torch.allclose(part, answer(half), 1e-4, 1e-6, equal_nan=True):
+                record("drops_in_eval", float(heard.acts))
+                return
+        record("drops_in_eval", 0.0)
         if part.shape == whole.shape:
             scale = whole.float().pow(2).mean().sqrt().clamp(min=1e-12)
             record("mate_effect", (part - whole).float().abs().mean() / scale)
+
+
+class _Drops(TorchFunctionMode):
+    """Hears whether a function that drops units does so, as functions do that were not told the mode."""
+
+    acts = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in DROPPING:
+            rate, usual, name, acts = DROPPING[func]
+            p = args[1] if len(args) > 1 else kwargs.get(rate, usual)
+            trains = args[2] if len(args) > 2 else kwargs.get(name, acts)
+            self.acts = self.acts or bool(trains and p > 0)
+        elif func is F.scaled_dot_product_attention:
+            p = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)
+            self.acts = self.acts or p > 0
+        return func(*args, **kwargs)
 
 
 def _differ(weights: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,7 @@ class Look:
         moved: weights after minus before, per parameter.
         stale: whether gradients were there before the first backward since the last step.
         scale: what the losses of the window were multiplied by, where activations were heard in the loop's own step.
+        minimised: the same of every step of which the loop's own gradients are known.
     """
 
     scene: Scene
@@ -123,6 +125,7 @@ class Look:
     moved: list[Tensor]
     stale: Tensor | None = None
     scale: Tensor | float = 1.0
+    minimised: Tensor | float = math.nan
 
 
 @dataclasses.dataclass

@@ -126,6 +126,17 @@ class Watch(Listening):
 
     def _look_at(self, window: list[Forward], stale: Tensor | None) -> Look:
         own = self._own.mean_grads(window) if self._own is not None else None
+        look = self._look_with(window, stale, own)
+        if own is not None:
+            look.minimised = own[1]
+        return look
+
+    def _look_with(
+        self,
+        window: list[Forward],
+        stale: Tensor | None,
+        own: tuple[list[Tensor | None], Tensor | float] | None,
+    ) -> Look:
         if own is not None and not self._wants_copy():
             return self._look_at_own(window, stale, *own)
         try:

@@ -1,0 +1,73 @@
+"""What the rules read of the steps: how well they were predicted, their rates, and what continuations showed."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from trainwell.rules.layers import LayerView
+from trainwell.values.signal import Array
+
+
+class StrideView(LayerView):
+    """The traces of one run, and how its steps behaved."""
+
+    @cached_property
+    def steps(self) -> int:
+        return int(self.number("steps", 0))
+
+    @cached_property
+    def q(self) -> Array:
+        """Prediction ratios of the sampled steps over the last three quarters of the run, and of its continuation."""
+        trace = self.get("q")
+        values = trace.values[trace.steps >= 0.25 * self.steps]
+        if self.has_branch:
+            values = np.concatenate([values, np.asarray(self.fact("branch_q", []), float)])
+        return values[np.isfinite(values)]
+
+    def what_if(self, branch: str, value: str) -> float:
+        """Return what a continuation of the training showed (see `watch/branch.py`); NaN where there was none."""
+        return float((self.fact("what_if") or {}).get(branch, {}).get(value, math.nan))
+
+    @cached_property
+    def doubling_gain(self) -> float:
+        """Fall of the validation loss when the training goes on for as long again, in units of the base loss.
+
+        At most twice what a long continuation gained, for progress slows down; NaN where none was measured.
+        """
+        branch = self.continuation
+        steps = self.what_if(branch, "steps")
+        if self.rate_decayed or not steps > 0:
+            return math.nan
+        return self.what_if(branch, "val_hot") * (min(self.steps / steps, 2.0) if branch == "longer" else 1.0)
+
+    @cached_property
+    def continuation(self) -> str:
+        """The longest continuation at the rate as it was."""
+        return "longer" if self.what_if("longer", "steps") > 0 else "as_is"
+
+    @cached_property
+    def has_branch(self) -> bool:
+        """Whether the training was continued on a copy at the rate that it had."""
+        return bool(self.fact("branch_q")) and not self.rate_decayed
+
+    @cached_property
+    def q_median(self) -> float:
+        return float(np.median(self.q)) if self.q.size >= 6 else math.nan
+
+    @cached_property
+    def q_negative(self) -> float:
+        return float((self.q < 0).mean()) if self.q.size >= 6 else math.nan
+
+    @cached_property
+    def rate_decayed(self) -> bool:
+        """Whether the rate ends below a third of its peak."""
+        trace = self.get("lr")
+        return len(trace) > 1 and trace.values[-1] < 0.34 * trace.values.max()
+
+    @cached_property
+    def grad_norms(self) -> Array:
+        values = self.get("grad_norm").values
+        return values[np.isfinite(values)]
