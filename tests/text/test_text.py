@@ -207,3 +207,12 @@ def test_cells_of_other_kinds_are_read_as_text_or_refused(tmp_path: Path) -> Non
     listed.to_parquet(tmp_path / "listed.parquet")
     with pytest.raises(DataError, match="the target 'liked' holds object values"):
         tw.fit(tmp_path / "listed.parquet", "liked", out=False, **QUICK)
+
+
+def test_a_table_without_the_labels_cannot_be_scored() -> None:
+    run = tw.fit(reviews(), "liked", out=False, **QUICK)
+    other = reviews().rename(columns={"liked": "loved"})
+    with pytest.raises(
+        DataError, match=r"has no column 'liked', which holds the labels \(it has: review, loved\)"
+    ):
+        tw.evaluate(run, other)

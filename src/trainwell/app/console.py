@@ -186,7 +186,11 @@ class Console:
     def _findings(self, run: Run) -> None:
         from trainwell.app.findings import Diagnosis, diagnosis_lines
 
-        for line in diagnosis_lines([Diagnosis(run.findings, recipe=run.recipe)]) if self._stream else ():
+        for line in (
+            diagnosis_lines([Diagnosis(run.findings, recipe=run.recipe, kind=run.kind)])
+            if self._stream
+            else ()
+        ):
             if not line.startswith("findings  none"):  # the ending says so
                 self.say(line)
 

@@ -37,6 +37,7 @@ class Diagnosis:
         recipe: of the run, where it is one of ours.
         findings: the gravest first.
         error: why the watch ended before the training; empty where it did not.
+        kind: of the data, e.g. `text`; empty where it is not known.
     """
 
     findings: Sequence[Finding]
@@ -45,13 +46,14 @@ class Diagnosis:
     folder: str = ""
     error: str = ""
     recipe: Recipe | None = None
+    kind: str = ""
 
     @classmethod
-    def of(cls, traces: Traces, folder: str = "", recipe: Recipe | None = None) -> Diagnosis:
+    def of(cls, traces: Traces, folder: str = "", recipe: Recipe | None = None, kind: str = "") -> Diagnosis:
         """Diagnose traces."""
         steps, name = int(traces.number("steps", 0)), str(traces.fact("model_name") or "")
         error = str(traces.fact("watch_error") or "")
-        return cls(diagnose(traces), steps, name, folder, error, recipe)
+        return cls(diagnose(traces), steps, name, folder, error, recipe, kind)
 
     def __str__(self) -> str:
         return "\n".join(diagnosis_lines([self]))
@@ -69,7 +71,7 @@ class Diagnosis:
         """Return plain data, as `findings.json` holds them and `--json` prints them."""
         about = {"model": self.name, "steps": self.steps, "folder": self.folder, "error": self.error}
         findings = [
-            {**f.to_dict(), "prescriptions": [p.to_dict() for p in prescriptions(f, self.recipe)]}
+            {**f.to_dict(), "prescriptions": [p.to_dict() for p in prescriptions(f, self.recipe, self.kind)]}
             for f in self.findings
         ]
         return {**about, "findings": findings}
@@ -117,7 +119,15 @@ def read_diagnoses(spec: str | Path) -> tuple[Path, list[Diagnosis]]:
         import trainwell.techniques  # noqa: F401  (fills the registry)
 
         recipe = Recipe.from_dict(RunFolder(folder).read_json("recipe"), str(folder / "recipe.json"))
-    return folder, [Diagnosis.of(Traces.load(p.parent), p.parent.name, recipe) for p in found]
+    kind = _kind_of(folder)
+    return folder, [Diagnosis.of(Traces.load(p.parent), p.parent.name, recipe, kind) for p in found]
+
+
+def _kind_of(folder: Path) -> str:
+    """Return the kind of the data of a run of ours; empty where it is not known."""
+    if not (folder / "data.json").is_file():
+        return ""
+    return str((RunFolder(folder).read_json("data").get("spec") or {}).get("kind", ""))
 
 
 def diagnose_run(spec: str | Path) -> Diagnosis:
@@ -188,16 +198,16 @@ def diagnosis_lines(diagnoses: Sequence[Diagnosis]) -> Iterator[str]:
         if not alarms and not diagnosis.error:
             yield "findings  none that asks for a change"
         for i, finding in enumerate(alarms, 1):
-            yield from alarm_lines(i, finding, diagnosis.recipe)
+            yield from alarm_lines(i, finding, diagnosis.recipe, diagnosis.kind)
         for finding in diagnosis.findings:
             if not finding.is_alarm:
                 yield f"note      {finding.title}: {finding.meaning}"
 
 
-def alarm_lines(number: int, finding: Finding, recipe: Recipe | None) -> Iterator[str]:
+def alarm_lines(number: int, finding: Finding, recipe: Recipe | None, kind: str = "") -> Iterator[str]:
     """Yield one finding, and what may be tried."""
     yield from finding.lines(number)
-    found = prescriptions(finding, recipe)
+    found = prescriptions(finding, recipe, kind)
     lines = [(p.options if recipe is not None else p.code, p.why) for p in found]
     for line, why in [(line, why) for line, why in lines if line][:SHOWN_PRESCRIPTIONS]:
         yield f"  try     {line}{f'  ({why})' if why else ''}"

@@ -129,12 +129,16 @@ class Prescription:
         }  # fmt: skip
 
 
-def prescriptions(finding: Finding, recipe: Recipe | None = None) -> list[Prescription]:
+def prescriptions(finding: Finding, recipe: Recipe | None = None, kind: str = "") -> list[Prescription]:
     """Return what treats a finding, the most promising first; nothing for a fault of code or data: see its `fix`.
 
     Args:
         recipe: of the run, where it has one; what it holds already is left out.
+        kind: of the data, where it is known; what cannot act on them is left out.
     """
+    if kind:
+        found = prescriptions(finding, recipe)
+        return [p for p in found if p.technique is None or not p.technique.kinds or kind in p.technique.kinds]
     if finding.ailment == "exploding_gradient" and finding.measured.get("at_start"):
         return _of_the_start(finding, recipe)
     held = () if recipe is None else (*recipe.techniques, recipe.optimizer, recipe.schedule)

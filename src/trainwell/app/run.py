@@ -62,6 +62,11 @@ class Run:
         return self.predictor.model
 
     @property
+    def kind(self) -> str:
+        """The kind of the data, e.g. `text`, where a family of ours was trained; else empty."""
+        return str(getattr(self.model, "data_kind", ""))
+
+    @property
     def score(self) -> float:
         """The primary metric on the test part, or on the validation part where there is no test part."""
         for part in ("test", "val"):

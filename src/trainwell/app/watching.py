@@ -155,7 +155,15 @@ class Attending(Observer):
         recorder = training.watcher
         if isinstance(recorder, Recorder):
             steps, error = training.state.step, str(self.watch.traces.fact("watch_error") or "")
-            diagnosis = Diagnosis(self.findings, steps, "", TRACES, error, training.recipe)
+            diagnosis = Diagnosis(
+                self.findings,
+                steps,
+                "",
+                TRACES,
+                error,
+                training.recipe,
+                str(getattr(training.model, "data_kind", "")),
+            )
             recorder.write("findings", lambda: write_findings(recorder.folder.path, [diagnosis]))
 
     def _save(self) -> None:

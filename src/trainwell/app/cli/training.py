@@ -130,7 +130,7 @@ def _report(run: Run, as_json: bool) -> int:
     """Print the result of a run and return the exit code."""
     from trainwell.app.findings import Diagnosis
 
-    findings = Diagnosis(run.findings, recipe=run.recipe).to_dict()["findings"]
+    findings = Diagnosis(run.findings, recipe=run.recipe, kind=run.kind).to_dict()["findings"]
     about = {"interrupted": run.interrupted, "unsaved": run.unsaved, "findings": findings}
     emit({**run.to_dict(), **about}, result_lines(run), as_json)
     if run.unsaved:

@@ -90,11 +90,12 @@ class TextTransform:
 
     def labelled(self, source: Any, task: Task) -> Iterator[tuple[Arrays, np.ndarray]]:
         frame = frame_of(source)
-        items, texts, _ = _items(frame, self.columns, self._target(frame), where_of(source))
+        where = where_of(source)
+        if self.target and self.target not in frame.columns:
+            held = ", ".join(map(str, frame.columns))
+            raise DataError(f"{where} has no column '{self.target}', which holds the labels (it has: {held}).")
+        items, texts, _ = _items(frame, self.columns, self.target or None, where)
         yield (self.tokens(texts),), encode_labels(task, items, np.arange(len(items)))
-
-    def _target(self, frame: pd.DataFrame) -> str | None:
-        return self.target if self.target in frame.columns else None
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "text", **dataclasses.asdict(self)}
