@@ -73,7 +73,13 @@ def test_what_cannot_be_read_is_named(photos: Path, capsys: pytest.CaptureFixtur
 def test_folders_are_scored_together(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = str(photos / "data")
     assert run_command(["evaluate", str(photos / "run"), data, data, "--json"]) == 0
-    twice = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    twice = json.loads(said.out)
+    held = tw.load(photos / "run").scores["test"]["accuracy"]
+    assert (
+        f"was trained on rows of {data}, which says little of new ones; its test part alone: {held:.6g}"
+        in said.err
+    )
     assert twice["data"] == [data, data]
     assert twice["scores"] == pytest.approx(tw.evaluate(tw.load(photos / "run"), data))
 

@@ -33,6 +33,7 @@ def evaluate(run: str, data: tuple[str, ...], as_json: bool) -> None:
 
     scores = evaluate_run(trained, *data)
     assert trained.task is not None
+    _note_training_data(trained, data)
     about = {
         "run": str(trained.path),
         "data": _as_told(data),
@@ -97,6 +98,20 @@ def export(run: str, out: str, onnx: bool, peft: bool, as_json: bool) -> None:
 
 
 COMMANDS = (evaluate, predict, export)
+
+
+def _note_training_data(run: Run, data: tuple[str, ...]) -> None:
+    """Say where rows are scored that the run was trained on."""
+    if run.path is None or not (run.path / "data.json").is_file():
+        return
+    from trainwell.values.runfolder import RunFolder
+
+    source = RunFolder(run.path).read_json("data")["source"].get("data")
+    for name in data:
+        if source and Path(name).resolve() == Path(source):
+            held = run.scores.get("test", {}).get(run.task.metric) if run.task is not None else None
+            test = f"; its test part alone: {held:.6g}" if held is not None else ""
+            complain(f"note: the run was trained on rows of {name}, which says little of new ones{test}")
 
 
 def _as_told(data: tuple[str, ...]) -> str | list[str]:
