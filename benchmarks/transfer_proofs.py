@@ -132,6 +132,8 @@ def prove(name: str, given: argparse.Namespace, home: Path, seconds: float) -> E
     recipe = trial.recipe.replace(model=model, epochs=epochs)
     if trial.backbone == "minilm":
         recipe = recipe.replace(lr=TEXT_RATE)
+        if recipe.get("freeze_norms") is not None:  # it has no batch norms
+            recipe = recipe.without("freeze_norms")
         data, about = questions(given.data, given.smoke), {"target": "coarse", "text": "text"}
     else:
         folders = photographs(given.data, home / name, trial.pool, given.smoke)
