@@ -21,6 +21,12 @@ STRAIGHT, LATE, STILL, SMALL = 0.998, 0.3, 0.05, 1e-3
 """Without a what-if: prediction ratio, late against mean progress, hardly any progress, and update over weight (1e-3
 is usual)."""
 
+USUAL, MOST = 5.0, 100.0
+"""By how much a rate is raised that is too low: fivefold, or until updates are of the usual size, at most so far."""
+
+BLURRED = 0.9
+"""Prediction ratio of steps so short that they change the loss by hardly more than its last digits, which blur it."""
+
 PATH, SURE, NOTHING, LEARNABLE = 0.05, 3.0, 0.1, 0.15
 """Steps times update over weight: the whole run cannot take the weights further than that from their start. Standard
 errors that are enough there for ten times the rate; way of a run that learned nothing, and share of the targets that a
@@ -45,18 +51,7 @@ class LrTooLow(Rule):
         # where a schedule has lowered the rate, what-ifs start from its peak
         q = float(np.median(view.fact("branch_q") or [0.0])) if view.rate_decayed else view.q_median
         if math.isfinite(tenfold):
-            # sure on one of the two, and not contradicted by the other
-            seen = [
-                z
-                for z in (view.what_if("tenfold", f"{part}_z") for part in ("train", "val"))
-                if math.isfinite(z)
-            ]
-            sure = SURE if self._stays(view) else Z
-            better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > sure and min(seen) >= 2
-            better = better or self._pays_later(view)
-            # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
-            whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
-            too_low = better and q > LINEAR and whole > LEAST
+            too_low = self._gains(view, tenfold, as_is, q)
         else:
             falls = view.falling_z > 2 or view.what_if("as_is", "train_hot_z") > 3
             crawls = (view.late_rate > LATE or view.gained < STILL) and falls and not view.rate_decayed
@@ -70,14 +65,25 @@ class LrTooLow(Rule):
         if view.late_rate > LATE:
             readings.append(Reading("fall at the end / mean fall", view.late_rate, LATE))
         rate = float(view.get("lr").values.max(initial=0.0))
+        factor = min(max(USUAL, SMALL / max(view.update_ratio, 1e-300)), MOST)
         return Finding(
             self.ailment, "critical", 0.85, "W" if math.isfinite(tenfold) else "S",
             "The steps are far shorter than they could be: not one gets near the point where the loss would rise again. "
             "The training ends long before it is done.",
             tuple(readings),
-            fix=f"raise the learning rate to {3 * rate:.2g} to {10 * rate:.2g}", source=self.source,
-            measured={**view.measured, "lr.suggested": 5 * rate},
+            fix=f"raise the learning rate to {0.6 * factor * rate:.2g} to {2 * factor * rate:.2g}", source=self.source,
+            measured={**view.measured, "lr.suggested": factor * rate},
         )  # fmt: skip
+
+    def _gains(self, view: View, tenfold: float, as_is: float, q: float) -> bool:
+        """Whether ten times the rate gains far more, surely on training or validation, and contradicted by neither."""
+        z = [view.what_if("tenfold", f"{part}_z") for part in ("train", "val")]
+        seen, stays = [value for value in z if math.isfinite(value)], self._stays(view)
+        better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > (SURE if stays else Z)
+        better = (better and min(seen) >= 2) or self._pays_later(view)
+        # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
+        whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
+        return better and (stays or (q > LINEAR and whole > LEAST))
 
     @staticmethod
     def _pays_later(view: View) -> bool:
@@ -95,7 +101,7 @@ class LrTooLow(Rule):
         """Whether the weights could not leave their start, though there is something to learn and gradients arrive."""
         return (
             view.steps * view.update_ratio < PATH
-            and view.q_median > STRAIGHT
+            and view.q_median > BLURRED
             and view.gained < STILL
             and view.way < NOTHING
             and not view.rate_decayed

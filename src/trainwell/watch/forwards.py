@@ -32,6 +32,8 @@ class Forwards:
     """Whether the model was seen to edit its inputs in place."""
     _by_hand = False
     """Whether the loop was seen to compute with what the parts of its model return."""
+    _since_backward = 0
+    """Forwards that were heard since the last backward pass of a loss written by hand."""
     _t_forward = _t_clock = 0.0
     _t_look = _t_open = _forward_s = 0.0
     """CPU time at which the step that is looked at began, and its forward, and what its forwards took."""
@@ -99,10 +101,16 @@ class Forwards:
         if self._own is not None and self._window and forward is self._window[-1]:
             self._own.leave()
             self._forward_s += time.process_time() - self._t_open
+        if torch.is_grad_enabled():
+            self._await_loss(forward, output)
+
+    def _await_loss(self, forward: Forward, output: Any) -> None:
+        """Called when an output has been computed from which a loss may follow."""
 
     def _open_forward(self, forward: Forward, given: Sequence[Tensor] = ()) -> None:
         now = time.perf_counter()
         training = torch.is_grad_enabled()
+        self._since_backward += training
         if training and not self._window and not self._t_forward:
             self._t_forward = now
         self._open = forward

@@ -19,10 +19,10 @@ from trainwell.signals.scene import Batch, Scene, Validation
 from trainwell.signals.validation import judged
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
-from trainwell.watch.forwards import Forwards
+from trainwell.watch.by_hand import ByHand
 from trainwell.watch.kept import facts_of_targets, kept, samples, static_facts
 from trainwell.watch.ledger import Ledger
-from trainwell.watch.losses import KINDS, LossCall
+from trainwell.watch.losses import LossCall
 from trainwell.watch.own_step import OwnStep, may_listen
 from trainwell.watch.parts import Parts
 from trainwell.watch.replica import Forward, Replica, same_streams
@@ -48,7 +48,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-class Listening(Forwards):
+class Listening(ByHand):
     """Follow one training and keep what its measurements need; what is measured at a step is told by `Watch`."""
 
     _step, _closed = 0, False
@@ -82,10 +82,6 @@ class Listening(Forwards):
         self._clock = time.thread_time if self.traces.facts["device"] == "cpu" else time.perf_counter
         self.scene = Scene(model, optimizer, None, self.traces, guarded=self._guarded)
         self._guarded(self._attach, loss)
-
-    def note_loss(self, loss: Tensor) -> None:
-        """Note a training loss that none of torch's functions computed."""
-        self._ledger.loss(self._step, loss.detach())
 
     # ------------------------------------------------------------------ what Watch measures
 
@@ -205,12 +201,6 @@ class Listening(Forwards):
         if self._looking and forward is not None and self._own is not None:
             self._own.follow(call.value)
 
-    def _first_loss(self, call: LossCall) -> None:
-        facts = self.traces.facts
-        facts["loss_name"], facts["loss_kind"] = call.name, KINDS[call.name]
-        if self._open is not None:
-            facts["batch_size"] = self._open.rows
-
     def _before_backward(self, grad: Tensor) -> None:
         """Look whether gradients of the step before are still there; called before any new one arrives."""
         came = self._own is None or self._own.has_come  # else it was torch.autograd.grad that asked
@@ -294,7 +284,7 @@ class Listening(Forwards):
         if lr is not self._lr and lr != self._lr:
             self._lr = lr
             self._ledger.at(self._step)("lr", float(lr))
-        self._open = None
+        self._open, self._going_back, self._since_backward = None, None, 0
         self._looking = self._step >= self._schedule.next
         if self._looking or looked or self._capturing or self._timed < TIMED or self._validation_may_come():
             self._arm()

@@ -120,6 +120,12 @@ def listen(listener: Listener, quick: Quick = _never) -> None:
     _note_change()
 
 
+def original(name: str) -> Callable[..., Tensor]:
+    """Return torch's own function, which nobody hears."""
+    function: Callable[..., Tensor] = _ORIGINALS.get(name) or getattr(F, name)
+    return function
+
+
 def unlisten(listener: Listener) -> None:
     """Stop it; with the last listener torch gets its own functions back."""
     if listener in _LISTENERS:

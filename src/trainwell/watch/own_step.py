@@ -87,6 +87,11 @@ class OwnStep:
             self._scales.append(None)
             self._held.append(loss.register_hook(functools.partial(self._guarded, self._note_scale, place)))
 
+    def follow_whole(self) -> None:
+        """Take a loss of the step as all that is minimised, as it is."""
+        if self._held:
+            self._scales.append(torch.ones(()))
+
     def end(self) -> None:
         """Forget the step."""
         self.leave()

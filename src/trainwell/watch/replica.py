@@ -30,6 +30,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "logsigmoid": torch.nn.functional.logsigmoid,
     "tanh": torch.tanh,
     "exp": torch.exp,
+    "log": lambda t: t.clamp(min=1e-30).log(),
 }
 """What loops do to the output of a model before they give it to a loss."""
 

@@ -185,7 +185,7 @@ class Attached:
         watch = self._watch
         if (
             isinstance(watch, UnseenWatch)
-            and "loss_name" not in watch.traces.facts
+            and ("loss_name" not in watch.traces.facts or "loss_by_hand" in watch.traces.facts)
             and isinstance(loss, Tensor)
         ):
             watch.note_loss(loss)
