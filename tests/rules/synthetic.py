@@ -43,6 +43,7 @@ class Story:
             ("simplex", None): (LOOKS, np.zeros(n)), ("log_simplex", None): (LOOKS, np.zeros(n)),
             ("mate_effect", None): (LOOKS[:2], np.zeros(2)), ("train_mode_loss", None): ([STEPS], [at_ends[-1]]),
             ("loss_scale", None): (LOOKS, np.ones(n)), ("drops_in_eval", None): (LOOKS[:2], np.zeros(2)),
+            ("made_in_forward", None): (LOOKS[:2], np.zeros(2)), ("scrambled", None): (LOOKS, np.zeros(n)),
             ("wait_s", None): (LOOKS, np.full(n, 1e-4)), ("step_s", None): (LOOKS, np.full(n, 1e-2)),
         }  # fmt: skip
         for layer in LAYERS:

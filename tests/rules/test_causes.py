@@ -272,3 +272,92 @@ def test_what_moves_the_loss_of_tiny_batches_is_chance_where_it_is_no_trend(slop
         return name, old * 0 + 0.9 if signal == "q" else old
 
     assert ("batch_too_small" in names(rebuilt(traces, change))) is told
+
+
+@pytest.mark.parametrize(("old_hits", "told"), [(1, True), (7, False)])
+def test_a_rare_class_of_few_new_rows_is_judged_on_its_own_rows_as_well(old_hits: int, told: bool) -> None:
+    traces = sick_traces("class_imbalance")
+    traces.facts["val_recalls"] = {"0": [60, 55], "1": [60, 55], "2": [60, 55], "3": [3, 2]}
+    traces.facts["train_recalls"] = {"0": [60, 55], "1": [60, 55], "2": [60, 55], "3": [8, old_hits]}
+    assert ("class_imbalance" in names(traces)) is told
+
+
+@pytest.mark.parametrize(("stride", "told"), [(4.0, True), (0.4, False)])
+def test_a_step_longer_than_the_weights_throws_them_away_whatever_is_learned_after(
+    stride: float, told: bool
+) -> None:
+    traces = put(
+        healthy_traces(), {("probe_score", None): 0.88, ("val_score", None): 0.87, ("q", None): 0.85}
+    )
+
+    def change(signal: str, name: str | None, old: Any) -> tuple[str | None, Any]:
+        if signal == "train_loss":
+            return name, old + 5 * BASE * ((np.arange(len(old)) > 0) & (np.arange(len(old)) < 12))
+        if signal == "update_norm" and name:
+            return name, np.where(np.arange(len(old)) == 1, stride * 6.0, old)
+        return name, old
+
+    assert ("lr_too_high" in names(rebuilt(traces, change))) is told
+
+
+@pytest.mark.parametrize(
+    ("rates", "moved", "told"),
+    [([2e-6, 3e-3], 0.003, True), ([1e-3, 3e-3], 0.003, False), ([2e-6, 3e-3], 0.3, False)],
+)
+def test_random_weights_whose_group_stands_still_do_not_learn(
+    rates: list[float], moved: float, told: bool
+) -> None:
+    traces = sick_traces("undertrained")
+    traces.facts |= {"lrs": rates, "distance": {"0.weight": moved, "2.weight": moved, "4.weight": 3.0}}
+    assert ("params_not_trained" in names(traces)) is told
+
+
+def test_layers_that_are_made_in_the_forward_do_not_learn() -> None:
+    assert (
+        names(put(sick_traces("undertrained"), {("made_in_forward", None): 1.0}))[0] == "params_not_trained"
+    )
+
+
+def test_places_and_classes_that_a_reshape_mixes_up_are_a_mismatch() -> None:
+    assert names(put(sick_traces("underfitting"), {("scrambled", None): 1.0}))[0] == "loss_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("share", "gap", "told"), [(0.25, 1.0, True), (0.25, 0.2, False), (0.02, 1.0, False)]
+)
+def test_one_column_of_another_spread_is_a_shift_where_new_rows_fare_far_worse(
+    share: float, gap: float, told: bool
+) -> None:
+    traces = put(healthy_traces(), {("val_loss", None): gap * BASE, ("val_score", None): 0.3})
+    traces.facts["shift_scaled_columns"] = share
+    assert ("train_val_shift" in names(traces)) is told
+
+
+@pytest.mark.parametrize(
+    ("probe", "share", "told"), [(3.0, 0.99, True), (0.9, 0.99, False), (3.0, 0.1, False)]
+)
+def test_rows_in_the_order_of_an_input_are_told_where_they_are_forgotten(
+    probe: float, share: float, told: bool
+) -> None:
+    traces = put(sick_traces("underfitting"), {("probe_loss", None): probe * BASE})
+    traces.facts["between_batches_x"] = share
+
+    def change(signal: str, name: str | None, old: Any) -> tuple[str | None, Any]:
+        turns = BASE * (0.7 + 0.2 * (np.arange(len(old)) // 40 % 2))
+        return name, turns if signal == "train_loss" else old
+
+    assert ("unshuffled_data" in names(rebuilt(traces, change))) is told
+
+
+@pytest.mark.parametrize(("moved", "told"), [(1.5, False), (0.01, True)])
+def test_a_small_gradient_of_weights_that_go_far_in_a_loss_that_falls_ever_faster_is_no_fault(
+    moved: float, told: bool
+) -> None:
+    traces = sick_traces("vanishing_gradient")
+    traces.facts["distance"] = {"0.weight": moved, "2.weight": 1.0, "4.weight": 1.2}
+
+    def change(signal: str, name: str | None, old: Any) -> tuple[str | None, Any]:
+        faster = BASE * (1 - 0.5 * (np.arange(len(old)) / len(old)) ** 3)
+        return name, faster if signal == "train_loss" else old
+
+    assert ("vanishing_gradient" in names(rebuilt(traces, change))) is told

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.watch.loops import rows
+from trainwell.signals.outputs import _scrambled
 from trainwell.values.signal import Traces
 from trainwell.watch import watch
+from trainwell.watch.losses import LossCall
 
 
 class Own(nn.Module):
@@ -82,3 +84,32 @@ def test_what_the_loss_is_multiplied_by_is_recorded(
     known = scales[torch.isfinite(torch.as_tensor(scales)).numpy()]
     assert known.size > 3
     assert known == pytest.approx(scale, rel=1e-4)
+
+
+def test_a_layer_that_is_made_in_the_forward_is_heard() -> None:
+    torch.manual_seed(0)
+    made = traces_of(Own(lambda x, t: nn.Linear(32, 32)(x))).get("made_in_forward").values
+    kept = nn.Linear(32, 32)
+    assert set(made) == {1.0}
+    assert set(traces_of(Own(lambda x, t: kept(x).clamp_(0))).get("made_in_forward").values) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("shape", "form", "scrambled"),
+    [
+        ((8, 4, 3), lambda o: o.reshape(8, 3, 4), True),
+        ((8, 4, 3), lambda o: o.transpose(1, 2), False),
+        ((8, 4, 3), lambda o: o.reshape(-1, 3), False),
+        ((8, 3, 4), lambda o: o.reshape(-1, 3), True),
+        ((8, 3, 4), lambda o: o.transpose(1, 2).reshape(-1, 3), False),
+        ((8, 3, 1), lambda o: o.reshape(8, 1, 3), False),
+        ((8, 3), lambda o: o, False),
+    ],
+)
+def test_a_reshape_in_place_of_a_permutation_is_seen(
+    shape: tuple[int, ...], form: Callable[[Tensor], Tensor], scrambled: bool
+) -> None:
+    output = torch.randn(shape)
+    scores = form(output)
+    call = LossCall("cross_entropy", F.cross_entropy, scores, torch.zeros(1), (), {}, torch.zeros(()))
+    assert _scrambled(output, [call]) is scrambled

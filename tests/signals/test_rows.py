@@ -150,3 +150,14 @@ def test_the_nearest_row_tells_of_what_no_smooth_learner_sees() -> None:
     assert fast["learnable"] < 0.03 and fast["nearest_z"] > 10
     by_chance = [label_facts(normal(400, 2, s), normal(400, 1, s + 99)[:, 0], False, False) for s in range(5)]
     assert max(facts["nearest_z"] for facts in by_chance) < 3
+
+
+@pytest.mark.parametrize(("column", "low", "high"), [(None, 0.0, 0.2), (3, 0.9, 1.0)])
+def test_rows_in_the_order_of_a_column_are_seen_in_any_unit(
+    column: int | None, low: float, high: float
+) -> None:
+    x = normal(200, 8) * 1e4
+    x = x if column is None else x[np.argsort(x[:, column])]
+    facts = rows.order_facts(normal(200, 1, 1)[:, 0], np.arange(200) // 20, False, x)
+    assert facts["between_batches"] < 0.2
+    assert low <= facts["between_batches_x"] <= high

@@ -8,6 +8,9 @@ from trainwell.values.finding import Finding, Reading
 
 RATIO, RECALL = 8.0, 0.75
 
+FEW = 8
+"""Rows of rare classes in validation under which rows of the training, judged in evaluation mode, count as well."""
+
 
 class ClassImbalance(Rule):
     """Find rare classes that the network passes over."""
@@ -19,12 +22,16 @@ class ClassImbalance(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         counts = view.class_counts
-        recalls = view.fact("val_recalls") or view.fact("train_recalls") or {}
+        new, old = (view.fact(f"{part}_recalls") or {} for part in ("val", "train"))
+        recalls = new or old
         if len(counts) < 2 or view.fact("loss_weighted") or view.is_sequence or not recalls:
             return None
         top = max(counts.values())
         rare = [c for c in recalls if 0 < RATIO * counts.get(c, 0) < top]
         common = [c for c in recalls if c not in rare]
+        if new and sum(new[c][0] for c in rare) < FEW:
+            # new rows of a rare class are few: that it does not know its own rows tells as much
+            recalls = {c: [sum(n) for n in zip(new[c], old.get(c, (0, 0)), strict=True)] for c in new}
         seen, hit = (sum(recalls[c][i] for c in rare) for i in (0, 1))
         others, others_hit = (sum(recalls[c][i] for c in common) for i in (0, 1))
         if not rare or not common or not seen or not others:

@@ -45,6 +45,7 @@ class LossMismatch(Rule):
         "log_simplex",
         "mate_effect",
         "loss_scale",
+        "scrambled",
         "descent",
         "loss_call",
         "layers",
@@ -188,6 +189,10 @@ class LossMismatch(Rule):
 
     @staticmethod
     def _batch_mates(view: View) -> Fault | None:
+        if view.share("scrambled") > 0.5:
+            return ("The scores were brought into the shape of the loss by a reshape, which mixes up places and classes.",
+                    "move the axis of the classes: output.permute or transpose, then reshape",
+                    Reading("scrambled", view.share("scrambled"), 0.5), 0.95)  # fmt: skip
         effect = view.get("mate_effect").values
         if effect.size and np.nanmin(effect) > 0.01:
             return ("The output of a sample depends on the other samples of its batch, even in evaluation mode.",

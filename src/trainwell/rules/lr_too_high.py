@@ -55,6 +55,9 @@ SLOW = 0.3
 NOTHING, LEARNABLE = 0.1, 0.15
 """Way of a run that learned nothing, and share of the targets that a simple learner explains."""
 
+ANEW = 1.0
+"""|update| / |weight| of one step after which nothing is left of the weights before it."""
+
 STRIDE, SANE_STRIDE = 0.3, 0.04
 """|update| / |weight| of one step, and that of the first step of Adam at a rate of 0.003."""
 
@@ -166,7 +169,8 @@ class LrTooHigh(Rule):
         sane = DECADES < view.back_gain <= 2
         if view.is_solved or not view.kind or not early <= 3 or not sane or view.targets_move:
             return None
-        if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW):
+        anew = view.longest_stride > ANEW
+        if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW or anew):
             at = int(losses.steps[int(np.nanargmax(losses.values))])
             reading = Reading("rise of the loss / base loss", view.thrown, THROWN_FAR)
             return self._thrown(view, reading, at)

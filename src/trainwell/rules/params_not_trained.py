@@ -12,11 +12,16 @@ FEW, ENOUGH = 256, 1024
 """Values of a matrix from which one that is not random counts as trained, and from which random looks are no chance."""
 
 
+APART, STOOD, WENT = 100.0, 0.02, 0.5
+"""How many times the rates of groups differ that are no usual pair (discriminative fine-tuning has 2.6 a layer, Howard
+and Ruder 2018), and how far a matrix goes, in its own length, that stands and that learns."""
+
+
 class ParamsNotTrained(Rule):
     """Find parameters that should learn and cannot."""
 
     ailment = "params_not_trained"
-    needs = ("params", "layers", "probe_score")
+    needs = ("params", "layers", "probe_score", "made_in_forward")
     explains = ("underfitting", "undertrained", "plateau", "overfitting", "lr_too_low", "vanishing_gradient",
                 "dead_units", "saturated_units", "shuffled_labels", "weight_decay_misuse", "batch_too_large",
                 "frozen_by_accident")  # fmt: skip
@@ -28,6 +33,9 @@ class ParamsNotTrained(Rule):
         if hidden:
             return self._finding("they lie in a plain list or dictionary, where torch does not see them", hidden,
                 "put them into nn.ModuleList or nn.ModuleDict", 0.95)  # fmt: skip
+        if view.share("made_in_forward") > 0.5:
+            return self._finding("a layer is made anew with random weights in every forward", ["forward"],
+                "make the layer once, in __init__", 0.95)  # fmt: skip
         fresh = _fresh(params)
         forgotten = [p for p in fresh if p["learns"] and not p["optimized"]]
         if forgotten:
@@ -37,6 +45,10 @@ class ParamsNotTrained(Rule):
         if frozen and not view.is_done:
             return self._finding("requires_grad is False, and they hold random start values", _names(frozen),
                 "set requires_grad = True, or load the pre-trained weights", 0.9)  # fmt: skip
+        behind = [] if view.is_solved else _left_behind(view, fresh)
+        if behind:
+            return self._finding("their group has a rate far below that of the others, and they hold random start values",
+                behind, "raise the rate of their group: low ones are for pre-trained weights", 0.88)  # fmt: skip
         # what no gradient reaches may be what a loss without a slope leaves; what is frozen is a fault of its own
         if view.steps < 3 or view.has_nonfinite or LossMismatch().diagnose(view):
             return None
@@ -45,6 +57,10 @@ class ParamsNotTrained(Rule):
             return self._finding("no gradient ever reaches them", _names(cut),
                 "look for detach(), no_grad() or .data between them and the loss, or a layer that forward does not use",
                 0.9)  # fmt: skip
+        return self._all_still(view, params)
+
+    def _all_still(self, view: View, params: list[dict[str, Any]]) -> Finding | None:
+        """Of a network that no step moved: whose tensors the optimizer has instead."""
         still = [
             p
             for p in params
@@ -78,6 +94,15 @@ def _fresh(params: list[dict[str, Any]]) -> list[dict[str, Any]]:
         p.get("fresh") is False and not p.get("symmetric") and sizes[p["name"]] >= FEW for p in params
     )
     return [p for p in params if p.get("fresh") and (not trained or sizes[p["name"]] >= ENOUGH)]
+
+
+def _left_behind(view: View, fresh: list[dict[str, Any]]) -> list[str]:
+    """Return the random matrices that hardly left their start while others went far, by the rate of their group."""
+    rates = [r for r in view.fact("lrs") or [] if r > 0]
+    far: dict[str, float] = view.fact("distance") or {}
+    if len(rates) < 2 or max(rates) < APART * min(rates) or max(far.values(), default=0.0) < WENT:
+        return []
+    return [p["name"] for p in fresh if p["learns"] and p["optimized"] and far.get(p["name"], WENT) < STOOD]
 
 
 def _names(params: list[dict[str, Any]]) -> list[str]:

@@ -13,6 +13,11 @@ FIXES = {
 """What to change, by what the parts were split by on purpose."""
 
 
+SOME, MUCH = 0.1, 0.5
+"""Share of the columns whose spread differs that tells enough where validation lies so far above training, in units of
+the base loss."""
+
+
 class TrainValShift(Rule):
     """Find a validation part that comes from elsewhere than the training part, where it costs."""
 
@@ -28,8 +33,10 @@ class TrainValShift(Rule):
             readings.append(Reading("shift_sd", far, 0.5))
         if view.number("shift_scale", 1.0) > 2:
             readings.append(Reading("shift_scale", view.number("shift_scale"), 2.0))
-        if view.number("shift_scaled_columns", 0.0) > 0.3:
-            readings.append(Reading("shift_scaled_columns", view.number("shift_scaled_columns"), 0.3))
+        # where new rows fare far worse one column of ten tells enough
+        limit = SOME if self._costs(view, MUCH) else 0.3
+        if view.number("shift_scaled_columns", 0.0) > limit:
+            readings.append(Reading("shift_scaled_columns", view.number("shift_scaled_columns"), limit))
         same = view.number("shift_same_side", 0.5)
         if same > 0.75 and view.number("shift_same_side_z", 0.0) > 6:
             readings.append(Reading("shift_same_side", same, 0.75))
@@ -48,7 +55,7 @@ class TrainValShift(Rule):
         )  # fmt: skip
 
     @staticmethod
-    def _costs(view: View) -> bool:
+    def _costs(view: View, least: float = 0.05) -> bool:
         """Whether validation is clearly worse than training on rows in evaluation mode."""
         val, probe = view.get("val_loss").last, view.get("probe_loss").last
-        return not val - probe <= 0.05 * view.base_loss
+        return not val - probe <= least * view.base_loss

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -7,12 +9,16 @@ from trainwell.values.finding import Finding, Reading
 BETWEEN = 0.5
 """Share of the targets' variation that lies between batches; 0 in a shuffled epoch, 1 in a sorted one."""
 
+FORGOTTEN, UPWARD = 1.5, 0.2
+"""Loss of rows from all over at the end against the mean loss of the last epoch, and share of the path of the epoch loss
+that goes up: rows in order that are learned all the same, as windows of a series are, show neither."""
+
 DRAWN = 0.5
 """Share of the batches that hold both new rows and such as came before; of rows read in order hardly one does."""
 
 
 class UnshuffledData(Rule):
-    """Find training rows that come sorted by their target."""
+    """Find training rows that come sorted by their target, or by an input where that costs."""
 
     ailment = "unshuffled_data"
     needs = ("data", "val_score", "target_mean")
@@ -27,11 +33,21 @@ class UnshuffledData(Rule):
             between = 1.0
         # rows that come again among new ones are drawn at random, as from the memory of a game
         is_replay = view.number("drawn_again", 0.0) > DRAWN
-        if between <= BETWEEN or view.targets_move or is_replay:
+        swept = view.number("between_batches_x", 0.0)
+        by_input = between <= BETWEEN < swept and self._forgets(view)
+        if not (between > BETWEEN or by_input) or view.targets_move or is_replay:
             return None
         base = view.base_score
         if view.val_score >= base + 0.9 * (1 - base):
             return None
+        if by_input:
+            return Finding(
+                self.ailment, "critical", 0.88, "S",
+                "The training rows come in the order of one of their inputs, so that a batch holds one region only. "
+                "The network suits each region while it passes there, and forgets the one before.",
+                (Reading("between_batches_x", swept, BETWEEN),),
+                fix="shuffle the training rows in every epoch: DataLoader(..., shuffle=True)", source=self.source,
+            )  # fmt: skip
         return Finding(
             self.ailment, "critical", 0.9, "S",
             "The training rows come in the order of their target, so that a batch holds one kind only. "
@@ -39,6 +55,12 @@ class UnshuffledData(Rule):
             (Reading("between_batches", between, BETWEEN),),
             fix="shuffle the training rows in every epoch: DataLoader(..., shuffle=True)", source=self.source,
         )  # fmt: skip
+
+    @staticmethod
+    def _forgets(view: View) -> bool:
+        """Whether rows from all over are known far worse than those that had just passed, and epochs take turns in it."""
+        passing = view.epoch_loss[-1] * view.base_loss if view.epoch_loss.size else math.nan
+        return view.get("probe_loss").last > FORGOTTEN * passing and view.upward > UPWARD
 
     @staticmethod
     def _begins_with_one_class(view: View) -> bool:

@@ -33,7 +33,7 @@ class VanishingGradient(Rule):
         few = view.way < (WAY if start < DECADES else 0.5) or (
             not view.is_judged and max(start, later) < DECADES
         )
-        if view.is_solved or not few:
+        if view.is_solved or not few or self._moves(view):
             return None
         gain = min(start, later)
         reading = Reading("back_gain", gain, DECADES, "<")
@@ -63,6 +63,12 @@ class VanishingGradient(Rule):
             fix="use ReLU or GELU with He initialisation, residual connections, normalisation, or a gated recurrent net",
             source=self.source, measured=view.measured,
         )  # fmt: skip
+
+    @staticmethod
+    def _moves(view: View) -> bool:
+        """Whether the loss falls ever faster, and the first matrix goes as far as the others, be its gradient small."""
+        far: list[float] = list((view.fact("distance") or {}).values())
+        return len(far) > 2 and view.gets_faster and far[0] >= float(np.median(far))
 
     @staticmethod
     def _over_time(view: View, layer: str, looks: int | None = None) -> float:

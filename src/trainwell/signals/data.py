@@ -50,11 +50,11 @@ class DataFacts(Family):
         facts["seen_rows"], facts["distinct_rows"] = len(x), len(keep)
         # rows that come again belong to the second epoch
         order = np.concatenate([np.full(b.forward.rows, i) for i, b in enumerate(batches)])
+        few = few_columns(x)
         if y is not None and len(y) == len(x):
-            facts |= rows.order_facts(y[keep], order[keep], classes)
+            facts |= rows.order_facts(y[keep], order[keep], classes, None if tokens else few[keep])
             if not classes and len(keep) < len(x) and not facts.get("rows_per_epoch"):
                 facts["drawn_again"] = rows.drawn_again(x, order)
-        few = few_columns(x)
         if not tokens:
             facts |= rows.scale_facts(few) | rows.odd_facts(few[keep])
         if y is not None and y.ndim == 1 and len(y) == len(x) and len(keep) >= 60 and y.std() > 0:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainwell.signals.family import Family, Record
@@ -38,6 +38,10 @@ class Outputs(Family):
             cost="two forwards of a few rows, twice",
         ),
         Signal("drops_in_eval", "1 when units are dropped in evaluation mode", cost="the same forwards"),
+        Signal("made_in_forward", "1 when a layer is made in the forward", cost="the same forwards"),
+        Signal(
+            "scrambled", "1 when answers and classes were mixed up by a reshape", cost="comparing two shapes"
+        ),
         Signal("loss_call", "facts of the loss call", cadence="once", cost="none"),
     )
 
@@ -58,6 +62,11 @@ class Outputs(Family):
                 "label_smoothing": float(call.kwargs.get("label_smoothing", 0.0) or 0.0),
                 "loss_weighted": _differ(call.kwargs.get("weight")) or _weighs(call.kwargs.get("pos_weight")),
             }  # fmt: skip
+        if isinstance(look.window[-1].output, Tensor) and facts.get("loss_name") in (
+            "cross_entropy",
+            "nll_loss",
+        ):
+            record("scrambled", float(_scrambled(look.window[-1].output, look.window[-1].calls)))
         record("out_min", out.min())
         record("out_max", out.max())
         if out.dim() >= 2:
@@ -84,25 +93,45 @@ class Outputs(Family):
             args, kwargs = forward.inputs()
             return replica.model(*map(cut, args), **{k: cut(v) for k, v in kwargs.items()})
 
-        heard = _Drops()
+        heard = _Heard({id(p) for p in replica.params})
         with torch.no_grad(), replica.mode(training=False):
             whole = answer(few)[:half]
             with heard:
                 part = answer(half)
             # what differs from call to call by itself tells nothing of mates
-            if heard.acts or not torch.allclose(part, answer(half), 1e-4, 1e-6, equal_nan=True):
-                record("drops_in_eval", float(heard.acts))
-                return
-        record("drops_in_eval", 0.0)
+            differs = heard.drops or not torch.allclose(part, answer(half), 1e-4, 1e-6, equal_nan=True)
+        record("drops_in_eval", float(heard.drops))
+        record("made_in_forward", float(heard.makes))
+        if differs:
+            return
         if part.shape == whole.shape:
             scale = whole.float().pow(2).mean().sqrt().clamp(min=1e-12)
             record("mate_effect", (part - whole).float().abs().mean() / scale)
 
 
-class _Drops(TorchFunctionMode):
-    """Hears whether a function that drops units does so, as functions do that were not told the mode."""
+def _scrambled(output: Tensor, calls: list[Any]) -> bool:
+    """Whether the scores of the loss are the output in another shape, in which numbers of several classes stand as one.
 
-    acts = False
+    A loss over (N, K, T) or (M, K) needs the classes moved by a permutation; a reshape cuts along other lines.
+    """
+    scores = calls[0].input if calls else output
+    old, new = ([n for n in t.shape if n > 1] for t in (output, scores))
+    if old == new or output.numel() != scores.numel() or len(old) < 3 or not scores.is_contiguous():
+        return False
+    classes = scores.shape[1]
+    kept = sorted(old) == sorted(new) if len(new) > 2 else classes == output.shape[1] != output.shape[-1]
+    return kept and torch.equal(output.detach().reshape(-1), scores.detach().reshape(-1))
+
+
+class _Heard(TorchFunctionMode):
+    """Hears whether units are dropped, as functions do that were not told the mode, and whether layers are made.
+
+    Args: own: the parameters that the network has.
+    """
+
+    def __init__(self, own: set[int]) -> None:
+        super().__init__()
+        self.own, self.drops, self.makes = own, False, False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -110,10 +139,17 @@ class _Drops(TorchFunctionMode):
             rate, usual, name, acts = DROPPING[func]
             p = args[1] if len(args) > 1 else kwargs.get(rate, usual)
             trains = args[2] if len(args) > 2 else kwargs.get(name, acts)
-            self.acts = self.acts or bool(trains and p > 0)
+            self.drops = self.drops or bool(trains and p > 0)
         elif func is F.scaled_dot_product_attention:
             p = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)
-            self.acts = self.acts or p > 0
+            self.drops = self.drops or p > 0
+        elif func.__name__.endswith("_") and not func.__name__.endswith(
+            "__"
+        ):  # in place, as first weights are drawn
+            given = (*args[:1], *kwargs.values())
+            self.makes = self.makes or any(
+                isinstance(g, nn.Parameter) and id(g) not in self.own for g in given
+            )
         return func(*args, **kwargs)
 
 

@@ -15,6 +15,9 @@ NEIGHBOURS = 5
 USUAL_CELLS = 65_536
 """Cells, of rows spread over all, from which their usual size is taken."""
 
+ORDERED = 60
+"""Rows from which the order of a single column is no chance."""
+
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
@@ -254,22 +257,36 @@ def _scale_changed(train: Array, val: Array) -> Array:
     return changed
 
 
-def order_facts(y: Array, batch: Array, classes: bool) -> dict[str, float]:
+def order_facts(y: Array, batch: Array, classes: bool, x: Array | None = None) -> dict[str, float]:
     """Return how much of the targets' variation lies between the batches of one epoch, beyond chance.
 
-    Args: batch: for each row the number of its batch.
+    Args:
+        batch: for each row the number of its batch.
+        x: inputs, of which `between_batches_x` is the same of the column that is the most in order.
     """
     targets = np.eye(int(y.max()) + 1)[y.astype(int)] if classes else y.reshape(len(y), -1).astype(float)
-    total = float(((targets - targets.mean(0)) ** 2).sum())
-    groups = [targets[batch == b] for b in sorted(set(batch.tolist()))]
-    sizes = [len(g) for g in groups]
-    if total <= 0 or len(groups) < 4 or np.median(sizes) < 2:
+    groups = [batch == b for b in sorted(set(batch.tolist()))]
+    if not targets.std(0).any() or len(groups) < 4 or np.median([g.sum() for g in groups]) < 2:
         return {}
-    between = float(sum(len(g) * ((g.mean(0) - targets.mean(0)) ** 2).sum() for g in groups))
-    expected = (len(groups) - 1) / max(1, len(y) - 1)
-    share = between / total
-    facts = {"between_batches": max(0.0, (share - expected) / max(1e-9, 1 - expected))}
+    total, between = _parted(targets, groups)
+    facts = {"between_batches": _beyond_chance(between.sum() / total.sum(), len(groups), len(y))}
+    if x is not None and len(x) >= ORDERED:
+        total, between = _parted(np.where(np.isfinite(x), x, 0.0), groups)
+        shares = between[total > 0] / total[total > 0]
+        facts["between_batches_x"] = _beyond_chance(shares.max(initial=0.0), len(groups), len(x))
     if classes:
-        facts["common_in_batch"] = float(np.mean([g.mean(0).max() for g in groups]))
+        facts["common_in_batch"] = float(np.mean([targets[g].mean(0).max() for g in groups]))
         facts["common_overall"] = float(targets.mean(0).max())
     return facts
+
+
+def _parted(values: Array, groups: list[Array]) -> tuple[Array, Array]:
+    """Return the sum of squares of each column about its mean, and the part of it that lies between the groups."""
+    middle = values.mean(0)
+    between = np.stack([g.sum() * (values[g].mean(0) - middle) ** 2 for g in groups])
+    return ((values - middle) ** 2).sum(0), between.sum(0)
+
+
+def _beyond_chance(share: float, groups: int, rows: int) -> float:
+    expected = (groups - 1) / max(1, rows - 1)
+    return float(max(0.0, (share - expected) / max(1e-9, 1 - expected)))
