@@ -31,8 +31,9 @@ class Residual(Family):
         if scene.is_sound:
             return
         if scene.val and scene.last_val:
-            batches = [b for b in scene.val if b.step < len(scene.last_val)]
-            results = [scene.last_val[b.step] for b in batches]
+            judged = {r["number"]: r for r in scene.last_val}
+            batches = [b for b in scene.val if b.step in judged]
+            results = [judged[b.step] for b in batches]
         else:
             batches, results = self._on_training_rows(scene)
         if not batches or any(

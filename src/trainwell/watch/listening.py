@@ -28,6 +28,7 @@ from trainwell.watch.parts import Parts
 from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
 from trainwell.watch.shelf import Shelf
+from trainwell.watch.thinned import Thinned
 
 MAX_ROWS = 2048
 """Rows of training and of validation whose inputs are kept for the checks of the data."""
@@ -54,7 +55,7 @@ class Listening(ByHand):
     _step, _closed = 0, False
     _stale_armed, _capturing, _quiet_until = False, True, -1
     """Of the steps up to the last of these only the losses are wanted, and of those before it the count."""
-    _val_rows, _val_phases, _val_capturing, _val_training = 0, 0, True, False
+    _val_phases, _val_capturing, _val_training = 0, True, False
     _kept_rows = _kept_values = _timed = 0
     _heard_step = -1
     _t_step = _step_s = 0.0
@@ -75,7 +76,8 @@ class Listening(ByHand):
         self._sensitive = [m for m in model.modules() if isinstance(m, (*NORMS, *DROPOUTS))]
         self._heard: list[LossCall] = []
         self._handles: list[Any] = []
-        self._val: list[dict[str, Any]] = []
+        self._val: Thinned[dict[str, Any]] = Thinned(MAX_VAL_ROWS)
+        self._kept_val: Thinned[Batch] = Thinned(MAX_ROWS)
         self._per_epoch = int(self.traces.facts.get("steps_per_epoch", 0))
         self._started, self._started_cpu = time.perf_counter(), time.process_time()
         # the work of this thread: what else the machine does must not decide what can be asked
@@ -228,25 +230,29 @@ class Listening(ByHand):
     def _on_val_loss(self, call: LossCall, forward: Forward | None) -> None:
         if not self._val:
             self._quiet_until = -1
-            self._val_rows = 0
+            self._kept_val = Thinned(MAX_ROWS)
             self._val_training = self.model.training and any(m.training for m in self._sensitive)
             if not self._root_handles and self._val_capturing:
                 self._arm()
         rows = forward.rows if forward is not None else samples(call, self.traces.facts)
-        if self._val_rows < MAX_VAL_ROWS:
-            each = call.each(rows)
-            self._val.append(judged(call.name, call, rows, each))
-            self._val_rows += len(each)
-        if not self._val_capturing or forward is None or not forward.tensors or self._is_edited(forward):
+        self._val.offer(rows, lambda: judged(call.name, call, rows, call.each(rows)))
+        if not self._val_capturing:
             return
-        if sum(b.forward.rows for b in self.scene.val) < MAX_ROWS:
-            own = kept(forward, call, self._shelf)
-            self.scene.val.append(Batch(own, own.calls, len(self._val) - 1))
+        number = self._val.seen - 1
+        self._kept_val.offer(rows, lambda: self._kept_of_validation(call, forward, number))
+        self.scene.val = self._kept_val.items
+
+    def _kept_of_validation(self, call: LossCall, forward: Forward | None, number: int) -> Batch | None:
+        if forward is None or not forward.tensors or self._is_edited(forward):
+            return None
+        own = kept(forward, call, self._shelf)
+        return Batch(own, own.calls, number)
 
     def _end_validation(self) -> None:
         facts = self.traces.facts
-        phase = Validation(self.scene, self._val, [r["rows"] for r in self._val], self._val_training, False)
-        self.scene.last_val, self._val = self._val, []
+        results = [r | {"number": n} for r, n in zip(self._val.items, self._val.numbers, strict=True)]
+        phase = Validation(self.scene, results, [r["rows"] for r in results], self._val_training, False)
+        self.scene.last_val, self._val = results, Thinned(MAX_VAL_ROWS)
         self._open = None
         if self._step == 0:
             return
