@@ -25,6 +25,9 @@ ALONE = {
     "stochastic_depth": "other rates are another structure",
 }  # fmt: skip
 
+SINGLE = ("bf16", "resized_crop", "spectral_tilt")
+"""Those that compute in single precision, whatever the data are."""
+
 
 @pytest.mark.parametrize("name", sorted(set(REGISTRY) - set(ALONE)))
 def test_lanes_equal_lone_runs_with_every_technique(name: str) -> None:
