@@ -11,7 +11,7 @@ import torch.optim._muon as torch_muon
 from torch import Tensor
 
 from trainwell.engine.flat import Flat
-from trainwell.techniques._kernel import by_lanes
+from trainwell.techniques._kernel import by_lanes, in_one_pass
 from trainwell.techniques.adam import Adam
 from trainwell.techniques.adamw import AdamW
 from trainwell.techniques.muon import COEFFICIENTS, ITERATIONS, Muon, hidden_matrices, orthogonal
@@ -213,27 +213,35 @@ def test_a_step_of_lanes_reads_no_number_of_an_accelerator() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("varied", ["rates", "doses", "steps"])
-def test_compiled_adam_moves_against_its_direction(varied: str, dtype: torch.dtype) -> None:
-    column = torch.tensor([[0.5], [1.0], [2.0]], dtype=dtype)
-    doses: Any = SimpleNamespace(beta1=0.9, beta2=0.999, eps=1e-8)
-    if varied == "doses":
-        doses = SimpleNamespace(beta1=0.9 / column, beta2=1 - 0.01 * column, eps=1e-8 * column)
-        doses.beta1[0] = 0.3
-    lr = 0.01 * column if varied == "rates" else 0.01
+def test_compiled_adam_of_lanes_equals_that_of_each(varied: str, dtype: torch.dtype) -> None:
+    factors = (1.0, 2.0, 3.0)
+    each = [{"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 1} for _ in factors]
+    for own, factor in zip(each, factors, strict=True):
+        if varied == "doses":
+            own.update(beta1=0.3 * factor, beta2=1 - 0.01 * factor, eps=1e-8 * factor)
+        own["lr" if varied == "rates" else "step"] *= 1 if varied == "doses" else int(factor)
+
+    def together(name: str) -> Any:
+        column = torch.tensor([[own[name]] for own in each], dtype=dtype)
+        return each[0][name] if len({own[name] for own in each}) == 1 else column
+
+    doses: Any = SimpleNamespace(**{name: together(name) for name in ("beta1", "beta2", "eps")})
     generator = torch.Generator().manual_seed(0)
     weights, like = (torch.randn(3, 37, generator=generator, dtype=dtype) for _ in range(2))
-    expected = weights.clone()
-    states = [{k: torch.zeros_like(like) for k in ("mean", "mean_square", "_direction")} for _ in range(2)]
-    for step in range(1, 6):
+    state, expected = {k: torch.zeros_like(like) for k in ("mean", "mean_square")}, weights.clone()
+    states = [{k: torch.zeros(37, dtype=dtype) for k in ("mean", "mean_square")} for _ in each]
+    for taken in range(5):
         grads: Any = SimpleNamespace(flat=torch.randn(3, 37, generator=generator, dtype=dtype))
-        steps = step * column if varied == "steps" else step
-        if not by_lanes(doses, weights, grads, states[0], steps, lr):
+        if not by_lanes(doses, weights, grads, state, together("step") + taken, together("lr")):
             pytest.skip("there is no C compiler here")
-        expected -= lr * Adam.direction(doses, grads, states[1], steps)
+        for k, own in enumerate(each):
+            one: Any = SimpleNamespace(**{name: own[name] for name in ("beta1", "beta2", "eps")})
+            of_one: Any = SimpleNamespace(flat=grads.flat[k])
+            assert in_one_pass(one, expected[k], of_one, states[k], own["step"] + taken, own["lr"])
     bound = 20 * torch.finfo(dtype).eps
     torch.testing.assert_close(weights, expected, rtol=bound, atol=bound)
-    for name in ("mean", "mean_square"):
-        torch.testing.assert_close(states[0][name], states[1][name], rtol=bound, atol=bound)
+    for name, found in state.items():
+        torch.testing.assert_close(found, torch.stack([s[name] for s in states]), rtol=bound, atol=bound)
 
 
 def test_adam_of_lanes_is_left_to_torch_where_it_is_forbidden_to_compile(

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from trainwell.engine.flat import Flat
 
 SOURCES = (Path(__file__).with_name("adam.c"),)
-FUNCTIONS = (("adam", (ctypes.c_long,) * 2 + (ctypes.c_void_p,) * 8, None),)
+FUNCTIONS = (
+    ("adam", (ctypes.c_long,) * 2 + (ctypes.c_void_p,) * 4 + (ctypes.c_double, ctypes.c_void_p) * 5, None),
+)
 
 
 def in_one_pass(
@@ -54,23 +56,26 @@ def by_lanes(
 
     Returns False, and does nothing, where nothing is compiled.
     """
-    if weights.ndim != 2 or not native.is_wanted(weights):
+    compiled = _compiled(weights.dtype) if weights.ndim == 2 and native.is_wanted(weights) else None
+    if compiled is None:
         return False
-    library = native.load(SOURCES, native.dtype_name(weights.dtype), FUNCTIONS)
-    if isinstance(library, str):
-        return False
-    take1, take2 = ((1 - beta) / (1 - beta**step) for beta in (doses.beta1, doses.beta2))
-    numbers = [_for_each(weights, number) for number in (lr, take1, take2, doses.eps)]
-    tensors = (weights, grads.flat, state["mean"], state["mean_square"], *numbers)
-    library.adam(*weights.shape, *(t.data_ptr() for t in tensors))
+    tensors = (weights, grads.flat, state["mean"], state["mean_square"])
+    numbers, kept = list[Any](), list[Any]()
+    for number in (lr, doses.beta1, doses.beta2, doses.eps, step):
+        if isinstance(number, float | int):
+            numbers += [number, None]
+        else:
+            kept.append(number.to(weights.dtype).contiguous())
+            numbers += [0.0, kept[-1].data_ptr()]
+    compiled(*weights.shape, *(t.data_ptr() for t in tensors), *numbers)
     return True
 
 
-def _for_each(weights: Tensor, number: float | Tensor) -> Tensor:
-    """Return a number for each lane, (K, 1)."""
-    if isinstance(number, float | int):
-        return weights.new_full((len(weights), 1), number)
-    return number.to(weights.dtype).expand(len(weights), 1).contiguous()
+@functools.cache
+def _compiled(dtype: torch.dtype) -> Any:
+    """Return the compiled function, None where there is no compiler."""
+    library = native.load(SOURCES, native.dtype_name(dtype), FUNCTIONS)
+    return None if isinstance(library, str) else library.adam
 
 
 @functools.cache

@@ -34,7 +34,12 @@ Signature = tuple[str, tuple[Any, ...], Any]
 
 def is_wanted(like: Any) -> bool:
     """Tell whether what is done to such tensors may be compiled: `TRAINWELL_NATIVE=0` forbids it."""
-    return like.is_cpu and dtype_name(like.dtype) in REALS and os.environ.get("TRAINWELL_NATIVE", "1") != "0"
+    return like.is_cpu and _is_real(like.dtype) and os.environ.get("TRAINWELL_NATIVE", "1") != "0"
+
+
+@functools.cache
+def _is_real(dtype: Any) -> bool:
+    return dtype_name(dtype) in REALS
 
 
 def dtype_name(dtype: Any) -> str:
@@ -58,7 +63,7 @@ def load(sources: tuple[Path, ...], dtype: str, functions: tuple[Signature, ...]
     files = [str(s) for s in sources if s.suffix == ".c"]
     try:
         return loaded(path, functions) or typed(
-            compiled([command[0], *FLAGS, *command[1:], *types, *files], path), functions
+            compiled([command[0], *FLAGS, *command[1:], *types, *files, "-lm"], path), functions
         )
     except (OSError, AttributeError, subprocess.SubprocessError) as error:
         return f"the C compiler failed: {str(error).splitlines()[0]}"
