@@ -163,3 +163,12 @@ def test_changes_are_read_from_text() -> None:
         arms_of(base, ["lr=0.01", "lr=0.01"])
     with pytest.raises(UsageError, match="empty"):
         arms_of(base, [])
+
+
+def test_an_interval_that_is_not_known_is_left_out(blobs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    evidence = prove(
+        blobs, base=RECIPE.replace(epochs=1), change="early_stopping", seeds=2, out=False, test_fraction=0.2
+    )
+    said = "\n".join(evidence_lines(evidence))
+    assert "inf" not in said and "-0," not in said
+    assert "on the test part, opened now: +0.0000\n" in said

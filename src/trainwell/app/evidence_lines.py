@@ -48,7 +48,8 @@ def table(evidence: Evidence) -> Iterator[str]:
         f"{'worse':<{CHART // 2}}0{'better':>{CHART // 2}}"
     )
     for c in evidence.comparisons:
-        between = f"{c.low:+.4f} to {c.high:+.4f}"
+        unknown = math.isinf(c.low) and math.isinf(c.high)
+        between = "not known" if unknown else f"{c.low:+.4f} to {c.high:+.4f}"
         yield (
             f"{_short(c.name):{width}}  {c.effect:>+9.4f}  {between:^22}  {c.benefit:>10.3f}  "
             f"{f'{c.wins} of {len(c.gains)}':>9}  {c.verdict:9}  {_bar(c, span)}"
@@ -108,17 +109,22 @@ def _details(evidence: Evidence, c: Comparison) -> Iterator[str]:
         size = (
             ""
             if claim.verdict == NOT_MEASURED
-            else f" ({claim.effect:+.4g}, {claim.low:+.4g} to {claim.high:+.4g})"
+            else f" ({claim.effect + 0.0:+.4g}{_range(claim.low, claim.high, ', {:+.4g} to {:+.4g}')})"
         )
         yield f"  claim   {claim.signal} is to {way}: {claim.verdict}{size}"
     if c.confirmation is not None:
         t = c.confirmation
-        yield f"  on the test part, opened now: {t.effect:+.4f} ({t.low:+.4f} to {t.high:+.4f})"
+        yield f"  on the test part, opened now: {t.effect + 0.0:+.4f}{_range(t.low, t.high, ' ({:+.4f} to {:+.4f})')}"
     if c.cost is not None:
         yield (
             f"  costs   {c.cost.step_ratio:.2f} times the time of a step, {c.cost.memory_ratio:.2f} times the memory of "
             "weights, gradients and states"
         )
+
+
+def _range(low: float, high: float, form: str) -> str:
+    """Return an interval; nothing where its ends are not known, as where nothing varies."""
+    return form.format(low, high) if math.isfinite(low) and math.isfinite(high) else ""
 
 
 def _spread(gains: Sequence[float]) -> float:
