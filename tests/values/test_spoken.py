@@ -27,7 +27,8 @@ SAID = {
     "see `trainwell fit --help`; --with is given twice": "see `trainwell fit --help`; with_= is given twice",
     "--weights /home/a/x.pt is a pickle": "weights='/home/a/x.pt' is a pickle",
     "pip install --no-deps minilm, or --weights FILE": "pip install --no-deps minilm, or weights=FILE",
-    "there is no file a--b.csv": "there is no file a--b.csv",
+    "there is no file a--bcd.csv": "there is no file a--bcd.csv",
+    "no column '--with it' or x/--set": "no column '--with it' or x/--set",
 }  # fmt: skip
 
 

@@ -20,11 +20,13 @@ TAKES = {"na", "drop", "categorical", "numeric"}
 """Options whose next word is a word of the data, unless the sentence goes on."""
 GOES_ON = {"and", "or", "is", "are", "needs", "to", "for", "must"}
 
-_SETTING = re.compile(r"--set ([\w.]+)=(\.\.\.|[^\s;)]*[^\s;:,.)])")
-_FIELD = re.compile(r"--set ([\w.]+):(?=\s)")
-_TECHNIQUE = re.compile(r"--(with|without|against) ([a-z_0-9]+(?::[\w.=,+-]*\w)?)(?![\w{])")
+_SETTING = re.compile(r"(?<![\w'-])--set ([\w.]+)=(\.\.\.|[^\s;)]*[^\s;:,.)])")
+_FIELD = re.compile(r"(?<![\w'-])--set ([\w.]+):(?=\s)")
+_TECHNIQUE = re.compile(r"(?<![\w'-])--(with|without|against) ([a-z_0-9]+(?::[\w.=,+-]*\w)?)(?![\w{])")
 _FIRST = re.compile(r"^--([a-z][a-z0-9-]*) (?:(\S+?)(?=:\s)|(\S*/\S*[^\s:,;.]))")
-_OPTION = re.compile(r"(?<!pip install )--([a-z][a-z0-9-]*[a-z0-9])(?![\w=])(?: ([^\s;:,()`]*[^\s;:,().`]))?")
+_OPTION = re.compile(
+    r"(?<!pip install )(?<![\w'/.-])--([a-z][a-z0-9-]*[a-z0-9])(?![\w=])(?: ([^\s;:,()`]*[^\s;:,().`]))?"
+)
 _PLACE = re.compile(r"[A-Z]{2,}[\w./]*|[\d.]+[%\w]*|none|package|balanced|best|quick|remove")
 """A word that stands for a value, a number, and the values that messages name."""
 
