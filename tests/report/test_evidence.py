@@ -102,6 +102,15 @@ def test_numbers_that_are_none_are_said_so() -> None:
     assert str(held) == "validation loss: no number (above 2)"
 
 
+def test_a_rise_of_the_validation_loss_shows_beside_a_training_loss_of_nearly_nothing() -> None:
+    found = traces()
+    for step in range(0, 40, 4):
+        found.add("probe_loss", step, 10.0 ** -(step / 4))
+    reading = {"trace": "rise of the validation loss / base loss", "value": 0.2, "threshold": 0.08}
+    chart = next(pictures({"ailment": "overfitting", "evidence": [reading]}, found))
+    assert not chart.data["log"] and len(chart.data["series"]) == 2
+
+
 def test_shares_are_what_they_are_called() -> None:
     for name, (said, unit) in WORDS.items():
         assert (unit == SHARE) == (

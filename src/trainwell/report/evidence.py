@@ -33,6 +33,7 @@ class Drawn:
         unit: of the values.
         level: where the threshold lies in that unit; None where it has no place there.
         label: of that level.
+        linear: whether the axis stays linear however wide the values spread: a rise of a half shows on no other.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Drawn:
     unit: str
     level: float | None = None
     label: str = "threshold"
+    linear: bool = False
 
 
 Draw = Callable[[Traces, str | None, float], Drawn | None]
@@ -94,7 +96,9 @@ def _rise(traces: Traces, layer: str | None, threshold: float) -> Drawn | None:
     level = (
         float(np.nanmin(val.values)) + base if base is not None and np.isfinite(val.values).any() else None
     )
-    return Drawn("Loss on training and on validation rows", series, "loss", level, "best + allowed rise")
+    return Drawn(
+        "Loss on training and on validation rows", series, "loss", level, "best + allowed rise", linear=True
+    )
 
 
 def _waiting(traces: Traces, layer: str | None, threshold: float) -> Drawn | None:
@@ -297,7 +301,7 @@ def _chart(found: Drawn, finding: Mapping[str, Any]) -> Chart:
         series.append({"name": name, "x": plain(x), "y": plain(y), **COLORS.get(name, {})})
     shown = [v for s in series for v in s["y"] if v is not None]
     data: dict[str, Any] = {"series": series, "x": "optimizer step", "y": found.unit, "fit": True}
-    data["log"] = bool(shown) and min(shown) > 0 and max(shown) > WIDE * min(shown)
+    data["log"] = not found.linear and bool(shown) and min(shown) > 0 and max(shown) > WIDE * min(shown)
     if found.level is not None and math.isfinite(found.level):
         data["levels"] = [{"y": plain([found.level])[0], "label": found.label, "tone": "critical"}]
     if finding.get("span"):
