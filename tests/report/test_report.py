@@ -17,7 +17,7 @@ from trainwell.report.build import html_of, report_html
 from trainwell.report.page import charts_in
 from trainwell.report.saved import Saved, find_folder, read_saved
 from trainwell.report.section import REGISTRY, load_sections
-from trainwell.report.sections.curves import overfitting_began
+from trainwell.report.sections.curves import Curves, overfitting_began
 from trainwell.report.sections.spent import where_time_went
 from trainwell.report.sections.summary import Summary
 from trainwell.report.thin import means, plain, thin
@@ -118,6 +118,16 @@ def test_overfitting_is_told_from_noise() -> None:
     assert overfitting_began(Saved(Path("x"), {}, rows, {"watch": traces})) == 6
     flat = [{**row, "val_loss": 1.0 + 1e-4 * i} for i, row in enumerate(rows)]
     assert overfitting_began(Saved(Path("x"), {}, flat, {"watch": traces})) == 0
+
+
+@pytest.mark.parametrize(("val", "log"), [((1.4, 1.1, 1.6), False), ((140.0, 11.0, 1.1), True)])
+def test_the_validation_loss_decides_the_axis(val: tuple[float, ...], log: bool) -> None:
+    rows = [
+        {"event": "epoch", "epoch": i, "step": 10 * i, "train_loss": 10.0**-i, "val_loss": v}
+        for i, v in enumerate(val, 1)
+    ]
+    chart = next(b for b in Curves().blocks(Saved(Path("x"), {}, rows)) if isinstance(b, Chart))
+    assert chart.title == "Loss by epoch" and chart.data["log"] is log
 
 
 def test_thinned_series_keep_their_extremes() -> None:
