@@ -40,14 +40,19 @@ static void mask(long features, long rows, const short *bits, short threshold, r
         for (long f = 0; f < features; f++) to[f * rows + r] = bits[r * features + f] >= threshold ? scale : 0;
 }
 
-/* Apply ReLU and dropout in place. space: for a mask. */
-static void activate(const layer *l, long lane, long rows, real *y, const short *bits, real *space) {
-    long count = l->out * rows;
-    if (l->relu)
-        for (long i = 0; i < count; i++) y[i] = y[i] <= 0 ? 0 : y[i];
-    if (!bits || lane < l->first || lane >= l->last) return;
-    mask(l->out, rows, bits + l->bits, l->threshold[lane], l->scale[lane], space);
-    for (long i = 0; i < count; i++) y[i] *= space[i];
+enum { TOGETHER = 128 }; /* rows that go through all layers before the next, so that their activations stay near */
+
+/* Apply ReLU and dropout in place to y (out, rows), whose rows are ld apart. space: for a mask. */
+static void activate(const layer *l, long lane, long rows, real *y, long ld, const short *bits, real *space) {
+    const long drops = bits && lane >= l->first && lane < l->last;
+    if (drops) mask(l->out, rows, bits, l->threshold[lane], l->scale[lane], space);
+    for (long o = 0; o < l->out; o++) {
+        real *own = y + o * ld;
+        if (l->relu)
+            for (long i = 0; i < rows; i++) own[i] = own[i] <= 0 ? 0 : own[i];
+        if (drops)
+            for (long i = 0; i < rows; i++) own[i] *= space[o * rows + i];
+    }
 }
 
 /* Give what the layers make of x, in the y of the last one.
@@ -60,21 +65,25 @@ void forward(const layer *layers, long count, long lanes, long rows, const real 
     for (const layer *l = layers; l < layers + count; l++)
         if (l->first < l->last) used = l->bits + l->out * rows;
     for (long k = 0; k < lanes; k++) {
-        const real *h = x + k * x_stride;
-        for (long i = 0; bits && k + 1 < lanes && i < used; i += 32) __builtin_prefetch(bits + (k + 1) * bits_stride + i);
-        if (by_row) turn(rows, layers->in, h, layers->in, space), h = space;
-        for (long n = 0; n < count; n++) {
-            const layer *l = layers + n;
-            real *y = keep || n == count - 1 ? l->y + k * l->out * rows : space + largest * (1 + n % 2);
-            product(l->out, rows, l->in, l->weight + k * l->weight_stride, l->in, 1, h, rows, y, rows,
-                    l->bias ? l->bias + k * l->bias_stride : 0, 0);
-            activate(l, k, rows, y, bits ? bits + k * bits_stride : 0, space);
-            h = y;
+        const short *own = bits ? bits + k * bits_stride : 0;
+        for (long i = 0; own && k + 1 < lanes && i < used; i += 32) __builtin_prefetch(own + bits_stride + i);
+        for (long r = 0; r < rows; r += TOGETHER) {
+            const long some = rows - r < TOGETHER ? rows - r : TOGETHER;
+            const real *h = x + k * x_stride + (by_row ? r * layers->in : r);
+            long ld = by_row ? some : rows;
+            if (by_row) turn(some, layers->in, h, layers->in, space), h = space;
+            for (long n = 0; n < count; n++) {
+                const layer *l = layers + n;
+                const long kept = keep || n == count - 1, to = kept ? rows : some;
+                real *y = kept ? l->y + k * l->out * rows + r : space + largest * (1 + n % 2);
+                product(l->out, some, l->in, l->weight + k * l->weight_stride, l->in, 1, h, ld, y, to,
+                        l->bias ? l->bias + k * l->bias_stride : 0, 0);
+                activate(l, k, some, y, to, own ? own + l->bits + r * l->out : 0, space);
+                h = y, ld = to;
+            }
         }
     }
 }
-
-enum { TURNED = 128 }; /* rows of inputs that are turned at once */
 
 /* Write the gradients of one layer of one lane from those of what it gave, after ReLU and dropout.
  * h: its inputs, (in, rows), or (rows, in) where by_row. space: for them, turned. */
@@ -86,8 +95,8 @@ static void to_weights(const layer *l, long lane, long rows, const real *g, cons
     }
     if (!l->weight_grad) return;
     real *to = l->weight_grad + lane * l->weight_grad_stride;
-    for (long r = 0; r < rows; r += TURNED) { /* of few rows the inputs stay near */
-        const long some = rows - r < TURNED ? rows - r : TURNED;
+    for (long r = 0; r < rows; r += TOGETHER) { /* of few rows the inputs stay near */
+        const long some = rows - r < TOGETHER ? rows - r : TOGETHER;
         if (!by_row) turn(l->in, some, h + r, rows, space);
         product(l->out, l->in, some, g + r, rows, 1, by_row ? h + r * l->in : space, l->in, to, l->in, 0, adds || r);
     }
