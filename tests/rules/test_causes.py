@@ -361,3 +361,18 @@ def test_a_small_gradient_of_weights_that_go_far_in_a_loss_that_falls_ever_faste
         return name, faster if signal == "train_loss" else old
 
     assert ("vanishing_gradient" in names(rebuilt(traces, change))) is told
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.0, True), (0.4, False)])
+def test_a_network_that_gets_on_as_its_rate_comes_down_is_not_too_small(gain: float, told: bool) -> None:
+    traces = sick_traces("underfitting")
+    traces.facts["what_if"] = {"as_is": {"steps": 24, "train": gain, "train_hot": 0.0, "val_hot": 0.0}}
+    assert ("underfitting" in names(traces)) is told
+
+
+@pytest.mark.parametrize(("probe", "told"), [(0.2, True), (1.1, False)])
+def test_a_rise_without_a_gap_is_not_learned_by_heart(probe: float, told: bool) -> None:
+    """At its end the network is then as bad on the rows of its training."""
+    assert (
+        "overfitting" in names(put(sick_traces("overfitting"), {("probe_loss", None): probe * BASE}))
+    ) is told

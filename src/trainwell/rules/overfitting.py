@@ -16,6 +16,9 @@ GAP, Z_GAP = 0.3, 1.64
 """Where validation lies this far above training, a rise at the 5 % level is enough: that the network learns by heart
 is no longer in question, only whether it costs."""
 
+WIDE = 0.5
+"""Share of the rise that the gap between validation and training rows must have."""
+
 RHO_GAP = 0.05
 """There a smaller rise counts as well: Prechelt's stop at a generalisation loss of 5 %."""
 
@@ -43,7 +46,9 @@ class Overfitting(Rule):
         by_heart = val - probe > GAP * view.base_loss
         z_limit, rho_limit = (Z_GAP, RHO_GAP) if by_heart else (Z, RHO)
         is_rise = rise > z_limit * error and rho > rho_limit
-        if not is_rise or not falling or begin >= 0.8 * len(epochs):
+        # what is learned by heart opens a gap as wide as the rise; else the network itself got worse
+        opens = not val - probe < WIDE * rise
+        if not is_rise or not falling or not opens or begin >= 0.8 * len(epochs):
             return None
         epoch = int(np.searchsorted(view.epoch_ends, epochs[begin])) + 1
         return Finding(

@@ -11,6 +11,9 @@ from trainwell.values.finding import Finding, Reading
 LEFT, MUCH_LEFT, FALLING = 0.1, 0.3, 0.3
 """Predictable share of the errors, and late against mean progress."""
 
+CALMED = 0.2
+"""Gain of some steps and a cool-down, in units of the base loss, that shows a rate too long for what is left."""
+
 POOR, FEW, POOR_PICTURE, POOR_SEQUENCE = 0.8, 0.95, 0.6, 0.25
 """Way on a few rows that are learned by heart, where every network that is large enough comes near 1; autoencoders
 with a sound bottleneck come to 0.7 and more."""
@@ -74,6 +77,8 @@ class Underfitting(Rule):
         rates = [float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m]
         strong = max(rates, default=0.0)
         stands = view.late_rate < FALLING or view.doubling_gain < MORE
+        # nor is it too small for what it reaches as soon as its rate comes down
+        stands = stands and not view.what_if("as_is", "train") > CALMED
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
         crawls = view.q_median > STRAIGHT and view.update_ratio < SMALL
         small = few < POOR or (few < FEW and left > MUCH_LEFT and not crawls)
