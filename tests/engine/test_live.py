@@ -162,7 +162,7 @@ def test_after_the_given_number_the_run_fails_as_before(data: Data) -> None:
 
 def test_a_wrong_number_is_refused(data: Data) -> None:
     for wrong in (-1, 1.5, True):
-        with pytest.raises(UsageError, match="treat-live"):
+        with pytest.raises(UsageError, match=r"^treat= is how often a run may be treated"):
             tw.fit(data, model=resume.plain_network(), recipe=RISING, treat=wrong, out=False)  # type: ignore[arg-type]
 
 

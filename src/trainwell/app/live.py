@@ -27,7 +27,7 @@ def checked_number(treat: int) -> int:
         UsageError: it is no whole number >= 0.
     """
     if isinstance(treat, bool) or not isinstance(treat, int) or treat < 0:
-        raise UsageError(f"treat= (--treat-live) is how often a run may be treated, >= 0; got {treat!r}.")
+        raise UsageError(f"--treat-live is how often a run may be treated, >= 0; got {treat!r}.")
     return treat
 
 
