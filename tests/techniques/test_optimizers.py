@@ -11,7 +11,8 @@ import torch.optim._muon as torch_muon
 from torch import Tensor
 
 from trainwell.engine.flat import Flat
-from trainwell.techniques._kernel import by_lanes, in_one_pass
+from trainwell.techniques._compiled import by_lanes
+from trainwell.techniques._kernel import in_one_pass
 from trainwell.techniques.adam import Adam
 from trainwell.techniques.adamw import AdamW
 from trainwell.techniques.muon import COEFFICIENTS, ITERATIONS, Muon, hidden_matrices, orthogonal

@@ -3,7 +3,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainwell.techniques._kernel import by_lanes, in_one_pass
+from trainwell.techniques._compiled import by_lanes
+from trainwell.techniques._kernel import in_one_pass
 from trainwell.values.dose import dose
 from trainwell.values.technique import Technique
 
