@@ -31,6 +31,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "exp": torch.exp,
     "log": lambda t: t.clamp(min=1e-30).log(),
+    "log above zero": lambda t: (t.clamp(min=0) + torch.finfo(t.dtype).eps).log(),  # as skorch takes it
 }
 """What loops do to the output of a model before they give it to a loss."""
 

@@ -29,9 +29,6 @@ from trainwell.watch.watcher import Watch
 IN_TURN = "networks are trained in turn, and the rules are for one network; the watcher stopped, the training goes on"
 
 Say = Callable[[str], None]
-Dress = Callable[[nn.Module], nn.Module]
-"""Puts a module that is called into one that answers as the framework lets the loss see it."""
-
 Trains = Callable[[nn.Module], Sequence[Optimizer]]
 """Returns the optimizers that train a module which is being called."""
 
@@ -150,7 +147,7 @@ class Attached:
 
     # ------------------------------------------------------------------ for the adapters
 
-    def begin(self, root: nn.Module, *optimizers: Any, dress: Dress | None = None) -> None:
+    def begin(self, root: nn.Module, *optimizers: Any) -> None:
         """Watch, from its first call with gradients on, the part of a network that holds all that these move."""
         members = [bottom(o) for o in optimizers]
 
@@ -159,23 +156,23 @@ class Attached:
             if len(members) > 1:
                 self.give_up(IN_TURN)
             else:
-                self._begin(bare(root), members, dress)
+                self._begin(bare(root), members)
 
         parts = [root] if is_compiled(root) else list(bare(root).modules())
         parts = [m for m in parts if covers(m, members)]
-        self.begin_where(parts, lambda module: members, dress)
+        self.begin_where(parts, lambda module: members)
         if members:
             hook = functools.partial(guarded(stepped), self)
             self._handles.append(members[-1].register_step_post_hook(hook))
 
-    def begin_where(self, modules: Sequence[nn.Module], trains: Trains, dress: Dress | None = None) -> None:
+    def begin_where(self, modules: Sequence[nn.Module], trains: Trains) -> None:
         """Watch that of some modules which is first called with gradients on."""
         self.close()
 
         def called(self: Attached, module: nn.Module, args: Any, kwargs: Any) -> None:
             optimizers = trains(module) if torch.is_grad_enabled() else ()
             if optimizers:
-                self._begin(module, optimizers, dress).see_forward(args, kwargs)
+                self._begin(module, optimizers).see_forward(args, kwargs)
 
         hook = Ear(functools.partial(guarded(called), self))
         self._handles += [m.register_forward_pre_hook(hook, with_kwargs=True) for m in modules]
@@ -208,13 +205,12 @@ class Attached:
         for handle in handles:
             handle.remove()
 
-    def _begin(self, module: nn.Module, optimizers: Sequence[Optimizer], dress: Dress | None) -> HookedWatch:
+    def _begin(self, module: nn.Module, optimizers: Sequence[Optimizer]) -> HookedWatch:
         self._stop_seeking()
         if why := reason_not_to_copy(module):
             raise RuntimeError(why)
         optimizer = optimizers[0] if len(optimizers) == 1 else Several(optimizers)
-        model = dress(module) if dress is not None else module
-        watch = HookedWatch(module, model, optimizer, say=self._say)
+        watch = HookedWatch(module, optimizer, say=self._say)
         watch.traces.facts["model_name"] = type(module).__name__
         if isinstance(optimizer, Several | StandIn):
             watch.traces.facts["optimizer"] = optimizer.kind

@@ -29,43 +29,23 @@ class Ear:
 
 
 class HookedWatch(UnseenWatch):
-    """Watch a network through one of its modules, which the framework calls.
-
-    Args:
-        called: that module.
-        model: what the watcher takes for the network: the module, or one that holds it and changes its outputs as the
-            framework does before they reach the loss.
-    """
-
-    def __init__(self, called: nn.Module, model: nn.Module, optimizer: Any, **options: Any) -> None:
-        self.called = called
-        super().__init__(model, optimizer, **options)
+    """Watch a network through hooks of its own, which a copy of it does not have."""
 
     def see_forward(self, args: Any, kwargs: Any = None) -> None:
-        self._before(self.called, args, kwargs or {})
+        self._before(self.model, args, kwargs)
 
     def _arm(self) -> None:
-        compiled = getattr(self.called, "_compiled_call_impl", None) is not None
-        if not compiled:
+        if getattr(self.model, "_compiled_call_impl", None) is None:
             Listening._arm(self)
 
-    def _may_seek(self) -> bool:
-        return self.called is self.model and super()._may_seek()
-
     def _hooks_of(self, module: nn.Module) -> list[Any]:
-        heard = self.called if module is self.model else module
         return [
-            heard.register_forward_pre_hook(Ear(self._before), with_kwargs=True),
-            heard.register_forward_hook(Ear(self._after), with_kwargs=True),
+            module.register_forward_pre_hook(Ear(self._before), with_kwargs=True),
+            module.register_forward_hook(Ear(self._after), with_kwargs=True),
         ]
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        if module is self.called and self.model is not module:
-            self.model.training = module.training
-        self._before_forward(self._known(module), args, kwargs or {})
+        self._before_forward(module, args, kwargs or {})
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        self._after_forward(self._known(module), args, kwargs, output)
-
-    def _known(self, module: nn.Module) -> nn.Module:
-        return self.model if module is self.called else module
+        self._after_forward(module, args, kwargs, output)
