@@ -14,6 +14,7 @@ import torch
 from tests.attach import trainings
 from tests.attach.trainings import HEALTHY, SICK, TRAININGS, Case
 from trainwell.app.findings import read_diagnoses, read_findings
+from trainwell.watch import losses
 from trainwell.watch.attach.attached import Attached
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the frameworks warn of themselves
@@ -69,6 +70,18 @@ def test_healthy_training_is_quiet_and_bit_equal(name: str, tmp_path: Path) -> N
     assert np.isfinite(traces.get("q").values).sum() > 10, "the steps were not looked at"
     for problem in ("watch_error", "no_looks", "unmeasured", "no_replica"):
         assert traces.fact(problem) is None, traces.fact(problem)
+
+
+def test_loss_written_by_hand_is_recognised(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "keras":
+        pytest.skip("Keras tells of its losses itself")
+    monkeypatch.setattr(losses, "_wrap", lambda _, function: function)  # no function of torch is heard
+    _, _, watch = train_watched(name, HEALTHY, [])
+    traces = watch.traces
+    assert traces.fact("loss_by_hand") and traces.fact("loss_kind") == "classification"
+    assert len(traces.get("train_loss")) == HEALTHY.epochs * 45 and traces.fact("watch_error") is None
+    assert np.isfinite(traces.get("q").values).sum() > 10
+    assert not [f.ailment for f in watch.findings if f.is_alarm]
 
 
 @pytest.mark.parametrize("ailment", SICK)

@@ -48,7 +48,7 @@ class ByHand(Forwards):
         facts = self.traces.facts
         if not self._tries or ("loss_name" in facts and "loss_by_hand" not in facts):
             return
-        outputs = [t for t in tensors_of(output) if t.requires_grad and t.is_floating_point()]
+        outputs = [t for t in tensors_of(output) if t.requires_grad and t.is_floating_point() and t.dim()]
         for tensor in outputs if len(outputs) <= MOST_OUTPUTS else ():
             # neither may hold the other: a hook is part of the graph, which nobody would find
             come = functools.partial(

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from trainwell.values.errors import UsageError
 from trainwell.values.finding import Finding
 from trainwell.values.runfolder import RunFolder
 from trainwell.watch.attach.outcome import TRACES, Watched, lines_of, write_outcome
+from trainwell.watch.backward import HearsBackward
 from trainwell.watch.models import together
-from trainwell.watch.patches import first
-from trainwell.watch.watcher import Say, Watch, _to_stderr
+from trainwell.watch.watcher import Say, _to_stderr
 
 
-class LoopWatch(Watch):
+class LoopWatch(HearsBackward):
     """A `Watch` that tells what it found.
 
     Args:
@@ -26,37 +26,17 @@ class LoopWatch(Watch):
         quiet: say nothing of the findings at the end.
     """
 
-    _noting: Any = None
-
     def __init__(
         self, model: nn.Module, optimizer: Optimizer, folder: Path | None, quiet: bool, **options: Any
     ) -> None:
         self.folder, self.quiet = folder, quiet
         super().__init__(model, optimizer, **options)
-        self._backward = Tensor.backward
-        self._noting = Tensor.backward = first(self._note_backward, Tensor.backward)  # type: ignore[method-assign]
         self.traces.facts.setdefault("model_name", type(model).__name__)
 
     @property
     def diagnosis(self) -> str:
         """The findings so far as text: `print(w.diagnosis)`."""
         return "\n".join(lines_of(self._watched()))
-
-    def _note_backward(self, loss: Tensor) -> None:
-        """Note a loss written by hand, which no function of torch computed."""
-        if self._closed or self._heard_step == self._step:
-            self._stop_noting()  # what is minimised is heard
-        elif self._alive and not self._probing and isinstance(loss, Tensor) and loss.dim() == 0:
-            self._guarded(self.note_loss, loss)
-
-    def _unhook(self) -> None:
-        super()._unhook()
-        self._stop_noting()
-
-    def _stop_noting(self) -> None:
-        """Give torch its own function back; who patched it after us keeps ours, which is then an empty shell."""
-        if self._noting is not None and Tensor.backward is self._noting:
-            Tensor.backward = self._backward  # type: ignore[method-assign]
 
     def close(self) -> list[Finding]:
         was_open = not self._closed

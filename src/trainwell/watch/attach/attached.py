@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from trainwell.values.errors import UsageError
@@ -23,7 +23,7 @@ from trainwell.watch.attach.outcome import TRACES, Watched, lines_of, write_outc
 from trainwell.watch.attach.standin import StandIn
 from trainwell.watch.models import bare, covers, reason_not_to_copy
 from trainwell.watch.several import Several
-from trainwell.watch.unseen import UnseenWatch, is_compiled
+from trainwell.watch.unseen import is_compiled
 from trainwell.watch.watcher import Watch
 
 IN_TURN = "networks are trained in turn, and the rules are for one network; the watcher stopped, the training goes on"
@@ -176,16 +176,6 @@ class Attached:
 
         hook = Ear(functools.partial(guarded(called), self))
         self._handles += [m.register_forward_pre_hook(hook, with_kwargs=True) for m in modules]
-
-    def note_loss(self, loss: Any) -> None:
-        """Note the loss of a step, where no function of torch computed it."""
-        watch = self._watch
-        if (
-            isinstance(watch, UnseenWatch)
-            and ("loss_name" not in watch.traces.facts or "loss_by_hand" in watch.traces.facts)
-            and isinstance(loss, Tensor)
-        ):
-            watch.note_loss(loss)
 
     def give_up(self, why: str) -> None:
         """Let go of the training in hand, with one line."""

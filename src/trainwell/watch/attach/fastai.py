@@ -41,12 +41,6 @@ class WatchCallback(Attached, Callback):  # type: ignore[misc,valid-type]
         self.begin(learn.model, self._stand_in or own)
 
     @guarded
-    def after_loss(self) -> None:
-        """Note a loss of the user's own."""
-        if self.learn.training:
-            self.note_loss(getattr(self.learn, "loss_grad", None))
-
-    @guarded
     def after_step(self) -> None:
         """Tell of a step of an optimizer of fastai's own."""
         if self._stand_in is not None:

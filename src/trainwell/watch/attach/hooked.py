@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from torch import nn
 
+from trainwell.watch.backward import HearsBackward
 from trainwell.watch.listening import Listening
 from trainwell.watch.unseen import UnseenWatch
 
@@ -28,7 +29,7 @@ class Ear:
         return type(self), ()
 
 
-class HookedWatch(UnseenWatch):
+class HookedWatch(HearsBackward, UnseenWatch):
     """Watch a network through hooks of its own, which a copy of it does not have."""
 
     def see_forward(self, args: Any, kwargs: Any = None) -> None:

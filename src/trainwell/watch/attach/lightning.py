@@ -30,11 +30,6 @@ class WatchCallback(Attached, Callback):  # type: ignore[misc,valid-type]
             self.begin(pl_module, *trainer.optimizers)
 
     @guarded
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
-        """Note a loss of the user's own."""
-        self.note_loss(loss)
-
-    @guarded
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """End the watch."""
         self.close()
