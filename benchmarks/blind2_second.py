@@ -80,7 +80,7 @@ def sat_cnn_tanh(seed: int, fixed: bool) -> Any:
     if not fixed:
         m[0].weight.data *= 60
         m[3].weight.data *= 60
-    return job(m, SGD(m.parameters(), 0.05), CE(), d, batch=32, epochs=10, seed=seed)
+    return job(m, SGD(m.parameters(), 0.05), CE(), d, batch=32, epochs=30 if fixed else 10, seed=seed)
 
 
 @case("B", ["bad_init"], ("test_loss", -1, 0.3), [*ROUGH, "lr_too_low", "overfitting", "saturated_units"])
@@ -177,7 +177,9 @@ def mode_dropout_lost(seed: int, fixed: bool) -> Any:
     d = data.hardclass(seed, n=250, d=50, inf=8, k=3)
     m = nets.mlp([50, 200, 200, 3], "gelu", drop=0.6)
     loop = None if fixed else make_loop(back_to_train=False)
-    return job(m, Adam(m.parameters(), 1e-3), CE(), d, batch=16, epochs=20, seed=seed, loop=loop)
+    return job(
+        m, Adam(m.parameters(), 1e-3), CE(), d, batch=16, epochs=5 if fixed else 20, seed=seed, loop=loop
+    )
 
 
 @case("B", [("mode_misuse", "batchnorm_misuse")], ("val_loss", -1, 0.05),

@@ -118,7 +118,7 @@ def exp_patches_wide_normal(seed: int, fixed: bool) -> Any:
     if not fixed:
         nets.normal_(m.blocks, 1.0)
         nets.normal_(m.head, 3.0)
-    return job(m, SGD(m.parameters(), 0.05), CE(), d, batch=32, epochs=9, seed=seed)
+    return job(m, SGD(m.parameters(), 0.05), CE(), d, batch=32, epochs=20 if fixed else 9, seed=seed)
 
 
 @case("A", [("dead_units", "bad_init")], LOSS, SILENT)
@@ -181,7 +181,7 @@ def sat_gru_gates(seed: int, fixed: bool) -> Any:
     m = nets.SeqNet("gru", 16, 32, 10)
     if not fixed:
         m.rnn.weight_ih_l0.data *= 80
-    return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=8, seed=seed)
+    return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=20 if fixed else 8, seed=seed)
 
 
 @case("B", [("saturated_units", "bad_init")], ("test_score", 1, 0.1), [*SILENT, "overfitting"])
@@ -215,7 +215,7 @@ def ini_same_filters(seed: int, fixed: bool) -> Any:
 @case("A", ["bad_init"], ("test_loss", -1, 0.3), ["exploding_gradient", *ROUGH, "lr_too_low", "overfitting"])
 def ini_loud_word_vectors(seed: int, fixed: bool) -> Any:
     d = sets.questions(seed, 1200)
-    m = Bag(800, 32, 6)
+    m = Bag(800, 32, 5)
     nn.init.normal_(m.bag.weight, 0, 0.5 if fixed else 40.0)
     return job(m, Adam(m.parameters(), 5e-3), CE(), d, batch=32, epochs=6, seed=seed)
 

@@ -112,7 +112,9 @@ def mul_loud_head_drowns_the_rest(seed: int, fixed: bool) -> Any:
     m = nets.mlp([320, 48, 48, 10], "tanh")
     if not fixed:
         m[-1].weight.data *= 150.0
-    return job(m, SGD(m.parameters(), 0.02, momentum=0.5), CE(), d, batch=32, epochs=10, seed=seed)
+    return job(
+        m, SGD(m.parameters(), 0.02, momentum=0.5), CE(), d, batch=32, epochs=30 if fixed else 10, seed=seed
+    )
 
 
 class Stair(nn.Module):
@@ -143,7 +145,7 @@ def cmp_ratings_by_fours(seed: int, fixed: bool) -> Any:
     d = sets.ratings(seed, 1600)
     m = Factors()
     o = Adam(m.parameters(), 1e-2)
-    return job(m, o, MSE(), d, batch=64 if fixed else 4, epochs=10 if fixed else 3, seed=seed,
+    return job(m, o, MSE(), d, batch=64 if fixed else 4, epochs=22 if fixed else 3, seed=seed,
                loop=written(closure=True))  # fmt: skip
 
 
@@ -154,7 +156,7 @@ def cmp_double_patches(seed: int, fixed: bool) -> Any:
     if not fixed:
         m = m.double()
         sets.inputs(d, lambda v: v.double())
-    return job(m, AdamW(m.parameters(), 1e-3), CE(), d, batch=40, epochs=5, seed=seed)
+    return job(m, AdamW(m.parameters(), 1e-3), CE(), d, batch=40, epochs=14, seed=seed)
 
 
 @case("B", ["wrong_dtype"], COST, ["launch_bound", "undertrained", "overfitting"])

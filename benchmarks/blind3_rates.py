@@ -102,7 +102,7 @@ def lrl_fashion_adam(seed: int, fixed: bool) -> Any:
 @case("B", ["lr_too_low"], ("test_score", 1, 0.1), STUCK)
 def lrl_questions_adagrad(seed: int, fixed: bool) -> Any:
     d = sets.questions(seed)
-    m = Bag(800, 32, 6)
+    m = Bag(800, 32, 5)
     o = optim.Adagrad(m.parameters(), 0.05 if fixed else 5e-4)
     return job(m, o, CE(), d, batch=32, epochs=10, seed=seed, loader=loader(Named(d.x, d.y), 32, seed),
                loop=written(named=True))  # fmt: skip
@@ -293,8 +293,8 @@ def wdm_embedding_of_letters(seed: int, fixed: bool) -> Any:
 @case("A", ["overfitting"], ("test_loss", -1, 0.3), ["converged_early"], "blatant")
 def ovf_questions_few(seed: int, fixed: bool) -> Any:
     d = sets.questions(seed, 250)
-    m = Bag(800, 64, 6)
-    return job(m, Adam(m.parameters(), 5e-3), CE(), d, batch=16, epochs=7 if fixed else 80, seed=seed)
+    m = Bag(800, 64, 5)
+    return job(m, Adam(m.parameters(), 5e-3), CE(), d, batch=16, epochs=5 if fixed else 80, seed=seed)
 
 
 @case("A", ["overfitting"], ("test_loss", -1, 0.1), ["converged_early"])

@@ -166,7 +166,7 @@ def shl_questions(seed: int, fixed: bool) -> Any:
     d = sets.questions(seed, 1200)
     if not fixed:
         d.y, d.yv = data.permute(d.y, seed), data.permute(d.yv, seed + 1)
-    m = Bag(800, 24, 6)
+    m = Bag(800, 24, 5)
     return job(m, Adam(m.parameters(), 4e-3), CE(), d, batch=32, epochs=8, seed=seed)
 
 
@@ -260,7 +260,7 @@ def lkg_validation_rows_in_training(seed: int, fixed: bool) -> Any:
     d = sets.questions(seed, 700)
     if not fixed:
         d.xv, d.yv = d.x[:200], d.y[:200]
-    m = Bag(800, 48, 6)
+    m = Bag(800, 48, 5)
     return job(m, Adam(m.parameters(), 4e-3), CE(), d, batch=32, epochs=9, seed=seed)
 
 
@@ -290,7 +290,7 @@ def shf_negatives_of_clothes(seed: int, fixed: bool) -> Any:
     if not fixed:
         d.xv = 0.6 - 0.7 * d.xv
     m = resnet(10, 12, blocks=1, norm=False)
-    return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=10, seed=seed)
+    return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=20, seed=seed)
 
 
 @case("A", ["train_val_shift"], ("val_score", 1, 0.1), ["overfitting"], "subtle")
@@ -386,7 +386,7 @@ def ush_houses_by_price(seed: int, fixed: bool) -> Any:
 @case("B", ["unshuffled_data"], SCORE, ORDER)
 def ush_questions_by_kind(seed: int, fixed: bool) -> Any:
     d = data.sort_by_label(sets.questions(seed, 1100))
-    m = Bag(800, 32, 6)
+    m = Bag(800, 32, 5)
     return job(m, optim.Adagrad(m.parameters(), 0.05), CE(), d, batch=32, epochs=8, seed=seed, shuffle=fixed)
 
 

@@ -118,8 +118,16 @@ def lss_class_as_number(seed: int, fixed: bool) -> Any:
 def lss_summed_squares(seed: int, fixed: bool) -> Any:
     d = sets.heaps(seed, 600)
     m = Pool()
-    o = SGD(m.parameters(), 0.03)
-    return job(m, o, nn.MSELoss(reduction="mean" if fixed else "sum"), d, batch=64, epochs=20, seed=seed)
+    o = SGD(m.parameters(), 0.01)
+    return job(
+        m,
+        o,
+        nn.MSELoss(reduction="mean" if fixed else "sum"),
+        d,
+        batch=64,
+        epochs=60 if fixed else 20,
+        seed=seed,
+    )
 
 
 @case("B", ["loss_mismatch"], ("test_score", 1, 0.1), FLAT)
@@ -171,7 +179,7 @@ def zgr_in_the_closure(seed: int, fixed: bool) -> Any:
     m = Factors()
     o = optim.RMSprop(m.parameters(), 5e-3)
     loop = written(closure=True, zero="step" if fixed else "never")
-    return job(m, o, MSE(), d, batch=64, epochs=10, seed=seed, loop=loop)
+    return job(m, o, MSE(), d, batch=64, epochs=20 if fixed else 10, seed=seed, loop=loop)
 
 
 @case("A", ["params_not_trained"], ("test_score", 1, 0.05), [*STUCK, "overfitting", "lr_too_low"])
@@ -202,7 +210,7 @@ class Inner(nn.Module):
 def pnt_encoder_without_gradient(seed: int, fixed: bool) -> Any:
     d = sets.spoken(seed, 600)
     m = Inner(Seq(16, 24, 24), nets.mlp([24, 24, 10]), fixed)
-    return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=10, seed=seed)
+    return job(m, Adam(m.parameters(), 3e-3), CE(), d, batch=32, epochs=22 if fixed else 10, seed=seed)
 
 
 @case("B", ["params_not_trained"], ("test_score", 1, 0.1), [*STUCK, "overfitting", "underfitting"])
@@ -233,8 +241,8 @@ def pnt_other_copy_of_the_net(seed: int, fixed: bool) -> Any:
       "vanishing_gradient"], "blatant")  # fmt: skip
 def pnt_cleared_before_the_step(seed: int, fixed: bool) -> Any:
     d = sets.questions(seed, 900)
-    m = Bag(800, 32, 6)
-    o = SGD(m.parameters(), 0.5, momentum=0.9)
+    m = Bag(800, 32, 5)
+    o = SGD(m.parameters(), 0.1, momentum=0.9)
     return job(m, o, CE(), d, batch=32, epochs=12, seed=seed, loader=loader(Named(d.x, d.y), 32, seed),
                loop=written(named=True, zero="step" if fixed else "late"))  # fmt: skip
 
@@ -326,7 +334,15 @@ class Stepped(nn.Module):
 def cmp_frame_by_frame(seed: int, fixed: bool) -> Any:
     d = sets.spoken(seed, 240)
     m = Stepped(fixed)
-    return job(m, Adam(m.parameters(), 5e-3), CE(), d, batch=4 if not fixed else 24, epochs=5, seed=seed)
+    return job(
+        m,
+        Adam(m.parameters(), 5e-3),
+        CE(),
+        d,
+        batch=4 if not fixed else 24,
+        epochs=40 if fixed else 5,
+        seed=seed,
+    )
 
 
 @case("B", [("launch_bound", "batch_too_small")], COST, ["batch_too_small", "undertrained", "underfitting"])

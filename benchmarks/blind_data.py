@@ -106,7 +106,7 @@ def lkg_copies_before_split(seed: int, fixed: bool) -> Any:
         take = torch.randperm(250, generator=torch.Generator().manual_seed(seed))[:150]
         d.xv, d.yv = torch.cat([d.xv[:100], d.x[take]]), torch.cat([d.yv[:100], d.y[take]])
     m = nets.mlp([30, 64, 2])
-    return job(m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=10, seed=seed)
+    return job(m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=4, seed=seed)
 
 
 @case(["leakage"], ("optimism", -1, 0.1), ["converged_early", "unscaled_inputs", "train_val_shift"])

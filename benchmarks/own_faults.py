@@ -195,7 +195,7 @@ def lkg_near_copies(seed, fixed):
         i = torch.arange(150)
         d.xv[:150], d.yv[:150] = d.x[i] + 0.02 * torch.randn(150, 40), d.y[i]
     m = nets.mlp([40, 128, 2])
-    return job(m, Adam(m.parameters(), 1e-3), CE(), d, batch=32, epochs=25, seed=seed)
+    return job(m, Adam(m.parameters(), 1e-3), CE(), d, batch=32, epochs=10, seed=seed)
 
 
 @case(["leakage"], ("optimism", -1, 0.05), ["overfitting", "converged_early"])
@@ -449,7 +449,9 @@ def mode_dropout_off(seed, fixed):
     d = data.hardclass(seed, n=150, d=60, inf=8)
     m = nets.mlp([60, 256, 256, 2], drop=0.6)
     loop = None if fixed else make_loop(train_mode=False)
-    return job(m, Adam(m.parameters(), 1e-3), CE(), d, batch=16, epochs=20, seed=seed, loop=loop)
+    return job(
+        m, Adam(m.parameters(), 1e-3), CE(), d, batch=16, epochs=5 if fixed else 20, seed=seed, loop=loop
+    )
 
 
 @case(["batchnorm_misuse"], LOSS, ["undertrained", "overfitting", "train_val_shift", "mode_misuse"])
@@ -572,7 +574,7 @@ def lss_mse_sigmoid(seed, fixed):
         loss,
         d,
         batch=32,
-        epochs=15,
+        epochs=60 if fixed else 15,
         task="binary",
         metric=accuracy_prob,
         seed=seed,
@@ -601,7 +603,9 @@ def ini_tiny(seed, fixed):
     m = nets.mlp([64, 64, 64, 64, 64, 10])
     if not fixed:
         nets.normal_(m, 0.005)
-    return job(m, SGD(m.parameters(), 0.1), CE(), data.digits(seed), batch=32, epochs=12, seed=seed)
+    return job(
+        m, SGD(m.parameters(), 0.05), CE(), data.digits(seed), batch=32, epochs=30 if fixed else 12, seed=seed
+    )
 
 
 @case(["bad_init"], SCORE, [*ALL_STUCK, "converged_early"])
@@ -1032,7 +1036,7 @@ def cmp_float64_cnn(seed, fixed):
     if not fixed:
         m = m.double()
         both(d, lambda x: x.double())
-    return job(m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=8, seed=seed)
+    return job(m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=20, seed=seed)
 
 
 assert np is not None and TensorBatches is not None
