@@ -376,3 +376,17 @@ def test_a_rise_without_a_gap_is_not_learned_by_heart(probe: float, told: bool) 
     assert (
         "overfitting" in names(put(sick_traces("overfitting"), {("probe_loss", None): probe * BASE}))
     ) is told
+
+
+@pytest.mark.parametrize(("looks", "told"), [(6, True), (3, False)])
+def test_steps_along_the_gradient_are_told_from_few_looks_where_the_run_blows_up(
+    looks: int, told: bool
+) -> None:
+    traces = sick_traces("underfitting")
+
+    def change(signal: str, name: str | None, old: Any) -> tuple[str | None, Any]:
+        if signal == "descent":
+            return name, np.where(np.arange(len(old)) < looks, -0.98, np.nan)
+        return name, np.where(np.arange(len(old)) > 40, np.nan, old) if signal == "train_loss" else old
+
+    assert ("loss_mismatch" in names(rebuilt(traces, change))) is told

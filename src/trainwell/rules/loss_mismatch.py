@@ -206,7 +206,9 @@ class LossMismatch(Rule):
         descent = view.get("descent").values
         descent = descent[np.isfinite(descent)]
         losses = view.get("train_loss").values
-        if descent.size < 8 or losses.size < 20 or view.share("stale_grad") > 0.5:
+        # a run that blows up is soon over, but steps along the gradient itself are no chance
+        along = descent.size >= 5 and bool((descent < -0.5).all())
+        if (descent.size < 8 and not along) or losses.size < 20 or view.share("stale_grad") > 0.5:
             return None
         up = float((descent < -0.02).mean())
         n = max(4, losses.size // 10)

@@ -241,6 +241,7 @@ class LrTooHigh(Rule):
         return Finding(
             self.ailment, "critical", confidence, grade,
             meaning,
-            readings, span=span, fix=f"lower the learning rate to about {rate * factor:.2g}, or warm up",
+            tuple({r.trace: r for r in readings}.values()), span=span,
+            fix=f"lower the learning rate to about {rate * factor:.2g}, or warm up",
             source=self.source, measured={**view.measured, "lr.suggested": rate * factor},
         )  # fmt: skip
