@@ -252,9 +252,7 @@ def test_groups_stay_together_and_are_no_feature() -> None:
     kept = prepare_table(frame, "y", group="who", categorical=("who",))
     assert "who" in [c.type.name for c in kept.transform.columns]
     frame.loc[3, "who"] = None
-    assert "row 3 (from 0), column 'who': group= needs a value" in refused(
-        DataError, frame, "y", group="who"
-    )
+    assert "row 3 (from 0), column 'who': group= needs a value" in refused(DataError, frame, "y", group="who")
 
 
 @pytest.mark.parametrize("form", ["moments", "text", "numbers"])

@@ -93,7 +93,9 @@ class TextTransform:
         where = where_of(source)
         if self.target and self.target not in frame.columns:
             held = ", ".join(map(str, frame.columns))
-            raise DataError(f"{where} has no column '{self.target}', which holds the labels (it has: {held}).")
+            raise DataError(
+                f"{where} has no column '{self.target}', which holds the labels (it has: {held})."
+            )
         items, texts, _ = _items(frame, self.columns, self.target or None, where)
         yield (self.tokens(texts),), encode_labels(task, items, np.arange(len(items)))
 
