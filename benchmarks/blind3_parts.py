@@ -12,6 +12,20 @@ from faultbench.lib import STUCK, UNSTABLE, F, define, nets, nn, torch
 HALVES: dict[str, list[Any]] = {"A": [], "B": []}
 SCORE, LOSS = ("test_score", 1, 0.05), ("test_loss", -1, 0.1)
 ROUGH = [*STUCK, *UNSTABLE]
+SCALE = [
+    *ROUGH,
+    "dead_units",
+    "lr_too_high",
+    "lr_too_low",
+    "saturated_units",
+    "vanishing_gradient",
+    "bad_features",
+]
+NOISE = ["converged_early", "plateau", "overfitting", "underfitting"]
+LOST = [*STUCK, "label_noise", "overfitting", "bad_features", "converged_early"]
+BROKEN = [*ROUGH, "unscaled_inputs", "overfitting", "dead_units", "lr_too_high", "exploding_gradient"]
+ORDER = [*UNSTABLE, "undertrained", "train_val_shift", "lr_too_high", "overfitting"]
+"""What else may be found where rows are at fault: their scale, noise, loss, defects and order."""
 cosine, one = torch.optim.lr_scheduler.CosineAnnealingLR, torch.optim.lr_scheduler.OneCycleLR
 Lambda = torch.optim.lr_scheduler.LambdaLR
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from faultbench.lib import BCE, CE, MSE, SGD, STUCK, UNSTABLE, Adam, AdamW, data, job, nets, nn, optim, torch
+from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, data, job, nets, nn, optim, torch
 
 from benchmarks import blind3_sets as sets
 from benchmarks.blind3_parts import (
+    BROKEN,
+    LOST,
+    NOISE,
+    ORDER,
     ROUGH,
+    SCALE,
     SCORE,
     Bag,
     Factors,
@@ -21,16 +26,6 @@ from benchmarks.blind3_parts import (
     resnet,
     written,
 )
-
-SCALE = [
-    *ROUGH,
-    "dead_units",
-    "lr_too_high",
-    "lr_too_low",
-    "saturated_units",
-    "vanishing_gradient",
-    "bad_features",
-]
 
 
 @case("A", ["unscaled_inputs"], ("test_score", 1, 0.1), [*SCALE, "exploding_gradient"])
@@ -117,9 +112,6 @@ def unt_one_output_in_thousands(seed: int, fixed: bool) -> Any:
     return job(m, Adam(m.parameters(), 3e-3), nn.SmoothL1Loss(), d, batch=32, epochs=20, seed=seed)
 
 
-NOISE = ["converged_early", "plateau", "overfitting", "underfitting"]
-
-
 def flipped(d: Any, share: float, seed: int, pairs: Any = None) -> Any:
     d.y = data.flip_labels(d.y, share, d.k, seed, pairs)
     d.yv = data.flip_labels(d.yv, share, d.k, seed + 1, pairs)
@@ -156,9 +148,6 @@ def lbn_board_fifth(seed: int, fixed: bool) -> Any:
     d = d if fixed else flipped(d, 0.2, seed)
     m = nets.mlp([2, 48, 48, 2])
     return job(m, AdamW(m.parameters(), 6e-3), CE(), d, batch=32, epochs=20, seed=seed)
-
-
-LOST = [*STUCK, "label_noise", "overfitting", "bad_features", "converged_early"]
 
 
 @case("A", [("shuffled_labels", "label_noise")], ("test_score", 1, 0.3), LOST)
@@ -318,9 +307,6 @@ def shf_northern_houses_only(seed: int, fixed: bool) -> Any:
     return job(m, Adam(m.parameters(), 2e-3), MSE(), d, batch=32, epochs=15, seed=seed)
 
 
-BROKEN = [*ROUGH, "unscaled_inputs", "overfitting", "dead_units", "lr_too_high", "exploding_gradient"]
-
-
 @case("A", ["bad_features"], ("test_score", 1, 0.3), BROKEN, "blatant")
 def bft_missing_cells(seed: int, fixed: bool) -> Any:
     d = sets.arm(seed)
@@ -361,9 +347,6 @@ def bft_columns_without_content(seed: int, fixed: bool) -> Any:
     return job(
         m, Adam(m.parameters(), 3e-3), BCE(), d, batch=32, epochs=14, task="binary", metric=hits, seed=seed
     )
-
-
-ORDER = [*UNSTABLE, "undertrained", "train_val_shift", "lr_too_high", "overfitting"]
 
 
 @case("A", ["unshuffled_data"], SCORE, ORDER)

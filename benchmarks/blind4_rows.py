@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from faultbench.lib import BCE, CE, MSE, SGD, STUCK, UNSTABLE, Adam, AdamW, data, job, nets, nn, torch
+from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, data, job, nets, nn, torch
 
 from benchmarks import blind4_sets as sets
-from benchmarks.blind3_parts import cosine
+from benchmarks.blind3_parts import BROKEN, LOST, NOISE, ORDER, SCALE, cosine
 from benchmarks.blind4_parts import (
     LOSS,
     ROUGH,
@@ -20,21 +20,8 @@ from benchmarks.blind4_parts import (
     sliced,
 )
 
-SCALE = [
-    *ROUGH,
-    "dead_units",
-    "lr_too_high",
-    "lr_too_low",
-    "saturated_units",
-    "vanishing_gradient",
-    "bad_features",
-]
-NOISE = ["converged_early", "plateau", "overfitting", "underfitting"]
-LOST = [*STUCK, "label_noise", "overfitting", "bad_features", "converged_early"]
 RARE = ["undertrained", "underfitting", "overfitting", "plateau"]
 LEAK, FREE = ("optimism", -1, 0.1), ["overfitting", "converged_early", "train_val_shift", "label_noise"]
-BROKEN = [*ROUGH, "overfitting", "exploding_gradient", "lr_too_high", "unscaled_inputs", "dead_units"]
-ORDER = [*UNSTABLE, "undertrained", "train_val_shift", "lr_too_high", "overfitting"]
 
 
 @case("A", ["unscaled_inputs"], SCORE, SCALE)

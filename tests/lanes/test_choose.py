@@ -91,10 +91,28 @@ def test_fewer_lanes_are_taken_where_they_are_faster(
     monkeypatch: pytest.MonkeyPatch, measured: dict[Any, float]
 ) -> None:
     monkeypatch.setattr(choose, "SHARE_OF_WORK", 100.0)
-    monkeypatch.setattr(choose, "step_times", lambda lanes, *_: (0.004 if len(lanes) > 4 else 0.001, 0.002))
+    monkeypatch.setattr(
+        choose, "step_times", lambda lanes, *_: (0.004 if len(lanes) > 4 else 1e-4 * (6 - len(lanes)), 0.002)
+    )
     told: list[str] = []
     check([LaneSpec(RECIPE.replace(epochs=1 + s % 2), seed=s) for s in range(9)], say=told.append)
     assert "4 networks in one stack" in told
+
+
+@pytest.mark.parametrize(
+    ("lone", "seconds", "lanes"),
+    [
+        (1.8e-3, {64: 4.91e-4, 16: 4.72e-4, 4: 4.92e-4}, 64),  # calls cost: of equals the largest
+        (11e-3, {16: 10.1e-3, 4: 10.3e-3, 1: 9.91e-3}, 1),  # memory costs: of equals the smallest
+        (1.5e-3, {16: 1.29e-3, 4: 1.05e-3, 1: 1.17e-3}, 4),  # none is as fast
+        (5e-3, {16: 3.0e-3, 4: 3.7e-3, 1: 4.8e-3}, 16),
+    ],
+)
+def test_of_stacks_as_fast_it_is_the_length_of_a_step_that_decides(
+    lone: float, seconds: dict[int, float], lanes: int
+) -> None:
+    """Seconds of docs/log-lanes.md, where the choice was right."""
+    assert choose._best(seconds, lone) == lanes
 
 
 def test_memory_bounds_the_lanes_before_they_start(monkeypatch: pytest.MonkeyPatch) -> None:

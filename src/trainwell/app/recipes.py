@@ -25,10 +25,13 @@ def recipe_for(
     prepared: Prepared,
     recipe: Recipe | None,
     preset: str,
-    model: nn.Module | None,
+    model: Callable[..., Any] | None,
     optimizer: torch.optim.Optimizer | None,
 ) -> Recipe:
-    """Return the user's recipe, or that of the preset."""
+    """Return the user's recipe, or that of the preset.
+
+    Args: model: a module of the user's own, or what makes one.
+    """
     if recipe is None:
         if model is not None:
             recipe = Recipe()

@@ -16,8 +16,7 @@ from torch import nn
 from trainwell.app import settings
 from trainwell.app.console import Console
 from trainwell.app.fit import fit
-from trainwell.app.presets import preset as preset_recipe
-from trainwell.app.recipes import placed
+from trainwell.app.recipes import placed, recipe_for
 from trainwell.app.run import Run
 from trainwell.app.sources import Prepared, prepare
 from trainwell.app.transfer import to_search
@@ -224,17 +223,10 @@ def _base(
     console: Console,
 ) -> Recipe:
     """Return the recipe that is searched around."""
-    by_preset = recipe is None and model is None
-    if recipe is None and model is not None:
-        recipe = Recipe(techniques=())
-    if recipe is None:
-        if prepared.task is None or prepared.inputs is None:
-            raise UsageError(
-                "these data need a model: give model=your_module or a function recipe -> module."
-            )
-        recipe = preset_recipe(preset, prepared.task, prepared.num_rows, prepared.inputs)
-    if model is not None and recipe.model.family != "module":
-        recipe = recipe.replace(model=ModelSpec("module", recipe.model.params))
+    by_preset, sizes = recipe is None and model is None, () if recipe is None else recipe.model.params
+    recipe = recipe_for(prepared, recipe, preset, model, None)
+    if model is not None:  # a function that makes a module is told them
+        recipe = recipe.replace(model=ModelSpec("module", sizes))
     recipe = settings.apply(recipe.replace(seconds=None), settings=settings_)
     return placed(recipe, prepared, settings_, (), console.say) if by_preset else recipe
 

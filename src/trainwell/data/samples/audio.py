@@ -97,7 +97,7 @@ class SoundTransform:
             return read_sound(items.read(i))
         except BadItem as error:
             raise DataError(
-                f"{items.where}, {items.names[i]} {error}. Every row needs a prediction."
+                f"{items.called(i)} {error}. Every row needs a prediction; mend or remove the file."
             ) from None
 
     def names(self, source: Any) -> Sequence[str]:

@@ -25,6 +25,10 @@ PART_COLUMNS = ("split", "part", "subset", "set")
 PEEK_ROWS = 64
 
 
+LOOSE = "the list of files"
+"""What files that somebody lists are called as a source."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Items:
     """The encoded items of one source.
@@ -56,6 +60,10 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def called(self, i: int) -> str:
+        """Return the source and the name of an item, for messages; of loose files the path says all."""
+        return self.names[i] if self.where in (LOOSE, self.names[i]) else f"{self.where}, {self.names[i]}"
 
 
 def peek(source: Any) -> pd.DataFrame | None:
@@ -328,7 +336,7 @@ def items_of(
         existing(Path(source))
         source = [source]
     if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
-        paths, where = [str(s) for s in source], "the list of files" if len(source) > 1 else str(source[0])
+        paths, where = [str(s) for s in source], LOOSE if len(source) > 1 else str(source[0])
         return Items(paths, lambda i: _read_named(Path(paths[i])), where, are_files=True)
     if not (isinstance(source, str | Path | Mapping) or hasattr(source, "columns")):
         raise DataError(

@@ -111,7 +111,7 @@ class ImageTransform:
         try:
             return self.decode(items.read(i))
         except BadItem as error:
-            raise BadItem(f"{items.where}, {items.names[i]} {error}") from None
+            raise BadItem(f"{items.called(i)} {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "image", **dataclasses.asdict(self)}
