@@ -7,7 +7,6 @@ With `--dump FOLDER` the traces of every run are kept, and `--read FOLDER` score
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -49,11 +48,10 @@ def main() -> None:
     from faultbench import core, runner  # type: ignore[import-not-found]
 
     core.one_thread()
-    cases = (
-        _ours(args)
-        if any((args.own, args.blind, args.blind2, args.blind3, args.blind4, args.mutations, args.wild))
-        else core.load_cases(args.names or runner.names_of(args.split))
-    )
+    from benchmarks.cases import sets
+
+    ours = sets.cases(args)
+    cases = core.load_cases(args.names or runner.names_of(args.split)) if ours is None else ours
     if args.prove:
         _prove(cases, args.seeds)
         return
@@ -68,51 +66,6 @@ def main() -> None:
     _report(rows, time.process_time() - start)
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1))
-
-
-def _ours(args: argparse.Namespace) -> list[Any]:
-    if args.blind:
-        from benchmarks import blind_data, blind_faults, blind_healthy, blind_wiring
-
-        assert blind_data.case and blind_healthy.case and blind_wiring.case
-        return [case for case in blind_faults.BLIND if not args.names or case.name in args.names]
-    if args.blind2:
-        from benchmarks import (
-            blind2_first,
-            blind2_first_data,
-            blind2_second,
-            blind2_second_data,
-            blind2_sound,
-        )
-
-        assert blind2_first_data.case and blind2_sound.case and blind2_second.case and blind2_second_data.case
-        halves = ("A", "B") if args.blind2 == "all" else (args.blind2,)
-        found = [case for half in halves for case in blind2_first.HALVES[half]]
-        return [case for case in found if not args.names or case.name in args.names]
-    if args.blind3:
-        from benchmarks import blind3_parts
-
-        for name in ("rates", "layers", "wiring", "rows", "mixed", "sound"):
-            importlib.import_module(f"benchmarks.blind3_{name}")
-        halves = ("A", "B") if args.blind3 == "all" else (args.blind3,)
-        found = [case for half in halves for case in blind3_parts.HALVES[half]]
-        return [case for case in found if not args.names or case.name in args.names]
-    if args.blind4:
-        from benchmarks import blind4_parts
-
-        for name in ("rates", "layers", "wiring", "rows", "sound"):
-            importlib.import_module(f"benchmarks.blind4_{name}")
-        halves = ("A", "B") if args.blind4 == "all" else (args.blind4,)
-        found = [case for half in halves for case in blind4_parts.HALVES[half]]
-        return [case for case in found if not args.names or case.name in args.names]
-    from benchmarks import mutations, own_faults, own_healthy, wild
-
-    assert own_healthy.healthy
-    if args.wild:
-        return wild.cases(args.wild, args.names)
-    if args.mutations:
-        return mutations.cases(args.names)
-    return [case for case in own_faults.OWN if not args.names or case.name in args.names]
 
 
 def _prove(cases: list[Any], seeds: int) -> None:

@@ -33,7 +33,7 @@ def loaded(root: Path) -> dict[str, Any]:
     sys.path.insert(0, str(root))
     from faultbench import core  # type: ignore[import-not-found]
 
-    from benchmarks import own_faults
+    from benchmarks.cases import own_faults
 
     core.one_thread()
     others = core.load_cases(["cmp_launch_tiny", "bts_friedman_b2", "exp_cnn_gain", "cmp_float64_mlp"])

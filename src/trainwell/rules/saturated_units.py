@@ -7,7 +7,7 @@ from trainwell.values.finding import Finding, Reading
 
 SHARE, FLAT = 0.25, 0.5
 """Share of a layer's units that are stuck; share of all its answers in the flat part, from the start to the end, which
-of healthy runs lies under 0.3 and of large start weights or inputs at 0.7 to 1 (benchmarks/wild.py, loud_tanh)."""
+of healthy runs lies under 0.3 and of large start weights or inputs at 0.7 to 1 (benchmarks/cases/wild.py, loud_tanh)."""
 
 STUCK = (
     "{:.0f} % of the units of a layer give the same extreme value for nearly every sample. "

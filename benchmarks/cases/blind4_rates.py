@@ -23,9 +23,9 @@ from faultbench.lib import (
     optim,
 )
 
-from benchmarks import blind4_sets as sets
-from benchmarks.blind3_parts import Bag, Lambda, Rows, cosine, loader, written
-from benchmarks.blind4_parts import (
+from benchmarks.cases import blind4_sets as sets
+from benchmarks.cases.blind3_parts import Bag, Lambda, Rows, cosine, loader, written
+from benchmarks.cases.blind4_parts import (
     LOSS,
     ROUGH,
     SCORE,

@@ -6,7 +6,7 @@ from typing import Any
 
 from faultbench.lib import CE, MSE, SGD, Adam, AdamW, data, job, nets, optim, torch
 
-from benchmarks.blind2_first import case
+from benchmarks.cases.blind2_first import case
 
 cosine, one = optim.lr_scheduler.CosineAnnealingLR, optim.lr_scheduler.OneCycleLR
 

@@ -9,7 +9,7 @@ from typing import Any
 from faultbench.core import Data
 from faultbench.lib import np, torch
 
-from benchmarks.blind3_sets import HELD, ROOT, inputs, parts, scaled, targets
+from benchmarks.cases.blind3_sets import HELD, ROOT, inputs, parts, scaled, targets
 
 __all__ = [
     "adding",

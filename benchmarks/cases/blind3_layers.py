@@ -22,8 +22,8 @@ from faultbench.lib import (
     torch,
 )
 
-from benchmarks import blind3_sets as sets
-from benchmarks.blind3_parts import (
+from benchmarks.cases import blind3_sets as sets
+from benchmarks.cases.blind3_parts import (
     LOSS,
     ROUGH,
     SCORE,

@@ -22,10 +22,10 @@ from faultbench.lib import (
     torch,
 )
 
-from benchmarks import blind3_sets
-from benchmarks import blind4_sets as sets
-from benchmarks.blind3_parts import Rows, hits, loader
-from benchmarks.blind4_parts import (
+from benchmarks.cases import blind3_sets
+from benchmarks.cases import blind4_sets as sets
+from benchmarks.cases.blind3_parts import Rows, hits, loader
+from benchmarks.cases.blind4_parts import (
     COST,
     LOSS,
     ROUGH,

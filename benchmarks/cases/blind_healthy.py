@@ -6,8 +6,8 @@ from typing import Any
 
 from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, data, job, make_loop, nets, nn, optim, torch
 
-from benchmarks.blind_faults import case
-from benchmarks.blind_sets import (
+from benchmarks.cases.blind_faults import case
+from benchmarks.cases.blind_sets import (
     Bag,
     Coded,
     Twin,

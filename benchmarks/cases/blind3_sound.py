@@ -6,8 +6,8 @@ from typing import Any
 
 from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, job, nets, nn, optim, torch
 
-from benchmarks import blind3_sets as sets
-from benchmarks.blind3_parts import (
+from benchmarks.cases import blind3_sets as sets
+from benchmarks.cases.blind3_parts import (
     Bag,
     Factors,
     Looks,

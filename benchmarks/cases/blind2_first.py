@@ -26,7 +26,7 @@ from faultbench.lib import (
     optim,
 )
 
-from benchmarks.blind_sets import steps_last
+from benchmarks.cases.blind_sets import steps_last
 
 HALVES: dict[str, list[Any]] = {"A": [], "B": []}
 SCORE, LOSS = ("test_score", 1, 0.05), ("test_loss", -1, 0.1)

@@ -24,8 +24,8 @@ from faultbench.lib import (
     torch,
 )
 
-from benchmarks.blind_faults import LOSS, ROUGH, case
-from benchmarks.blind_sets import (
+from benchmarks.cases.blind_faults import LOSS, ROUGH, case
+from benchmarks.cases.blind_sets import (
     Coded,
     codes,
     conv1d,

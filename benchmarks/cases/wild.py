@@ -13,8 +13,8 @@ from typing import Any
 
 from faultbench.lib import CE, SGD, AdamW, data, define, make_loop, nn, torch
 
-from benchmarks import mutations, wild_bases
-from benchmarks.mutations import ALL_STUCK, STUCK, Spec, classes, floats, linears
+from benchmarks.cases import mutations, wild_bases
+from benchmarks.cases.mutations import ALL_STUCK, STUCK, Spec, classes, floats, linears
 
 Slip = Callable[[Spec, int], Spec | None]
 OWN: dict[str, tuple[Slip, tuple[str, ...], list[str]]] = {}
@@ -316,7 +316,7 @@ def loud_tanh(s, seed):
 
 def cases(part: str, names: list[str]) -> list[Any]:
     """Return the healthy bases and a third of the pairs of base and slip, `A`, `B` or `C`; with `all` every pair."""
-    from benchmarks import wild_healthy
+    from benchmarks.cases import wild_healthy
 
     found = list(wild_healthy.OK)
     slips = {k: mutations.SLIPS[k] for k in KEPT} | OWN

@@ -20,8 +20,8 @@ from faultbench.lib import (
     optim,
 )
 
-from benchmarks.blind2_first import LOSS, ROUGH, case
-from benchmarks.blind_sets import steps_last
+from benchmarks.cases.blind2_first import LOSS, ROUGH, case
+from benchmarks.cases.blind_sets import steps_last
 
 
 @case("B", ["overfitting"], ("test_loss", -1, 0.1), ["converged_early"])

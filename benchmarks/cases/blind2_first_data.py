@@ -24,8 +24,8 @@ from faultbench.lib import (
     torch,
 )
 
-from benchmarks.blind2_first import LOSS, ROUGH, case
-from benchmarks.blind_sets import steps_last
+from benchmarks.cases.blind2_first import LOSS, ROUGH, case
+from benchmarks.cases.blind_sets import steps_last
 
 
 def on_all(d: Any, change: Any) -> Any:

@@ -16,9 +16,9 @@ import pandas as pd
 from faultbench.core import Data
 from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, F, data, nets, nn, optim, torch
 
-from benchmarks.mutations import Spec
+from benchmarks.cases.mutations import Spec
 
-ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[3] / "shared" / "data"
 Base = Any
 BASES: dict[str, Base] = {}
 

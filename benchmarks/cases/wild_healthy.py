@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, F, data, define, job, make_loop, nets, nn, optim
 
-from benchmarks.wild_bases import Pooled, _table, _text, fashion, parts
+from benchmarks.cases.wild_bases import Pooled, _table, _text, fashion, parts
 
 OK: list[Any] = []
 Cosine, Lambda = optim.lr_scheduler.CosineAnnealingLR, optim.lr_scheduler.LambdaLR

@@ -25,8 +25,8 @@ from faultbench.lib import (
     optim,
 )
 
-from benchmarks.blind_faults import ROUGH, case
-from benchmarks.blind_sets import (
+from benchmarks.cases.blind_faults import ROUGH, case
+from benchmarks.cases.blind_sets import (
     Bag,
     Coded,
     Listed,

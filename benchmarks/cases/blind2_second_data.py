@@ -24,7 +24,7 @@ from faultbench.lib import (
     torch,
 )
 
-from benchmarks.blind2_first import LOSS, ROUGH, case
+from benchmarks.cases.blind2_first import LOSS, ROUGH, case
 
 
 @case(

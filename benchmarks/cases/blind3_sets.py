@@ -12,7 +12,7 @@ from typing import Any
 from faultbench.core import Data
 from faultbench.lib import F, data, np, torch
 
-ROOT = Path(os.environ.get("TRAINWELL_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+ROOT = Path(os.environ.get("TRAINWELL_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 HELD = 500
 """Rows for the clean test of a case; validation has as many or fewer."""
 

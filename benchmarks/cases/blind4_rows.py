@@ -6,9 +6,9 @@ from typing import Any
 
 from faultbench.lib import BCE, CE, MSE, SGD, Adam, AdamW, data, job, nets, nn, torch
 
-from benchmarks import blind4_sets as sets
-from benchmarks.blind3_parts import BROKEN, LOST, NOISE, ORDER, SCALE, cosine
-from benchmarks.blind4_parts import (
+from benchmarks.cases import blind4_sets as sets
+from benchmarks.cases.blind3_parts import BROKEN, LOST, NOISE, ORDER, SCALE, cosine
+from benchmarks.cases.blind4_parts import (
     LOSS,
     ROUGH,
     SCORE,

@@ -27,8 +27,8 @@ from faultbench.lib import (
     torch,
 )
 
-from benchmarks import blind3_sets as sets
-from benchmarks.blind3_parts import (
+from benchmarks.cases import blind3_sets as sets
+from benchmarks.cases.blind3_parts import (
     ROUGH,
     Bag,
     Factors,

@@ -6,10 +6,10 @@ from typing import Any
 
 from faultbench.lib import CE, MSE, SGD, Adam, AdamW, F, data, job, nets, nn, optim, r2, torch
 
-from benchmarks import blind3_sets
-from benchmarks import blind4_sets as sets
-from benchmarks.blind3_parts import Lambda, cosine, hits, loader, one, written
-from benchmarks.blind4_parts import (
+from benchmarks.cases import blind3_sets
+from benchmarks.cases import blind4_sets as sets
+from benchmarks.cases.blind3_parts import Lambda, cosine, hits, loader, one, written
+from benchmarks.cases.blind4_parts import (
     Both,
     Causal,
     Crossed,

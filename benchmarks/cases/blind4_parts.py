@@ -12,8 +12,8 @@ from typing import Any
 from faultbench.core import HOOKS, History
 from faultbench.lib import F, define, nets, nn, torch
 
-from benchmarks.blind3_parts import LOSS, ROUGH, SCORE
-from benchmarks.blind4_sets import SIZES
+from benchmarks.cases.blind3_parts import LOSS, ROUGH, SCORE
+from benchmarks.cases.blind4_sets import SIZES
 
 __all__ = ["LOSS", "ROUGH", "SCORE"]
 HALVES: dict[str, list[Any]] = {"A": [], "B": []}

@@ -26,7 +26,7 @@ from faultbench.lib import (
     torch,
 )  # fmt: skip
 
-from benchmarks.own_faults import case
+from benchmarks.cases.own_faults import case
 
 healthy: Any = case([])
 Cosine, Lambda = optim.lr_scheduler.CosineAnnealingLR, optim.lr_scheduler.LambdaLR

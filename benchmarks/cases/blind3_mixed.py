@@ -6,8 +6,8 @@ from typing import Any
 
 from faultbench.lib import BCE, CE, MSE, SGD, STUCK, Adam, AdamW, data, job, make_loop, nets, nn, torch
 
-from benchmarks import blind3_sets as sets
-from benchmarks.blind3_parts import ROUGH, Factors, Patches, Seq, case, written
+from benchmarks.cases import blind3_sets as sets
+from benchmarks.cases.blind3_parts import ROUGH, Factors, Patches, Seq, case, written
 
 COST = ("us_per_sample", -1, 5)
 

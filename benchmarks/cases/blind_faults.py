@@ -26,7 +26,7 @@ from faultbench.lib import (
     optim,
 )
 
-from benchmarks.blind_sets import (
+from benchmarks.cases.blind_sets import (
     Bag,
     Scaled,
     Twin,

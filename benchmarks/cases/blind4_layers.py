@@ -7,10 +7,10 @@ from typing import Any
 
 from faultbench.lib import BCE, CE, MSE, SGD, STUCK, Adam, AdamW, F, data, job, make_loop, nets, nn, torch
 
-from benchmarks import blind3_sets
-from benchmarks import blind4_sets as sets
-from benchmarks.blind3_parts import Bag, cosine, written
-from benchmarks.blind4_parts import (
+from benchmarks.cases import blind3_sets
+from benchmarks.cases import blind4_sets as sets
+from benchmarks.cases.blind3_parts import Bag, cosine, written
+from benchmarks.cases.blind4_parts import (
     LOSS,
     ROUGH,
     SCORE,

@@ -10,8 +10,8 @@ from typing import Any
 
 from faultbench.lib import BCE, CE, MSE, SGD, STUCK, UNSTABLE, Adam, AdamW, F, job, nets, nn, optim
 
-from benchmarks import blind3_sets as sets
-from benchmarks.blind3_parts import (
+from benchmarks.cases import blind3_sets as sets
+from benchmarks.cases.blind3_parts import (
     LOSS,
     ROUGH,
     SCORE,
