@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from pathlib import Path
 from typing import Any
 
 HALVES = {
     "blind2": ("first", "first_data", "second", "second_data", "sound"),
     "blind3": ("rates", "layers", "wiring", "rows", "mixed", "sound", "parts"),
     "blind4": ("rates", "layers", "wiring", "rows", "sound", "parts"),
+    "blind5": tuple(
+        p.stem.removeprefix("blind5_") for p in sorted(Path(__file__).parent.glob("blind5_*.py"))
+    ),
 }
 """Modules of the blind sets that come in two halves."""
-REGISTERS = {"blind2": "first", "blind3": "parts", "blind4": "parts"}
+REGISTERS = {"blind2": "first", "blind3": "parts", "blind4": "parts", "blind5": "parts"}
 
 
 def cases(args: argparse.Namespace) -> list[Any] | None:
