@@ -30,6 +30,10 @@ PART = 0.9
 SEVERAL, ROUNDED = 4, 0.02
 """Rows of a batch from which their number is no weight of a loss by chance, and how near its inverse the weight is."""
 
+FEW_LOOKS, AGAINST = 5, -0.2
+"""Looks that are enough where all steps go up the loss, and cosine of a step and its descent; steps of Adam lie at 0.3 to
+0.6 of their gradient, and what overshoots goes down on its own batch."""
+
 SLACK = 1e-3
 """How far rounding and mixing may take a probability out of [0, 1]."""
 
@@ -207,7 +211,7 @@ class LossMismatch(Rule):
         descent = descent[np.isfinite(descent)]
         losses = view.get("train_loss").values
         # a run that blows up is soon over, but steps along the gradient itself are no chance
-        along = descent.size >= 5 and bool((descent < -0.5).all())
+        along = descent.size >= FEW_LOOKS and bool((descent < AGAINST).all())
         if (descent.size < 8 and not along) or losses.size < 20 or view.share("stale_grad") > 0.5:
             return None
         up = float((descent < -0.02).mean())

@@ -8,7 +8,10 @@ from trainwell.values.finding import Finding, Reading
 
 TINY, SPENT, MORE = 0.45, 0.3, 0.03
 """Shares of the steps under a fiftieth of the peak rate, and under a tenth of it (cosine: 0.2, a straight line: 0.1),
-and what some 24 steps at the peak must gain on validation rows after the second."""
+and what some 24 steps at the peak must gain on training or validation rows after the second."""
+
+SURE, AGREES = 5.0, 2.0
+"""Standard errors of that gain, and those that the other rows must show."""
 
 STEADY = 0.9
 """First rate over the last, the highest, of a rate that rises faster and faster."""
@@ -59,8 +62,13 @@ class LrSchedule(Rule):
     def _decays_early(self, view: View) -> Finding | None:
         trace = view.get("lr")
         low, share = self._under(view, 0.1)
-        gain, z = view.what_if("as_is", "val_hot"), view.what_if("as_is", "val_hot_z")
-        if low.size and view.rate_decayed and share > SPENT and gain > MORE and z > 5:
+        gains, z = (
+            [view.what_if("as_is", f"{part}_hot{kind}") for part in ("train", "val")] for kind in ("", "_z")
+        )
+        # surely on the one part, and contradicted by neither
+        gain = max((g for g, sure in zip(gains, z, strict=True) if sure > SURE), default=0.0)
+        fast = gain > MORE and not any(sure < AGREES for sure in z)
+        if low.size and view.rate_decayed and share > SPENT and fast:
             return self._finding(view, Reading("gain of a few steps at the peak rate / base loss", gain, MORE),
                 int(trace.steps[low[0]]),
                 "The learning rate has fallen while the loss at its peak still fell fast. ",

@@ -24,6 +24,9 @@ is usual)."""
 USUAL, MOST = 5.0, 100.0
 """By how much a rate is raised that is too low: fivefold, or until updates are of the usual size, at most so far."""
 
+SHARE = 5.0
+"""How many times as many steps the run had as the few in which ten times its rate gains as much."""
+
 BLURRED = 0.9
 """Prediction ratio of steps so short that they change the loss by hardly more than its last digits, which blur it."""
 
@@ -80,10 +83,20 @@ class LrTooLow(Rule):
         z = [view.what_if("tenfold", f"{part}_z") for part in ("train", "val")]
         seen, stays = [value for value in z if math.isfinite(value)], self._stays(view)
         better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > (SURE if stays else Z)
-        better = (better and min(seen) >= 2) or self._pays_later(view)
+        better = (better and min(seen) >= 2) or self._pays_later(view) or self._outruns(view, tenfold, seen)
         # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
         whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
         return better and (stays or (q > LINEAR and whole > LEAST))
+
+    @staticmethod
+    def _outruns(view: View, tenfold: float, z: list[float]) -> bool:
+        """Whether ten times the rate gains more in a part of the steps than the whole run did.
+
+        What is learned first is learned soon, so that ten times the rate may come to its end before it gains ten times.
+        """
+        few = SHARE * view.what_if("tenfold", "steps") <= view.steps
+        whole = view.early_loss - float(view.epoch_loss[-1])
+        return few and tenfold > whole and min(z, default=0.0) > Z and view.update_ratio < 2 * SMALL
 
     @staticmethod
     def _pays_later(view: View) -> bool:
@@ -106,5 +119,6 @@ class LrTooLow(Rule):
             and view.way < NOTHING
             and not view.rate_decayed
             and view.back_gain > DECADES
-            and view.number("learnable", 0.0) > LEARNABLE
+            # another learner finds something, or new rows gain at ten times the rate
+            and (view.number("learnable", 0.0) > LEARNABLE or view.what_if("tenfold", "val_z") > SURE)
         )

@@ -287,10 +287,12 @@ class View(StrideView):
     def val_swings(self) -> float:
         """How far the validation loss rose and fell again after the first quarter, in units of the base loss.
 
-        The smaller of the sums of all rises and of all falls: progress only falls, learning by heart only rises.
+        The smaller of the sums of all rises and of all falls: progress only falls, learning by heart only rises. A loss
+        far above the base loss, as of rows from elsewhere, swings in units of its own level.
         """
         values = self.get("val_loss").values
-        moves = np.diff(values[len(values) // 4 :]) / self.base_loss
+        values = values[len(values) // 4 :]
+        moves = np.diff(values) / max(self.base_loss, float(np.median(values)) if values.size else 0.0)
         if moves.size < 2 or not np.isfinite(moves).all():
             return 0.0
         return float(min(moves[moves > 0].sum(), -moves[moves < 0].sum()))

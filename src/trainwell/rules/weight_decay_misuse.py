@@ -7,9 +7,9 @@ from trainwell.rules.view import SHRUNK, View
 from trainwell.values.finding import Finding, Reading
 from trainwell.values.signal import Array
 
-GROWN, CONSTANT = 3.0, 25.0
+GROWN, CONSTANT = 3.0, 50.0
 """Weights at the end over weights at the start, too large for a decay that rules; steps in which decay
-alone takes a weight to a third."""
+alone takes a weight to a third; usual ones need thousands, the strongest of a healthy run 100 (own_healthy, grokking)."""
 
 PULL, PULL_DECOUPLED, BALANCED = 0.3, 0.5, 0.1
 """Pull of the decay against the gradient of the loss, and of decoupled decay against the whole step. Healthy runs
@@ -32,13 +32,11 @@ class WeightDecayMisuse(Rule):
         if decay <= 0 or view.is_done:
             return None
         shrunk = float(np.median(view.grown)) if view.grown else 1.0
-        rates = view.get("lr").values
-        rate = float(np.median(rates)) if rates.size else 0.0
-        constant = 1 / (rate * decay) if rate > 0 else np.inf
+        constant = _constant(view, decay)
         readings = []
         if shrunk < SHRUNK and not view.is_solved:
             readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
-        if view.fact("decoupled_decay") and constant < CONSTANT and not view.is_solved:
+        if constant < CONSTANT and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay)
         # weights that have grown much were not held back by their decay
@@ -78,6 +76,17 @@ class WeightDecayMisuse(Rule):
             pulls.append(float(np.median(pull * _rates_at(view, other.steps[late]) if decoupled else pull)))
         limit = PULL_DECOUPLED if decoupled else BALANCED if view.falling_z < 2 else PULL
         return float(np.median(pulls)) if pulls else 0.0, limit
+
+
+def _constant(view: View, decay: float) -> float:
+    """Return the steps in which the decay alone takes a weight to a third; infinite where the gradient rescales it."""
+    rates = view.get("lr").values
+    rate = float(np.median(rates)) if rates.size else 0.0
+    # steps of plain SGD are the decay times the rate, and momentum repeats them
+    repeated = 1 / (1 - min(0.999, float(view.fact("hyper", {}).get("momentum", 0.0) or 0.0)))
+    per_step = rate * decay * (1.0 if view.fact("decoupled_decay") else repeated)
+    plain = view.fact("decoupled_decay") or view.fact("optimizer") == "SGD"
+    return 1 / per_step if plain and per_step > 0 else float("inf")
 
 
 def _rates_at(view: View, steps: Array) -> Array:
