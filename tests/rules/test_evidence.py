@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rules.synthetic import BASE, EPOCHS, SICK, STEPS, Story
+from tests.rules.synthetic import BASE, EPOCHS, PER_EPOCH, SICK, STEPS, Story
 from tests.rules.test_causes import names
 from trainwell.rules.view import SWINGS, View
 
@@ -138,3 +138,89 @@ def test_few_looks_tell_the_sign_of_a_loss_where_all_steps_clearly_go_up(
     values[:looks] = cosine
     story.put("descent", values)
     assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("update", "z", "told"), [(6e-3, 4.0, True), (6e-3, 3.0, False), (6e-2, 4.0, False)])
+def test_what_rows_of_training_and_validation_both_say_adds_up(update: float, z: float, told: bool) -> None:
+    """Only where steps are short by themselves: any longer step leaves a plateau."""
+    story = crawling(train=0.3, train_z=z, val_z=z)
+    for layer in ("0.weight", "2.weight", "4.weight"):
+        story.put("update_norm", update, layer)
+    story.facts["what_if"]["as_is"] |= {"train": 0.03}
+    assert ("lr_too_low" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("scale", "rises", "told"), [(-1.0, True, True), (1.0, True, False), (-1.0, False, False)]
+)
+def test_a_loss_times_a_number_below_zero_that_rises_has_the_wrong_sign(
+    scale: float, rises: bool, told: bool
+) -> None:
+    story = Story()
+    story.stuck(0.1)
+    story.put("loss_scale", scale)
+    if rises:
+        story.put("train_loss", BASE * np.linspace(1.0, 40.0, STEPS))
+    assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.3, True), (0.01, False)])
+def test_a_run_that_has_hardly_begun_is_undertrained_where_going_on_gains(gain: float, told: bool) -> None:
+    story = Story()
+    SICK["undertrained"](story)
+    story.put("train_loss", BASE * np.linspace(1.0, 0.97, STEPS))
+    going_on = {"steps": STEPS, "val_hot": gain, "val_hot_z": 20.0, "train_hot_z": 20.0}
+    story.facts["what_if"] = {"longer": going_on}
+    assert ("undertrained" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("stride", "told"), [(0.6, True), (0.05, False)])
+def test_a_solved_run_that_one_leap_made_restless_has_too_high_a_rate(stride: float, told: bool) -> None:
+    story = Story()
+    for signal in ("probe_score", "val_score"):
+        story.put(signal, 0.96)
+    story.put("q", 0.95)
+    restless = BASE * (0.1 + 0.1 * (np.arange(STEPS) // PER_EPOCH % 2))
+    story.put("train_loss", restless)
+    story.put("val_loss", BASE * (0.1 + 0.1 * (np.arange(EPOCHS) % 2)))
+    for layer in ("0.weight", "2.weight", "4.weight"):
+        moves = np.full(len(story.series["update_norm", layer][0]), 0.03)
+        moves[1] = 6.0 * stride
+        story.put("update_norm", moves, layer)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("q", "told"), [(0.1, True), (0.6, False)])
+def test_steps_far_past_the_minimum_that_have_come_to_their_end_are_too_long(q: float, told: bool) -> None:
+    """A run that came far is harmed by them as well, where it is not solved and gets no further."""
+    story = Story()
+    story.stuck(0.87)
+    story.put("q", q)
+    for layer in ("0.weight", "2.weight", "4.weight"):
+        story.put("update_norm", 0.6, layer)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("dead", "told"), [(0, True), (12, False)])
+def test_what_is_left_of_a_layer_that_was_dead_from_the_start_may_overshoot(dead: int, told: bool) -> None:
+    story = Story()
+    SICK["lr_too_high"](story)
+    alive = story.series["unit_activity", "1"][1].copy()
+    alive[:, :dead] = 0.0
+    story.put("unit_activity", alive, "1")
+    found = names(story.traces())
+    assert ("lr_too_high" in found) is told and ("dead_units" in found) is not told
+
+
+@pytest.mark.parametrize(("new", "told"), [(0.92, True), (0.78, False)])
+def test_labels_that_are_wrong_in_training_alone_make_new_rows_easier(new: float, told: bool) -> None:
+    story = Story()
+    story.put("probe_score", 0.77)
+    story.put("val_score", new)
+    story.facts |= {
+        "witness_error": 0.28,
+        "witness_sure_error": 0.14,
+        "val_sure_rows": 80.0,
+        "val_error": 1 - new,
+    }
+    assert ("label_noise" in names(story.traces())) is told

@@ -12,6 +12,9 @@ RATE, LOWER = 0.04, 0.02
 FLAT = 0.6
 """Errors among the surest rows over all errors: wrong labels hit both alike, a poor witness errs where it is unsure."""
 
+PROBED = 512
+"""Rows of the training that are judged at its end (signals/validation.py)."""
+
 POOR, WEAK, FLAT_OF_BOTH, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.4, 0.5, 0.5
 """A witness with over half the errors of the best constant answer needs a second: the network, on rows that it has not
 seen, with fewer than this share of those errors, at least half of which it makes on rows of its training as well;
@@ -33,7 +36,9 @@ class LabelNoise(Rule):
             return None
         flat = rate / max(overall, 1e-9)
         alone = flat >= FLAT and overall <= POOR * base and _at_least(rate, rows) > LOWER
-        if not alone and not (flat >= FLAT_OF_BOTH and self._network_agrees(view, base)):
+        clear = overall <= POOR * base and self._knows_new_rows_better(view)
+        agrees = flat >= FLAT_OF_BOTH and (clear or self._network_agrees(view, base))
+        if not alone and not agrees:
             return None
         return Finding(
             self.ailment, "warning", 0.85, "S",
@@ -44,6 +49,15 @@ class LabelNoise(Rule):
             fix="review the rows whose label differs from that of all similar rows", source=self.source,
             measured={**view.measured, "noise": rate},
         )  # fmt: skip
+
+    @staticmethod
+    def _knows_new_rows_better(view: View) -> bool:
+        """Whether the network is right far more often on new rows than on those of its training: only these are wrong."""
+        rows = 4 * view.number("val_sure_rows", 0.0)
+        better = view.val_score - view.train_score
+        middle = min(1.0, max(0.0, (view.val_score + view.train_score) / 2))
+        chance = math.sqrt(middle * (1 - middle) * (1 / max(rows, 1.0) + 1 / PROBED))
+        return rows >= 60 and better > max(RATE, 3 * chance)
 
     @staticmethod
     def _network_agrees(view: View, base: float) -> bool:

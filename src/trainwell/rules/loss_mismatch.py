@@ -210,15 +210,18 @@ class LossMismatch(Rule):
         descent = view.get("descent").values
         descent = descent[np.isfinite(descent)]
         losses = view.get("train_loss").values
+        n = max(4, losses.size // 10)
+        if losses.size < 20 or losses[-n:].mean() <= losses[:n].mean():
+            return None
+        fix, scale = "check the sign of the loss that is minimised", _scale(view)
+        if scale < 0:
+            return ("The loop minimises the loss times a number below zero, so that every step makes it larger.",
+                    fix, Reading("loss_scale", scale, 0.0, "<"), 0.95)  # fmt: skip
         # a run that blows up is soon over, but steps along the gradient itself are no chance
         along = descent.size >= FEW_LOOKS and bool((descent < AGAINST).all())
-        if (descent.size < 8 and not along) or losses.size < 20 or view.share("stale_grad") > 0.5:
-            return None
-        up = float((descent < -0.02).mean())
-        n = max(4, losses.size // 10)
-        if up > 0.8 and not losses[-n:].mean() <= losses[:n].mean():
-            return ("Every step goes up the loss instead of down.", "check the sign of the loss that is minimised",
-                    Reading("steps uphill", up, 0.8), 0.9)  # fmt: skip
+        up = float((descent < -0.02).mean()) if descent.size >= 8 or along else 0.0
+        if up > 0.8 and not view.share("stale_grad") > 0.5:
+            return "Every step goes up the loss instead of down.", fix, Reading("steps uphill", up, 0.8), 0.9
         return None
 
     @staticmethod
@@ -243,8 +246,7 @@ class LossMismatch(Rule):
             return ("The loss is the sum over the batch, so that its gradient grows with the batch size.",
                     "use reduction='mean', or divide the learning rate by the batch size",
                     Reading("batch_size", view.batch_size, 1), 0.8)  # fmt: skip
-        scales, rows = view.get("loss_scale").values, view.number("batch_size")
-        scale = float(np.nanmedian(scales)) if np.isfinite(scales).any() else math.nan
+        scale, rows = _scale(view), view.number("batch_size")
         twice = view.fact("reduction") == "mean" and rows >= SEVERAL and abs(scale * rows - 1) < ROUNDED
         # optimizers that know no scale do not mind
         if twice and view.update_ratio < SMALL and not view.is_solved:
@@ -252,6 +254,12 @@ class LossMismatch(Rule):
                     "drop the division: the mean is taken by the loss",
                     Reading("loss_scale", scale, 1.0, "<"), 0.9)  # fmt: skip
         return None
+
+
+def _scale(view: View) -> float:
+    """Return what the loss is multiplied by before it is minimised; NaN where that is not known."""
+    scales = view.get("loss_scale").values
+    return float(np.nanmedian(scales)) if np.isfinite(scales).any() else math.nan
 
 
 def _last_kind(view: View) -> str:

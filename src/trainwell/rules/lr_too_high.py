@@ -117,7 +117,9 @@ class LrTooHigh(Rule):
             # what is solved was not harmed, unless it is thrown back again and again
             allowed = UNREST_UNSOUND if view.is_harmed else UNREST
             renewed = overshoots and view.update_ratio > RENEWED
-            overshoots = view.q_median < Q_SOLVED or renewed or view.is_shaken
+            # one step that made much of the weights anew, and a loss that never came to rest
+            leapt = view.longest_stride > STRIDE and view.val_swings > UNREST
+            overshoots = view.q_median < Q_SOLVED or renewed or view.is_shaken or leapt
             overshoots = overshoots and view.unrest > allowed and not view.rate_decayed
             harm = Reading("rises of the epoch loss", view.unrest, allowed)
         else:
@@ -127,13 +129,21 @@ class LrTooHigh(Rule):
                 harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
             if not harm.holds:
                 harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
-            if not harm.holds and view.way < MOSTLY and view.late_rate < SLOW:
+            # steps past the minimum along their line leave off far from it, however far that is
+            far = view.way < MOSTLY or view.q_median < Q_SOLVED
+            if not harm.holds and far and view.late_rate < SLOW:
                 harm = Reading("update_ratio", view.update_ratio, RENEWED)
             overshoots = (overshoots and harm.holds) or (view.is_shaken and not view.rate_decayed)
-        if not overshoots:
+        if not overshoots or self._born_dead(view):
             return None
         told = (*q, Reading("update_ratio", view.update_ratio, RENEWED))
         return self._finding(view, (*(r for r in told if r.holds), harm), confidence, (0, view.steps))
+
+    @staticmethod
+    def _born_dead(view: View) -> bool:
+        """Whether most units of a layer were off before any step: what is left of such a network may well overshoot."""
+        start = [view.dead_share(n)[0] for n in view.traces.layers("unit_activity")]
+        return max(start, default=0.0) > DEAD_SHARE
 
     @staticmethod
     def _helps_new_rows(view: View) -> bool:

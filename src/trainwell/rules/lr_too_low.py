@@ -82,7 +82,12 @@ class LrTooLow(Rule):
         """Whether ten times the rate gains far more, surely on training or validation, and contradicted by neither."""
         z = [view.what_if("tenfold", f"{part}_z") for part in ("train", "val")]
         seen, stays = [value for value in z if math.isfinite(value)], self._stays(view)
-        better = tenfold > RATIO * max(as_is, 0.0) and max(seen, default=0.0) > (SURE if stays else Z)
+        sure = max(seen, default=0.0)
+        if view.update_ratio < 2 * SMALL:
+            # the rows of training and validation are others, so that what both say adds up (Stouffer et al. 1949); of
+            # steps that are not short by themselves a plateau may show, which any longer step would leave
+            sure = max(sure, sum(seen) / math.sqrt(max(1, len(seen))))
+        better = tenfold > RATIO * max(as_is, 0.0) and sure > (SURE if stays else Z)
         better = (better and min(seen) >= 2) or self._pays_later(view) or self._outruns(view, tenfold, seen)
         # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
         whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))

@@ -17,6 +17,9 @@ The loss of sequences has a floor far above zero, so that less counts there."""
 SHORT = 0.5
 """Share of the run under which a continuation is too short to measure what doubling gains."""
 
+BEGUN = 0.05
+"""Fall of the training loss, in units of the base loss, by which a run has begun to learn."""
+
 FEW_STEPS = 100
 """A loss that falls over fewer steps is the beginning of every training; then only a continuation can tell."""
 
@@ -30,7 +33,10 @@ class Undertrained(Rule):
     source = "Domhan et al. 2015, IJCAI (learning curves); the continuation is measured on a copy."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or view.rate_decayed or len(view.epoch_loss) < 3 or view.gained < 0.05:
+        if view.is_solved or view.rate_decayed or len(view.epoch_loss) < 3:
+            return None
+        # what has hardly begun to learn may have another fault, unless it is seen to learn when it goes on
+        if view.gained < BEGUN and not view.doubling_gain > MORE:
             return None
         val = view.get("val_loss").values
         if val.size > 1 and not val[-1] <= val.min() + 0.01 * (val[0] - val.min()):

@@ -208,7 +208,7 @@ def may_listen(model: nn.Module) -> bool:
 
 
 def _common(scales: Sequence[Tensor | None]) -> Tensor | float | None:
-    """Return the one scale of all losses; a loss per sample is taken for its mean."""
+    """Return the one scale of all losses, below zero where it drives them up; a loss per sample is taken for its mean."""
     if len(scales) == 1 and scales[0] is not None and scales[0].dim() == 0 and not scales[0].is_cpu:
         return scales[0]  # without waiting for the device
     values: list[float] = []
@@ -217,5 +217,6 @@ def _common(scales: Sequence[Tensor | None]) -> Tensor | float | None:
             return None
         ends = (scale,) if scale.dim() == 0 else (scale.min(), scale.max())
         values += [float(v) * scale.numel() for v in ends]
-    high = max(values, default=0.0)
-    return high if high > 0 and high - min(values) <= EQUAL * high < float("inf") else None
+    high = max(values, key=abs, default=0.0)
+    apart = max(values, default=0.0) - min(values, default=0.0)
+    return high if high and apart <= EQUAL * abs(high) < float("inf") else None
