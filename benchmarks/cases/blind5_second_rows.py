@@ -40,7 +40,7 @@ def shf_val_in_other_units(seed: int, fixed: bool) -> Any:
         scaled = data.wine(seed)
         d.x, d.xt = scaled.x, scaled.xt
     m = nets.mlp([13, 32, 3])
-    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=20, epochs=14, seed=seed)
+    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=20, epochs=24, seed=seed)
 
 
 @case(["train_val_shift"], ("val_score", 1, 0.1), [*APART, "bad_features"])
@@ -82,7 +82,7 @@ def shl_digits_cnn(seed: int, fixed: bool) -> Any:
     if not fixed:
         d.y, d.yv = data.permute(d.y, seed), data.permute(d.yv, seed + 1)
     m = nets.cnn(10, (8, 16))
-    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=32, epochs=12, seed=seed)
+    return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=32, epochs=16, seed=seed)
 
 
 @case([("shuffled_labels", "label_noise")], ("test_score", 1, 0.3), LOST)
@@ -123,7 +123,7 @@ def uns_pixels_sgd(seed: int, fixed: bool) -> Any:
     if not fixed:
         sets.inputs(d, lambda x: x * 16)
     m = nets.cnn(10, (8, 16))
-    return job(m, SGD(m.parameters(), 0.05), CE(), d, batch=32, epochs=14, seed=seed)
+    return job(m, SGD(m.parameters(), 0.03), CE(), d, batch=32, epochs=26, seed=seed)
 
 
 @case(["unscaled_inputs"], ("test_loss", -1, 0.05), [*SCALE, "saturated_units"], "subtle")
@@ -163,12 +163,12 @@ def unt_thousands_sgd(seed: int, fixed: bool) -> Any:
     return job(m, SGD(m.parameters(), 0.02), MSE(), d, batch=32, epochs=25, seed=seed)
 
 
-@case(["unscaled_targets"], ("test_score", 1, 0.05), [*FAR, "undertrained"], "subtle")
+@case(["unscaled_targets"], ("test_score", 1, 0.02), [*FAR, "undertrained"], "subtle")
 def unt_friedman_raw_subtle(seed: int, fixed: bool) -> Any:
     """Leave Friedman's targets as they are, at 14 with a spread of 5."""
     d = data.friedman(seed, n=500, noise=0.5, yscale=fixed)
-    m = nets.mlp([10, 48, 1], "tanh")
-    return job(m, Adam(m.parameters(), 5e-3), MSE(), d, batch=32, epochs=25, seed=seed)
+    m = nets.mlp([10, 48, 48, 1])
+    return job(m, Adam(m.parameters(), 3e-3), MSE(), d, batch=32, epochs=25, seed=seed)
 
 
 @case(["unshuffled_data"], ("test_score", 1, 0.05), [*ORDER, "batchnorm_misuse", "mode_misuse"], "blatant")
@@ -179,22 +179,12 @@ def ush_batchnorm_sorted(seed: int, fixed: bool) -> Any:
     return job(m, Adam(m.parameters(), 2e-3), CE(), d, batch=32, epochs=10, seed=seed, shuffle=fixed)
 
 
-@case(["unshuffled_data"], ("test_score", 1, 0.03), ORDER)
+@case(["unshuffled_data"], ("test_loss", -1, 0.05), ORDER)
 def ush_topics_by_topic(seed: int, fixed: bool) -> Any:
     """Concatenate four files of one topic each and do not shuffle."""
     d = data.sort_by_label(data.topics(seed, n=700, V=150, mix=0.6))
     m = nets.Transformer(150, 32, 4, 20, layers=1, heads=2)
-    return job(
-        m, SGD(m.parameters(), 0.05, momentum=0.9), CE(), d, batch=32, epochs=7, seed=seed, shuffle=fixed
-    )
-
-
-@case(["unshuffled_data"], ("test_loss", -1, 0.03), ORDER, "subtle")
-def ush_linreg_by_target_subtle(seed: int, fixed: bool) -> Any:
-    """Fit a line to rows sorted by their target."""
-    d = data.sort_by_label(data.linreg(seed, n=400, noise=0.5))
-    m = nn.Linear(8, 1)
-    return job(m, SGD(m.parameters(), 0.05), MSE(), d, batch=20, epochs=15, seed=seed, shuffle=fixed)
+    return job(m, Adam(m.parameters(), 6e-3), CE(), d, batch=32, epochs=7, seed=seed, shuffle=fixed)
 
 
 @case(
@@ -260,7 +250,7 @@ def mul_deep_sigmoid_slow(seed: int, fixed: bool) -> Any:
 
 @case(
     ["missing_zero_grad", "lr_schedule"],
-    ("test_score", 1, 0.05),
+    ("test_loss", -1, 0.05),
     [*UNSTABLE, *STUCK, "lr_too_high", "lr_too_low"],
 )
 def mul_kept_gradients_and_gamma(seed: int, fixed: bool) -> Any:
