@@ -25,8 +25,8 @@ def ok_negative_loss(seed: int, fixed: bool) -> Any:
     """Predict mean and spread by the Gaussian likelihood: the loss falls below zero, as it may."""
     d = data.friedman(seed, n=1500, noise=1.0)
     m = nets.mlp([10, 32, 2])
-    o = AdamW(m.parameters(), 4e-3, weight_decay=0.1)
-    return job(m, o, spread, d, batch=32, epochs=20, metric=centre, seed=seed, scheduler=cosine(o, 20))
+    o = AdamW(m.parameters(), 8e-3, weight_decay=0.1)
+    return job(m, o, spread, d, batch=32, epochs=30, metric=centre, seed=seed, scheduler=cosine(o, 30))
 
 
 @case([], severity="tricky")
