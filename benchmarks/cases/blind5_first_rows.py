@@ -72,8 +72,8 @@ def imb_binary_overlap(seed: int, fixed: bool) -> Any:
     d = data.imbalance(data.hardclass(seed, n=2000, d=8, inf=6, sep=1.3, nv=600), {0: 800, 1: 40}, seed)
     m = nets.mlp([8, 24, 2])
     w = torch.tensor([1.0, 20.0]) if fixed else None
-    o = AdamW(m.parameters(), 1e-3, weight_decay=0.1)
-    return job(m, o, CE(weight=w), d, batch=32, epochs=10, seed=seed)
+    o = AdamW(m.parameters(), 3e-3, weight_decay=0.1)
+    return job(m, o, CE(weight=w), d, batch=32, epochs=14, seed=seed)
 
 
 @case(["class_imbalance"], ("test_bal", 1, 0.04), RARE, "subtle")
@@ -169,7 +169,7 @@ def lkg_oversampled_before_split(seed: int, fixed: bool) -> Any:
         near(d, 1.0, 0.05, seed)
     m = nets.mlp([40, 48, 2])
     o = AdamW(m.parameters(), 1e-3, weight_decay=0.3)
-    return job(m, o, CE(), d, batch=25, epochs=12, seed=seed)
+    return job(m, o, CE(), d, batch=25, epochs=24, seed=seed)
 
 
 @case(["leakage"], ("optimism", -1, 0.04), SEEN, "subtle")
