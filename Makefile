@@ -8,20 +8,24 @@ export OMP_NUM_THREADS = 1
 
 .PHONY: demo test lint format docs clean
 
-# One stamp per set of extras; it is older than what it depends on when something is to be installed again.
+# One stamp per set of extras; it is older than what it depends on when something is to be installed again. Bytecode is
+# written as pip does for a package: where Python may not write it, each start would compile a hundred files again.
 $(VENV)/stamp-demo: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/stamp-test: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export,image,text,audio]'
+	@$(BIN)/python -m compileall -q src
 	@touch $@ $(VENV)/stamp-demo
 
 $(VENV)/stamp-lint: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,export,image,text,audio,lint]'
+	@$(BIN)/python -m compileall -q src
 	@touch $@ $(VENV)/stamp-demo $(VENV)/stamp-test
 
 # Train on scikit-learn's breast cancer data, from a CSV file, and print the scores and the folder of the run.
@@ -51,4 +55,5 @@ docs: $(VENV)/stamp-docs
 $(VENV)/stamp-docs: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@$(BIN)/python -m compileall -q src
 	@touch $@ $(VENV)/stamp-demo
