@@ -114,14 +114,7 @@ class LrTooHigh(Rule):
             told = (reading, *(r for r in q if r.holds))
             return self._finding(view, told, confidence + 0.03, (0, view.steps), "W")
         if view.is_solved:
-            # what is solved was not harmed, unless it is thrown back again and again
-            allowed = UNREST_UNSOUND if view.is_harmed else UNREST
-            renewed = overshoots and view.update_ratio > RENEWED
-            # one step that made much of the weights anew, and a loss that never came to rest
-            leapt = view.longest_stride > STRIDE and view.val_swings > UNREST
-            overshoots = view.q_median < Q_SOLVED or renewed or view.is_shaken or leapt
-            overshoots = overshoots and view.unrest > allowed and not view.rate_decayed
-            harm = Reading("rises of the epoch loss", view.unrest, allowed)
+            overshoots, harm = self._restless(view, overshoots)
         else:
             stands = view.way < FAR and view.falling_z < 2 and view.steps >= 40
             harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
@@ -138,6 +131,17 @@ class LrTooHigh(Rule):
             return None
         told = (*q, Reading("update_ratio", view.update_ratio, RENEWED))
         return self._finding(view, (*(r for r in told if r.holds), harm), confidence, (0, view.steps))
+
+    @staticmethod
+    def _restless(view: View, overshoots: bool) -> tuple[bool, Reading]:
+        """Whether a solved run, which was not harmed, is thrown back again and again."""
+        allowed = UNREST_UNSOUND if view.is_harmed else UNREST
+        renewed = overshoots and view.update_ratio > RENEWED
+        # one step that made much of the weights anew, and a loss that never came to rest
+        leapt = view.longest_stride > STRIDE and view.val_swings > UNREST
+        overshoots = view.q_median < Q_SOLVED or renewed or view.is_shaken or leapt
+        overshoots = overshoots and view.unrest > allowed and not view.rate_decayed
+        return overshoots, Reading("rises of the epoch loss", view.unrest, allowed)
 
     @staticmethod
     def _born_dead(view: View) -> bool:
