@@ -10,16 +10,13 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-HALVES = {
-    "blind2": ("first", "first_data", "second", "second_data", "sound"),
-    "blind3": ("rates", "layers", "wiring", "rows", "mixed", "sound", "parts"),
-    "blind4": ("rates", "layers", "wiring", "rows", "sound", "parts"),
-    "blind5": tuple(
-        p.stem.removeprefix("blind5_") for p in sorted(Path(__file__).parent.glob("blind5_*.py"))
-    ),
+REGISTERS = {
+    "blind2": "blind2_first",
+    "blind3": "blind3_parts",
+    "blind4": "blind4_parts",
+    "blind5": "blind5_parts",
 }
-"""Modules of the blind sets that come in two halves."""
-REGISTERS = {"blind2": "first", "blind3": "parts", "blind4": "parts", "blind5": "parts"}
+"""The module that keeps both halves of a blind set; all modules whose names begin as the set's add cases to them."""
 
 
 def cases(args: argparse.Namespace) -> list[Any] | None:
@@ -40,13 +37,13 @@ def _registered(args: argparse.Namespace) -> list[Any] | None:
         for name in ("blind_data", "blind_healthy", "blind_wiring"):
             _module(name)
         return _module("blind_faults").BLIND
-    for name, modules in HALVES.items():
+    for name, register in REGISTERS.items():
         half = getattr(args, name)
         if half:
-            for module in modules:
-                _module(f"{name}_{module}")
-            register = _module(f"{name}_{REGISTERS[name]}").HALVES
-            return [case for each in (("A", "B") if half == "all" else (half,)) for case in register[each]]
+            for path in sorted(Path(__file__).parent.glob(f"{name}_*.py")):
+                _module(path.stem)
+            halves = _module(register).HALVES
+            return [case for each in (("A", "B") if half == "all" else (half,)) for case in halves[each]]
     return None
 
 
