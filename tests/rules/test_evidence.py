@@ -224,3 +224,14 @@ def test_labels_that_are_wrong_in_training_alone_make_new_rows_easier(new: float
         "val_error": 1 - new,
     }
     assert ("label_noise" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("running", "told"), [(False, "batchnorm_misuse"), (True, "loss_mismatch")])
+def test_rows_that_answer_for_each_other_are_told_by_what_mixes_them(running: bool, told: str) -> None:
+    """Batch norm without running statistics mixes rows in use as well; where it keeps them something else does."""
+    story = Story()
+    story.stuck()
+    story.put("mate_effect", 0.3)
+    story.facts["layers"].append({"name": "n", "kind": "BatchNorm1d", "norm": "batch", "momentum": 0.1,
+                                  "tracked": 9 if running else None, "running": running})  # fmt: skip
+    assert {"batchnorm_misuse", "loss_mismatch"} & set(names(story.traces())) == {told}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import MIXED, View
 from trainwell.values.finding import Finding, Reading
 
 FEW = 8
@@ -20,7 +20,7 @@ class BatchnormMisuse(Rule):
     """Find batch norm with too few values, an odd momentum, or statistics that do not fit the network."""
 
     ailment = "batchnorm_misuse"
-    needs = ("layers", "train_mode_loss", "probe_loss")
+    needs = ("layers", "train_mode_loss", "probe_loss", "mate_effect")
     explains = ("batch_too_small", "lr_too_high", "oscillation", "undertrained", "train_val_shift",
     "exploding_gradient",
                 "underfitting", "plateau", "launch_bound")  # fmt: skip
@@ -41,6 +41,10 @@ class BatchnormMisuse(Rule):
             return self._finding("D", Reading("batch_size", rows, FEW, "<"), names,
                 f"Batch norm takes mean and deviation from {rows:.0f} rows, which is mostly chance. ",
                 "use larger batches, or GroupNorm / LayerNorm in place of batch norm")  # fmt: skip
+        if view.norms_of_the_batch and view.mate_effect > MIXED:
+            return self._finding("D", Reading("mate_effect", view.mate_effect, MIXED), view.norms_of_the_batch,
+                "Batch norm keeps no running statistics, so that an output depends on the rest of its batch in use too. ",
+                "keep them (track_running_stats=True), or use GroupNorm / LayerNorm in place of batch norm")  # fmt: skip
         momenta = [m["momentum"] for m in layers if m["momentum"] is not None and m["running"]]
         odd = [m for m in momenta if m > 0.5 or m < 0.005]
         # a running mean with momentum m is worth (2 - m) / m batches

@@ -6,7 +6,7 @@ import numpy as np
 
 from trainwell.rules.lr_too_low import SMALL
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import MIXED, View
 from trainwell.values.finding import Finding, Reading
 
 STUCK = ("underfitting", "undertrained", "plateau", "lr_too_low", "dead_units", "saturated_units",
@@ -197,11 +197,10 @@ class LossMismatch(Rule):
             return ("The scores were brought into the shape of the loss by a reshape, which mixes up places and classes.",
                     "move the axis of the classes: output.permute or transpose, then reshape",
                     Reading("scrambled", view.share("scrambled"), 0.5), 0.95)  # fmt: skip
-        effect = view.get("mate_effect").values
-        if effect.size and np.nanmin(effect) > 0.01:
+        if view.mate_effect > MIXED and not view.norms_of_the_batch:
             return ("The output of a sample depends on the other samples of its batch, even in evaluation mode.",
                     "take softmax and means over the class axis, dim=1 (or -1), not over dim=0",
-                    Reading("mate_effect", float(np.nanmin(effect)), 0.01), 0.93)  # fmt: skip
+                    Reading("mate_effect", view.mate_effect, MIXED), 0.93)  # fmt: skip
         return None
 
     @staticmethod

@@ -33,6 +33,9 @@ THROW, UNREST, SWINGS = 0.3, 0.15, 0.3
 """In units of the base loss: rise of the loss beyond the noise of batches that kills units, sum of all rises of the epoch
 loss, and how far the validation loss rises and falls again; healthy unsolved runs swing by at most 0.16."""
 
+MIXED = 0.01
+"""Share of the output of a row that changes with the other rows of its batch; rounding alone changes 1e-6."""
+
 MANY = 16
 """Numbers of a target from which it counts as a picture, not as one with a few parts."""
 
@@ -282,6 +285,19 @@ class View(StrideView):
         """Sum of all rises of the epoch loss after the first quarter, in units of the base loss."""
         curve = self.epoch_loss[np.isfinite(self.epoch_loss)]
         return float(self._rises[curve.size // 4 :].sum()) if curve.size > 2 else 0.0
+
+    @cached_property
+    def mate_effect(self) -> float:
+        """How far at least an output depends on the other rows of its batch, in evaluation mode; 0 if unknown."""
+        effect = self.get("mate_effect").values
+        return float(np.nanmin(effect)) if np.isfinite(effect).any() else 0.0
+
+    @cached_property
+    def norms_of_the_batch(self) -> tuple[str, ...]:
+        """Layers of batch norm that keep no statistics, so that they take those of the batch in use as well."""
+        return tuple(
+            m["name"] for m in self.fact("layers", ()) if m.get("norm") == "batch" and not m["running"]
+        )
 
     @cached_property
     def val_swings(self) -> float:
