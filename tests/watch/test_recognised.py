@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from tests.watch.loops import assert_equal, rows
 from trainwell.watch import Watch, watch
-from trainwell.watch.recognised import recognised
+from trainwell.watch.formula import formula_of
+from trainwell.watch.recognised import Recognised, recognised
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 B, K, T = 12, 5, 4
@@ -40,7 +41,7 @@ ONE, MANY, MAP = labels(B), labels(B, T), labels(B, 3, 3)
 YES, REAL = (numbers(B, 1) > 0).double(), numbers(B, 3)
 KNOWN: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor], str, Tensor, float]] = {
     "cross-entropy": ((B, K), lambda o: -o.log_softmax(1)[range(B), ONE].mean(), "cross_entropy", ONE, 1),
-    "its sum": ((B, K), lambda o: -(hot(ONE) * o.log_softmax(1)).sum(), "cross_entropy", ONE, B),
+    "its sum": ((B, K), lambda o: -(hot(ONE) * o.log_softmax(1)).sum(), "cross_entropy", ONE, 1),
     "an eighth of it": ((B, K), lambda o: -o.log_softmax(1)[range(B), ONE].mean() / 8, "cross_entropy", ONE, 1 / 8),
     "smoothed": ((B, K), lambda o: -(smooth(ONE) * o.log_softmax(1)).sum(1).mean(), "cross_entropy", smooth(ONE), 1),
     "words": (
@@ -49,58 +50,110 @@ KNOWN: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor], str, Tensor,
     "pixels": ((B, K, 3, 3), lambda o: -o.log_softmax(1).gather(1, MAP[:, None]).mean(), "cross_entropy", MAP, 1),
     "squares": ((B, 3), lambda o: (o - REAL).pow(2).mean(), "mse_loss", REAL, 1),
     "half the squares of a row": ((B, 3), lambda o: (o - REAL).pow(2).sum(1).mean() / 2, "mse_loss", REAL, 1.5),
-    "the sum of squares": ((B, 3), lambda o: ((o - REAL) ** 2).sum(), "mse_loss", REAL, 3 * B),
+    "the sum of squares": ((B, 3), lambda o: ((o - REAL) ** 2).sum(), "mse_loss", REAL, 1),
     "yes or no": (
         (B, 1), lambda o: -(YES * F.logsigmoid(o) + (1 - YES) * F.logsigmoid(-o)).mean(),
         "binary_cross_entropy_with_logits", YES, 1,
     ),
 }  # fmt: skip
+RISING, WEIGHTS = numbers(B), torch.tensor([1.0, 4.0, 0.5, 2.0, 1.0], dtype=torch.float64)
+RARE, WORDS = (RISING > 1).double(), MANY.reshape(-1)
+AHEAD = F.normalize(REAL, dim=1)
+KNOWN |= {
+    "absolute": ((B, 3), lambda o: (o - REAL).abs().mean(), "l1_loss", REAL, 1),
+    "the sum of absolute": ((B, 3), lambda o: (REAL - o).abs().sum(), "l1_loss", REAL, 1),
+    "squares times any number": ((B, 3), lambda o: 7.3 * (REAL - o).pow(2).mean(), "mse_loss", REAL, 7.3),
+    "squares in another shape": (
+        (B, 1), lambda o: 0.3 * (o.squeeze(1) - RISING).square().mean(), "mse_loss", RISING, 0.3
+    ),
+    "products": ((B, 3), lambda o: 5 * ((o - REAL) * (o - REAL)).mean(), "mse_loss", REAL, 5),
+    "driven up": ((B, 3), lambda o: -(o - REAL).pow(2).mean(), "mse_loss", REAL, -1),
+    "likelihood driven down": ((B, K), lambda o: o.log_softmax(1)[range(B), ONE].mean(), "cross_entropy", ONE, -1),
+    "huber": (
+        (B, 3), lambda o: torch.where((o - REAL).abs() < 0.5, (o - REAL) ** 2 / 2, ((o - REAL).abs() - 0.25) / 2).mean(),
+        "huber_loss", REAL, 1,
+    ),
+    "all pairs of squares": ((B, 1), lambda o: ((o - RISING) ** 2).mean(), "mse_loss", RISING, 1),
+    "all pairs the other way": ((B,), lambda o: ((RISING[:, None] - o) ** 2).mean(), "mse_loss", RISING[:, None], 1),
+    "all pairs, absolute": ((B, 1), lambda o: (o - RISING).abs().mean(), "l1_loss", RISING, 1),
+    "all pairs, huber": (
+        (B, 1), lambda o: torch.where((o - RISING).abs() < 1, (o - RISING) ** 2 / 2, (o - RISING).abs() - 0.5).mean(),
+        "huber_loss", RISING, 1,
+    ),
+    "all pairs of yes or no": (
+        (B, 1), lambda o: -(RARE * F.logsigmoid(o) + (1 - RARE) * F.logsigmoid(-o)).mean(),
+        "binary_cross_entropy_with_logits", RARE, 1,
+    ),
+    "nearly yes or no": (
+        (B, 1), lambda o: -((0.1 + 0.8 * YES) * F.logsigmoid(o) + (0.9 - 0.8 * YES) * F.logsigmoid(-o)).mean(),
+        "binary_cross_entropy_with_logits", 0.1 + 0.8 * YES, 1,
+    ),
+    "class weights": (
+        (B * T, K), lambda o: -(o.log_softmax(1)[range(B * T), WORDS] * WEIGHTS[WORDS]).mean(), "cross_entropy", WORDS,
+        float(WEIGHTS[WORDS].mean()),
+    ),
+    "likeness": ((B, 3), lambda o: 1 - F.cosine_similarity(o, REAL, dim=1).mean(), "cosine_similarity", AHEAD, 1),
+    "likeness of the wrong sign": (
+        (B, 3), lambda o: 1 + F.cosine_similarity(o, REAL, dim=1).mean(), "cosine_similarity", AHEAD, -1
+    ),
+}  # fmt: skip
 UNKNOWN: dict[str, Callable[[Tensor], Tensor]] = {
-    "absolute": lambda o: (o - REAL[:, :1]).abs().mean(),
     "fourth power": lambda o: (o - hot(ONE)).pow(4).mean(),
     "brier": lambda o: (o.softmax(1) - hot(ONE)).pow(2).sum(1).mean(),
     "hinge": lambda o: (1 + o - o[range(B), ONE][:, None]).clamp(min=0).mean(),
     "advantages": lambda o: -(numbers(B) * o.log_softmax(1)[range(B), ONE]).mean(),
-    "class weights": lambda o: -(o.log_softmax(1)[range(B), ONE] * (1 + ONE)).mean(),
+    "weights of rows": lambda o: -(o.log_softmax(1)[range(B), ONE] * (1 + numbers(B).abs())).mean(),
     "mean output": lambda o: o.mean(),
+    "log of cosh": lambda o: (o - numbers(B, K)).cosh().log().mean(),
+    "root of squares": lambda o: (o - numbers(B, K)).pow(2).mean().sqrt(),
+    "masked squares": lambda o: ((o - numbers(B, K)).pow(2) * (numbers(B, K) > 0)).mean(),
+    "all pairs of outputs": lambda o: (o[:, None] - o[None]).pow(2).mean(),
+    "energy": lambda o: (o[:, :1] - numbers(B)).abs().mean() - (o[:, :1] - o[:, 0]).abs().mean() / 2,
     "squares and more": lambda o: (o - numbers(B, K)).pow(2).mean() + 1.0,
 }
 
 
-def seen_from(output: Tensor, loss: Callable[[Tensor], Tensor]) -> Any:
-    output = output.requires_grad_()
+def seen_from(output: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Recognised | None, Tensor]:
+    output = output.requires_grad_() * 1.0  # an output follows from something
     value = loss(output)
+    formula = formula_of(value, [output])
     (grad,) = torch.autograd.grad(value, output)
-    return recognised(output, grad, value), value
+    return recognised([(output, grad)], formula), value
 
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_loss_and_targets_follow_from_the_gradient(name: str, dtype: torch.dtype) -> None:
     shape, loss, function, target, factor = KNOWN[name]
-    call, value = seen_from(torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(dtype), loss)
-    assert call is not None and call.name == function
-    assert call.again(call.input).item() == pytest.approx(value.item(), rel=1e-4)
-    assert call.function.factor == pytest.approx(factor, rel=2e-3)
-    torch.testing.assert_close(call.target.double(), target.double(), atol=1e-4, rtol=1e-4)
-    assert call.again(call.input, reduction="none").mean().item() * factor == pytest.approx(
-        value.item(), rel=1e-3
+    found, value = seen_from(
+        torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(dtype), lambda o: loss(o).to(dtype)
     )
+    assert found is not None and [c.name for c in found.calls] == [function]
+    call = found.calls[0]
+    assert found.factor == pytest.approx(factor, rel=2e-3)
+    if function != "cosine_similarity":  # of which only the slope is known
+        assert found.factor * call.again(call.input).item() == pytest.approx(value.item(), rel=1e-3)
+    torch.testing.assert_close(call.target.double(), target.double(), atol=1e-4, rtol=1e-4)
+    assert call.kwargs.get("reduction", "mean") == ("sum" if "sum" in name else "mean")
 
 
 @pytest.mark.parametrize("through", [lambda o: o.log_softmax(1), lambda o: o.softmax(1)])
 def test_outputs_that_are_probabilities_already(through: Callable[[Tensor], Tensor]) -> None:
     output = through(numbers(B, K))
     is_log = bool((output < 0).any())
-    call, value = seen_from(output, lambda o: -(o if is_log else (o + 1e-9).log())[range(B), ONE].mean())
-    assert call is not None and call.name == "nll_loss" and torch.equal(call.target, ONE)
+    found, value = seen_from(output, lambda o: -(o if is_log else (o + 1e-9).log())[range(B), ONE].mean())
+    assert found is not None
+    call = found.calls[0]
+    assert call.name == "nll_loss" and torch.equal(call.target, ONE)
     assert call.value.item() == pytest.approx(value.item(), rel=1e-5)
 
 
 def test_probabilities_of_yes() -> None:
     output = numbers(B, 1).sigmoid()
-    call, value = seen_from(output, lambda p: -(YES * p.log() + (1 - YES) * (1 - p).log()).mean())
-    assert call is not None and call.name == "binary_cross_entropy" and torch.equal(call.target, YES)
+    found, value = seen_from(output, lambda p: -(YES * p.log() + (1 - YES) * (1 - p).log()).mean())
+    assert found is not None
+    call = found.calls[0]
+    assert call.name == "binary_cross_entropy" and torch.equal(call.target, YES)
     assert call.value.item() == pytest.approx(value.item(), rel=1e-5)
 
 
@@ -153,6 +206,81 @@ def test_a_loop_is_measured_as_if_torch_had_computed_its_loss() -> None:
         )
     for fact in ("base_loss", "class_counts", "learnable", "batch_size", "distinct_rows"):
         assert seen.traces.fact(fact) == pytest.approx(told.traces.fact(fact)), fact
+
+
+class TwoHeads(nn.Module):
+    """A number and a class from one body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.number, self.kind = nn.Linear(12, 32), nn.Linear(32, 1), nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        inside = self.body(x).tanh()
+        return self.number(inside).squeeze(1), self.kind(inside)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_losses_of_several_outputs_are_heard_together(share: float) -> None:
+    """Each output has its own targets, and both terms are measured as they are added up."""
+    torch.manual_seed(0)
+    net, (x, y) = TwoHeads(), rows()
+    optimizer = torch.optim.SGD(net.parameters(), 0.05)
+    seen = watch(net, optimizer, quiet=True)
+    first: list[tuple[float, float]] = []
+    for _ in range(60):
+        part = torch.randint(len(x), (32,))
+        number, kind = net(x[part])
+        terms = (number - x[part, 0]).abs().mean(), by_hand(kind, y[part])
+        optimizer.zero_grad()
+        loss = 2 * (terms[0] + share * terms[1])
+        loss.backward()
+        if not first:
+            norm = torch.stack([p.grad.norm() for p in net.parameters() if p.grad is not None]).norm()
+            first.append((loss.item(), norm.item()))
+        optimizer.step()
+    seen.close()
+    assert seen.traces.fact("watch_error") is None and seen.traces.fact("minimises_more") is None
+    assert seen.traces.fact("loss_name") == "l1_loss" and seen.traces.fact("out_shape") == [32]
+    assert seen.traces.get("loss_scale").values[0] == pytest.approx(2)
+    assert seen.traces.get("train_loss").values[0] == pytest.approx(first[0][0] / 2)
+    assert seen.traces.get("grad_norm").values[0] == pytest.approx(first[0][1] / 2, rel=1e-4)
+    assert np.isfinite(seen.traces.get("q").values[:8]).all()
+    torch.testing.assert_close(seen.scene.train[0].y, x_of(seen, 0), rtol=1e-4, atol=1e-5)
+
+
+def x_of(seen: Watch, column: int) -> Tensor:
+    return seen.scene.train[0].x[:, column]
+
+
+@pytest.mark.parametrize("scale", [1.0, -1.0, 0.125, 5.0])
+def test_a_loss_is_recorded_in_the_unit_of_what_it_amounts_to(scale: float) -> None:
+    """As if the loop took the loss of torch and multiplied that."""
+    plain, seen = trained(by_hand, steps=40)[1], trained(lambda o, y: scale * by_hand(o, y), steps=1)[1]
+    assert plain is not None and seen is not None
+    first = [w.traces.get("train_loss").values[0] for w in (plain, seen)]
+    assert first[0] == pytest.approx(first[1], rel=1e-4) and first[0] > 0
+    assert seen.traces.get("loss_scale").values[0] == pytest.approx(scale, rel=1e-3)
+
+
+def test_all_pairs_of_a_column_and_a_row_are_a_mistake() -> None:
+    """Outputs of the shape (N, 1) less targets of the shape (N,): the mean target is the best answer to every row."""
+    torch.manual_seed(0)
+    net, (x, _) = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 1)), rows()
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    for power, shape, expected in (
+        (2, (-1,), ["loss_mismatch"]),
+        (1, (-1,), ["loss_mismatch"]),
+        (2, (-1, 1), []),
+    ):
+        with watch(net, optimizer, quiet=True) as seen:
+            for _ in range(100):
+                part = torch.randint(len(x), (32,))
+                optimizer.zero_grad()
+                (net(x[part]) - x[part, 0].reshape(shape)).abs().pow(power).mean().backward()
+                optimizer.step()
+        assert [f.ailment for f in seen.findings if f.is_alarm and f.ailment == "loss_mismatch"] == expected
+        assert seen.traces.fact("watch_error") is None
 
 
 def test_a_rate_too_low_is_found_by_what_another_would_do() -> None:

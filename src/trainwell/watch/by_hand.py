@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 import weakref
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainwell.values.signal import Traces
+from trainwell.watch.formula import Formula, formula_of
 from trainwell.watch.forwards import Forwards
 from trainwell.watch.ledger import Ledger
 from trainwell.watch.losses import KINDS, LossCall
@@ -24,6 +26,29 @@ TRIES = 3
 """Losses in a row that are not recognised, after which no more is tried."""
 
 
+@dataclasses.dataclass
+class _GoingBack:
+    """A loss whose backward pass is under way.
+
+    Args:
+        outputs: of the network, the latest first where its parts are called.
+        parts: the outputs that its gradient has reached, and the gradient, by their number.
+    """
+
+    outputs: list[Tensor]
+    formula: Formula
+    parts: dict[int, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
+
+    def has_come(self, output: Tensor, grad: Tensor) -> bool:
+        """Note a gradient; return whether it was the last that was waited for."""
+        number = next((i for i, own in enumerate(self.outputs) if own is output), -1)
+        reached = self.formula.reached
+        if reached and number not in reached:
+            return False  # an output from which another one follows
+        self.parts[number] = (output.detach(), grad.detach())
+        return len(self.parts) >= max(1, len(reached))
+
+
 class ByHand(Forwards):
     """Recognises what a loop minimises where no function of torch computed it."""
 
@@ -32,24 +57,29 @@ class ByHand(Forwards):
     _capturing: bool
     _stale_armed: bool
     _step: int
-    _going_back: Tensor | None = None
-    """The loss of the backward pass that is under way, until a gradient has reached an output."""
+    _going_back: _GoingBack | None = None
+    """The loss of the backward pass that is under way, until its gradient has reached the outputs."""
     _tries = TRIES
-    _form: tuple[str, int, torch.dtype] | None = None
-    """Function and kind of targets of the losses that were recognised: one loop has one."""
+    _form: list[tuple[str, int, torch.dtype]] | None = None
+    """Functions and kinds of targets of the losses that were recognised: one loop has one."""
+    _factor = 1.0
+    """By how much what the loop minimises was last more than the loss that it amounts to."""
 
     def note_loss(self, loss: Tensor) -> None:
         """Note a training loss that none of torch's functions computed, before its backward pass."""
-        self._ledger.loss(self._step, loss.detach())
-        self._going_back = loss.detach() if self._tries and self._since_backward == 1 else None
+        value, forward = loss.detach(), self._open
+        self._ledger.loss(self._step, value if self._factor == 1 else value / self._factor)
+        self._going_back = None
+        if self._tries and self._since_backward == 1 and forward is not None and not forward.calls:
+            outputs = _outputs(forward.output)
+            self._going_back = _GoingBack(outputs, formula_of(loss, outputs))
         self._since_backward = 0
 
     def _await_loss(self, forward: Forward, output: Any) -> None:
         facts = self.traces.facts
         if not self._tries or ("loss_name" in facts and "loss_by_hand" not in facts):
             return
-        outputs = [t for t in tensors_of(output) if t.requires_grad and t.is_floating_point() and t.dim()]
-        for tensor in outputs if len(outputs) <= MOST_OUTPUTS else ():
+        for tensor in _outputs(output):
             # neither may hold the other: a hook is part of the graph, which nobody would find
             come = functools.partial(
                 self._on_grad, weakref.ref(forward), weakref.ref(tensor), tensor._version
@@ -59,30 +89,42 @@ class ByHand(Forwards):
     def _on_grad(
         self, forward: weakref.ref[Forward], output: weakref.ref[Tensor], version: int, grad: Tensor
     ) -> None:
-        """Take the gradient that reaches an output first: the one from which the loss was computed."""
-        value, self._going_back = self._going_back, None
-        if value is not None and self._alive and not self._probing:
-            seen, tensor = forward(), output()
-            if seen is not None and not seen.calls and tensor is not None and tensor._version == version:
-                self._guarded(self._recognise, seen, tensor, grad, value)
+        """Take the gradients that reach outputs: those from which the loss was computed, before any behind them."""
+        back, seen, tensor = self._going_back, forward(), output()
+        if back is None or not self._alive or self._probing:
+            return
+        if (
+            seen is None
+            or seen.calls
+            or seen is not self._open
+            or tensor is None
+            or tensor._version != version
+        ):
+            self._going_back = None
+        elif back.has_come(tensor, grad):
+            self._going_back = None
+            self._guarded(self._recognise, seen, back)
 
-    def _recognise(self, forward: Forward, output: Tensor, grad: Tensor, value: Tensor) -> None:
+    def _recognise(self, forward: Forward, back: _GoingBack) -> None:
         start, facts = time.process_time(), self.traces.facts
-        with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
-            call = recognised(output, grad, value)
-        form = None if call is None else (call.name, call.target.dim(), call.target.dtype)
-        if call is None or (self._form or form) != form:
+        parts = [back.parts[i] for i in sorted(back.parts)]
+        with torch.no_grad(), torch.autocast(parts[0][0].device.type, enabled=False):
+            found = recognised(parts, back.formula)
+        form = None if found is None else [(c.name, c.target.dim(), c.target.dtype) for c in found.calls]
+        if found is None or (self._form or form) != form:
             self._tries -= 1
             return
         self._tries, self._form = TRIES, form
+        self._ledger.rescale(self._factor / found.factor)
+        self._factor = found.factor
         if "loss_name" not in facts:
             facts["loss_by_hand"] = True
-            self._first_loss(call)
-        forward.calls.append(call)
+            self._first_loss(found.calls[0])
+        forward.calls += found.calls
         if self._capturing:
-            self._capture(forward, call)
+            self._capture(forward, *found.calls)
         if self._looking and self._own is not None:
-            self._own.follow_whole()
+            self._own.follow_whole(found.factor, len(found.calls))
             self._own.cost_s += time.process_time() - start
         if self._looking and not self._stale_armed:
             self._stale_armed = True
@@ -90,14 +132,20 @@ class ByHand(Forwards):
 
     def _first_loss(self, call: LossCall) -> None:
         facts = self.traces.facts
-        facts["loss_name"], facts["loss_kind"] = call.name, KINDS[call.name]
+        facts["loss_name"], facts["loss_kind"] = call.name, KINDS.get(call.name, "similarity")
         if self._open is not None:
             facts["batch_size"] = self._open.rows
 
-    def _capture(self, forward: Forward, call: LossCall) -> None:
+    def _capture(self, forward: Forward, *calls: LossCall) -> None:
         """Keep a batch for the checks of the data."""
         raise NotImplementedError
 
     def _note_stale(self) -> None:
         """Look whether gradients of the step before are still there."""
         raise NotImplementedError
+
+
+def _outputs(output: Any) -> list[Tensor]:
+    """Return the tensors of an output from which a loss may follow; none of one that has very many."""
+    found = [t for t in tensors_of(output) if t.requires_grad and t.is_floating_point() and t.dim()]
+    return found if len(found) <= MOST_OUTPUTS else []

@@ -38,7 +38,7 @@ def static_facts(optimizer: Optimizer, task: str | None, train_data: Any) -> dic
     return facts
 
 
-def kept(forward: Forward, call: LossCall, shelf: Shelf) -> Forward:
+def kept(forward: Forward, calls: Sequence[LossCall], shelf: Shelf) -> Forward:
     """Return a forward that can be held: copies of the inputs, no graph, and no outputs, which may be large."""
     args, kwargs = mapped(shelf.keep, forward.args), mapped(shelf.keep, forward.kwargs)
     kept = Forward(
@@ -48,11 +48,12 @@ def kept(forward: Forward, call: LossCall, shelf: Shelf) -> Forward:
     kept.route, kept.by_hand = forward.route, forward.by_hand
     if forward.inside == 0:
         with contextlib.suppress(LookupError):
-            kept.relations = [relation(call.input, forward.output)]
+            kept.relations = [relation(call.input, forward.output) for call in calls]
     kept.repeatable = (bool(kept.relations) or forward.inside > 0) and not forward.by_hand
-    nothing = call.input.new_zeros(0)
+    nothing = calls[0].input.new_zeros(0)
     kept.calls = [
         LossCall(call.name, call.function, nothing, shelf.keep(call.target), call.args, call.kwargs, nothing)
+        for call in calls
     ]
     return kept
 

@@ -216,10 +216,10 @@ class Listening(ByHand):
         if len(old) <= 1:
             self._stale = (torch.stack(norms).max() > 0).float() if norms else torch.zeros(())
 
-    def _capture(self, forward: Forward, call: LossCall) -> None:
+    def _capture(self, forward: Forward, *calls: LossCall) -> None:
         rows = forward.rows
         if rows and not self._parts.late and not self._is_edited(forward):
-            own = kept(forward, call, self._shelf)
+            own = kept(forward, calls, self._shelf)
             self.scene.train.append(Batch(own, own.calls, self._step))
             self._kept_rows += rows
             self._kept_values += self.scene.train[-1].x.numel()
@@ -245,7 +245,7 @@ class Listening(ByHand):
     def _kept_of_validation(self, call: LossCall, forward: Forward | None, number: int) -> Batch | None:
         if forward is None or not forward.tensors or self._is_edited(forward):
             return None
-        own = kept(forward, call, self._shelf)
+        own = kept(forward, [call], self._shelf)
         return Batch(own, own.calls, number)
 
     def _end_validation(self) -> None:

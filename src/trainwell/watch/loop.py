@@ -78,8 +78,8 @@ def watch(
     Args:
         model: the network; or several that one optimizer moves and the loop calls one after the other.
         loss: the loss function or module of the loop, for its name in the record. What torch's functions compute is heard
-            without it, and what amounts to cross-entropy or squares is recognised; of other losses only the value,
-            activations and gradients are known.
+            without it, and what amounts to cross-entropy, squares, absolute errors or a cosine is recognised; of other
+            losses only the value, activations and gradients are known.
         task: `classification`, `binary`, `regression` or `lm`, where it cannot be told from the loss.
         train_data: the loader or data set of the loop; only its length is read.
         folder: of the run to write, which `trainwell diagnose` reads.

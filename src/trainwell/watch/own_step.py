@@ -87,10 +87,10 @@ class OwnStep:
             self._scales.append(None)
             self._held.append(loss.register_hook(functools.partial(self._guarded, self._note_scale, place)))
 
-    def follow_whole(self) -> None:
-        """Take a loss of the step as all that is minimised, as it is."""
+    def follow_whole(self, scale: float, parts: int) -> None:
+        """Take a loss of the step, of so many parts, as all that is minimised, so many times."""
         if self._held:
-            self._scales.append(torch.ones(()))
+            self._scales += [torch.tensor(scale)] * parts
 
     def end(self) -> None:
         """Forget the step."""

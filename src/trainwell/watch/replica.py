@@ -242,7 +242,8 @@ class Replica:
             losses = [call.value for call in heard[: forward.inside]]
             outside = (calls if calls is not None else forward.calls)[forward.inside :]
             known = forward.relations or [relation(c.input, forward.output) for c in outside]
-            losses += [c.again(r.apply(output)) for c, r in zip(outside, known, strict=True)]
+            # where rows are judged, the first of several losses is asked for alone
+            losses += [c.again(r.apply(output)) for c, r in zip(outside, known, strict=calls is None)]
         if not losses:
             raise LookupError("no loss was seen for this batch")
         return torch.stack([loss.float().mean() for loss in losses]).sum()
