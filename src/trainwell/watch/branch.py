@@ -99,10 +99,11 @@ class WhatIf:
 
     Args:
         budget_s: seconds that all branches may take together.
+        strength: by how much the loop minimises more than its loss: see `Strength`.
     """
 
-    def __init__(self, scene: Scene, budget_s: float) -> None:
-        self.scene = scene
+    def __init__(self, scene: Scene, budget_s: float, strength: float = 1.0) -> None:
+        self.scene, self.strength = scene, strength
         on_cpu = scene.facts.get("device", "cpu") == "cpu"
         # the work of this thread: what else the machine does must not decide what can be asked
         self.clock = time.thread_time if on_cpu else time.perf_counter
@@ -110,11 +111,16 @@ class WhatIf:
         self.batches = [b for b in scene.train if b.forward.repeatable]
         self.probes = _first(self.batches), _first([b for b in scene.val if b.forward.repeatable])
         assert scene.loss_of is not None and scene.evaluate is not None
-        self.loss_of, self.evaluate = scene.loss_of, scene.evaluate
+        self.evaluate, self._loss_of = scene.evaluate, scene.loss_of
         self.replica: Replica = scene.replica
         self.pace_s = 0.0
         self.is_tiny = bool(self.batches) and 0 < self.batches[0].forward.rows < TINY
         self.more = TINY // self.batches[0].forward.rows if self.is_tiny else 1
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """What the loop minimises of a batch."""
+        loss = self._loss_of(batch)
+        return loss if self.strength == 1 else self.strength * loss
 
     @property
     def has_decayed(self) -> bool:
@@ -243,7 +249,9 @@ def _step(
     return (after - before.detach()) / along
 
 
-def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> dict[str, Any]:
+def branch_facts(
+    scene: Scene, budget_s: float, strength: float = 1.0, longest: int | None = None
+) -> dict[str, Any]:
     """Return what continuations of the training gain, in units of the loss of the best constant answer.
 
     `what_if` has an entry for every continuation: `as_is` at the rate as it is, `tenfold`, `tenth`, and `longer`, for
@@ -252,9 +260,11 @@ def branch_facts(scene: Scene, budget_s: float, longest: int | None = None) -> d
     training and validation rows to the end, `train` and `val`, the same before the cool-down, `train_hot` and
     `val_hot`, and how many standard errors it lies below `as_is`, row by row: `train_z`, `val_z`.
 
-    Args: longest: steps that `longer` may take; as many as the training took, where nothing is said.
+    Args:
+        strength: by how much the loop minimises more than its loss.
+        longest: steps that `longer` may take; as many as the training took, where nothing is said.
     """
-    what_if = WhatIf(scene, budget_s)
+    what_if = WhatIf(scene, budget_s, strength)
     # what is judged, and the shortest branch: nothing is begun that cannot be paid
     least_s = (
         (FORWARD * 5 * PROBE_ROWS + 1.5 * LEAST * scene.train[0].forward.rows) * scene.row_s

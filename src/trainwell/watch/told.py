@@ -316,6 +316,9 @@ class ToldWatch(Watch):
                 self._own.end()
         self._schedule.done(self._step, time.perf_counter() - start, start - self._started)
 
+    def _note_strength(self) -> None:
+        """What this loop does to its gradients, `_minimised` and the twin of its optimizer do as well."""
+
     def _wants_copy(self) -> bool:
         return self._schedule.is_whole
 

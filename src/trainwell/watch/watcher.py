@@ -120,9 +120,14 @@ class Watch(Listening):
         call = next(iter(window[0].calls), None)
         if call is not None and call.target.dim() and window[0].rows:
             facts["targets_per_sample"] = max(1, call.target.shape[0] // window[0].rows)
+        self._note_strength()
         record = self._ledger.at(self._step)
         for family in self._families:
             family.look(look, record)
+
+    def _note_strength(self) -> None:
+        """Compare the gradients of the copy with those that the optimizer was given."""
+        self._strength.note(self.scene.replica.params, list(self.model.parameters()))
 
     def _look_at(self, window: list[Forward], stale: Tensor | None) -> Look:
         own = self._own.mean_grads(window) if self._own is not None else None
@@ -327,7 +332,9 @@ class Watch(Listening):
         facts, view = self.traces.facts, View(self.traces)
         rates_s, rows_s = self._budgets_s(facts["seconds"])
         asks: dict[str, Callable[[], dict[str, Any]]] = {
-            "branch_facts": lambda: branch_facts(self.scene, rates_s, longest=0 if view.is_solved else None),
+            "branch_facts": lambda: branch_facts(
+                self.scene, rates_s, self._strength.value, longest=0 if view.is_solved else None
+            ),
         }
         if asks_few_rows(view):
             asks["few_facts"] = lambda: few_facts(self.scene, rows_s)

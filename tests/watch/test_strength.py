@@ -1,0 +1,126 @@
+"""A continuation on a copy steps as the loop does, whatever the loop does to its loss and its gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.watch import loops
+from trainwell.watch import Watch, watch
+from trainwell.watch.branch import WhatIf
+from trainwell.watch.strength import Strength
+
+BATCH = 32
+Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], None]
+
+
+def plain(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, scale: float = 1.0) -> None:
+    optimizer.zero_grad()
+    (scale * F.cross_entropy(net(x), y)).backward()
+    optimizer.step()
+
+
+def divided(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    plain(net, optimizer, x, y, 0.25)
+
+
+def summed(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    optimizer.zero_grad()
+    (-net(x).log_softmax(1).gather(1, y[:, None])).sum().backward()
+    optimizer.step()
+
+
+def accumulated(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    """Two halves whose gradients are added up, and not averaged."""
+    optimizer.zero_grad()
+    for half in range(2):
+        F.cross_entropy(net(x[half::2]), y[half::2]).backward()
+    optimizer.step()
+
+
+def scaled_and_unscaled(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
+    optimizer.zero_grad()
+    scaler.scale(F.cross_entropy(net(x), y)).backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def clipped(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    norm = float(nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None]))
+    nn.utils.clip_grad_norm_(net.parameters(), norm / 5)
+    optimizer.step()
+
+
+STEPS: dict[str, tuple[Step, float]] = {
+    "plain": (plain, 1.0), "divided": (divided, 0.25), "summed": (summed, 1.0), "accumulated": (accumulated, 2.0),
+    "scaled_and_unscaled": (scaled_and_unscaled, 1.0), "clipped": (clipped, 0.2),
+}  # fmt: skip
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 3))
+
+
+def batches(num: int) -> Iterable[tuple[Tensor, Tensor]]:
+    x, y = loops.rows()
+    for i in range(num):
+        at = slice(BATCH * i % len(x), BATCH * i % len(x) + BATCH)
+        yield x[at], y[at]
+
+
+def watched(step: Step, num: int = 24) -> tuple[Watch, nn.Module, Any]:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), 1e-3)
+    seen = watch(net, optimizer, quiet=True)
+    for x, y in batches(num):
+        step(net, optimizer, x, y)
+    assert seen.traces.fact("watch_error") is None
+    return seen, net, optimizer
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_strength_is_what_the_loop_makes_of_the_gradient(name: str) -> None:
+    step, expected = STEPS[name]
+    seen = watched(step)[0]
+    assert seen._strength.value == pytest.approx(expected, rel=1e-3)
+    seen.close()
+
+
+@pytest.mark.parametrize("name", ["plain", "divided", "summed", "scaled_and_unscaled"])
+def test_a_continuation_is_the_loop_going_on(name: str) -> None:
+    """The copy, at the rate as it is on the batches that were kept, against the same loop on the same batches."""
+    step, _ = STEPS[name]
+    seen, net, _ = watched(step)
+    what_if = WhatIf(seen.scene, 60.0, seen._strength.value)
+    seen.close()
+    num, cool = 8, 4
+    what_if.grow(1.0, num)
+    other = copy.deepcopy(net)
+    moves = torch.optim.SGD(other.parameters(), 1e-3)
+    for i, batch in enumerate(what_if.batches[: num + cool]):
+        moves.param_groups[0]["lr"] = 1e-3 * (1.0 if i < num else 1 - (i - num + 0.5) / cool)
+        step(other, moves, batch.x, loops.rows()[1][BATCH * i % 256 : BATCH * i % 256 + BATCH])
+    assert len(what_if.batches) >= num
+    for own, its in zip(seen.scene.replica.params, other.parameters(), strict=True):
+        torch.testing.assert_close(own.detach(), its.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_not_known_is_one() -> None:
+    strength, (one, other) = Strength(), (network(), network())
+    strength.note(list(one.parameters()), list(other.parameters()))
+    assert strength.value == 1.0
+    for net in (one, other):
+        for param in net.parameters():
+            param.grad = torch.full_like(param, torch.nan)
+    strength.note(list(one.parameters()), list(other.parameters()))
+    assert strength.value == 1.0
