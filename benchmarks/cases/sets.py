@@ -15,6 +15,7 @@ REGISTERS = {
     "blind3": "blind3_parts",
     "blind4": "blind4_parts",
     "blind5": "blind5_parts",
+    "blind6": "blind6_parts",
 }
 """The module that keeps both halves of a blind set; all modules whose names begin as the set's add cases to them."""
 
