@@ -140,3 +140,33 @@ def test_findings_come_while_the_script_runs(watched: Watched, monkeypatch: pyte
     assert code == 0
     told = said.index("trainwell: Linear, after ")
     assert told < said.index("trained\n") < said.rindex("finding 1 missing zero grad")
+
+
+def test_script_meets_no_library_and_its_settings_count(tmp_path: Path) -> None:
+    """What is set before torch is imported counts under the watcher as it does without."""
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "import os, sys\n"
+        "early = sorted({'numpy', 'torch'} & set(sys.modules))\n"
+        "os.environ['OMP_NUM_THREADS'] = '1'\n"
+        "import torch\n"
+        "print(early, torch.get_num_threads(), 'trainwell.watch.finder' in sys.modules)\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    told = subprocess.run(
+        [sys.executable, "-m", "trainwell", "watch", str(script)], cwd=tmp_path, env=environment, check=True,
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert told == "[] 1 True\n"
+
+
+def test_a_watcher_that_cannot_start_leaves_the_script_alone(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ValueError("no hook")
+
+    monkeypatch.setattr("trainwell.watch.finder.Finder.start", broken)
+    code, said, _ = watched(ENDING, "exit", "7")
+    assert code == 7
+    assert "trainwell: the watcher did not start, the script goes on (ValueError: no hook)" in said

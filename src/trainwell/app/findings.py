@@ -1,21 +1,22 @@
-"""Findings as a person reads them, and as they stand in the run folder. Needs no torch."""
+"""Findings as a person reads them, and as they stand in the run folder. Needs no torch, and numpy only to judge."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainwell.app.prescriptions import prescriptions
-from trainwell.rules.diagnosis import diagnose
 from trainwell.values.atomic import atomic_write_text
 from trainwell.values.errors import RunError, UsageError, did_you_mean
 from trainwell.values.finding import AILMENTS, SEVERITIES, Finding
 from trainwell.values.journal import dumps
 from trainwell.values.recipe import Recipe
 from trainwell.values.runfolder import RUNS, RunFolder
-from trainwell.values.signal import Traces
+
+if TYPE_CHECKING:
+    from trainwell.values.signal import Traces
 
 TRACES = "watch"
 """The folder of the traces inside a run; a script that trains several networks has `watch-2` and so on."""
@@ -51,6 +52,8 @@ class Diagnosis:
     @classmethod
     def of(cls, traces: Traces, folder: str = "", recipe: Recipe | None = None, kind: str = "") -> Diagnosis:
         """Diagnose traces."""
+        from trainwell.rules.diagnosis import diagnose
+
         steps, name = int(traces.number("steps", 0)), str(traces.fact("model_name") or "")
         error = str(traces.fact("watch_error") or "")
         return cls(diagnose(traces), steps, name, folder, error, recipe, kind)
@@ -105,6 +108,8 @@ def read_diagnoses(spec: str | Path) -> tuple[Path, list[Diagnosis]]:
     Raises:
         RunError: there is no such folder, or it has no traces.
     """
+    from trainwell.values.signal import Traces
+
     folder = _find(Path(spec).expanduser())
     if (folder / "traces.json").is_file():
         return folder, [Diagnosis.of(Traces.load(folder))]

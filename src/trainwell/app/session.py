@@ -14,8 +14,8 @@ from trainwell.values.errors import UsageError
 from trainwell.values.runfolder import RUNS, RunFolder
 
 if TYPE_CHECKING:
+    from trainwell.app.script import Outcome, Script
     from trainwell.watch.finder import Found
-    from trainwell.watch.script import Outcome, Script
 
 LIVE = frozenset((
     "bad_features", "unscaled_inputs", "unscaled_targets", "leakage", "train_val_shift", "class_imbalance",

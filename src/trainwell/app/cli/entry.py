@@ -12,6 +12,7 @@ from types import FrameType
 
 import click
 
+from trainwell.app.awaited import Awaited
 from trainwell.app.cli import averaging, proving, reporting, telling, training, tuning, using, watching
 from trainwell.app.cli.output import complain, emit_error
 from trainwell.values.errors import Interrupted, TrainwellError, UsageError, did_you_mean
@@ -79,6 +80,7 @@ def main() -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a name in another encoding must not end the command
+    Awaited("torch", lambda: None).start()  # it is loaded in less time so
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -48,8 +48,8 @@ def watch(
     from trainwell.app.findings import parse_gates
 
     gates = parse_gates(fail_on)
+    from trainwell.app.script import find_script, run_script
     from trainwell.app.session import Session
-    from trainwell.watch.script import find_script, run_script
 
     found = find_script(script, module=module)
     session = Session(found, arguments, out, Console.silent() if quiet else Console.stderr())

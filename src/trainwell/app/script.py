@@ -14,10 +14,13 @@ import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainwell.app.awaited import Awaited
 from trainwell.values.errors import UsageError, did_you_mean
-from trainwell.watch.finder import Finder, Found, Say, Tell
+
+if TYPE_CHECKING:
+    from trainwell.watch.finder import Finder, Found, Say, Tell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +102,7 @@ def run_script(
     Args:
         folder, tell, say: see `Finder`.
     """
-    finder = Finder(folder, tell, say)
+    watching = _Watching(folder, tell, say)
     main = _main_module(script)
     sys.modules["__main__"] = main  # it stays: pickles and functions at exit look for it
     sys.argv = [script.name, *arguments]
@@ -111,7 +114,7 @@ def run_script(
         with io.open_code(script.file) as file:
             code = compile(file.read(), script.file, "exec", dont_inherit=True)
         if int(os.environ.get("RANK") or 0) == 0:  # of several processes the first is watched
-            finder.start()
+            watching.start()
         exec(code, main.__dict__)  # noqa: S102
     except BaseException as raised:
         error = raised
@@ -119,10 +122,45 @@ def run_script(
     _flush()
     crash = None if isinstance(error, SystemExit) and exit_code == 0 else error
     try:
-        trainings = finder.stop(crash)
+        trainings = watching.stop(crash)
     except KeyboardInterrupt:  # a second one: leave at once
-        trainings, exit_code = finder.trainings, 128 + signal.SIGINT
+        trainings, exit_code = watching.trainings, 128 + signal.SIGINT
     return Outcome(exit_code, trainings, error)
+
+
+class _Watching:
+    """The finder of trainings, from the moment that the script imports torch."""
+
+    def __init__(self, folder: Callable[[int], Path | None], tell: Tell, say: Say) -> None:
+        self._made_of, self._say = (folder, tell, say), say
+        self._finder: Finder | None = None
+        self._awaited = Awaited("torch", self._begin)
+
+    @property
+    def trainings(self) -> Sequence[Found]:
+        return self._finder.trainings if self._finder is not None else ()
+
+    def start(self) -> None:
+        self._awaited.start()
+
+    def stop(self, error: BaseException | None) -> Sequence[Found]:
+        self._awaited.stop()
+        return self._finder.stop(error) if self._finder is not None else ()
+
+    def _begin(self) -> None:
+        try:
+            from trainwell.watch.finder import Finder
+
+            self._finder = Finder(*self._made_of)
+            self._finder.start()
+        except Exception as error:
+            finder, self._finder = self._finder, None
+            if finder is not None:
+                with contextlib.suppress(Exception):
+                    finder.stop()
+            self._say(
+                f"trainwell: the watcher did not start, the script goes on ({type(error).__name__}: {error})"
+            )
 
 
 def _main_module(script: Script) -> types.ModuleType:
