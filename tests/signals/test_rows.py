@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +14,11 @@ from hypothesis import strategies as st
 import trainwell as tw
 from trainwell.signals import rows
 from trainwell.signals.contracts import _is_default
-from trainwell.signals.data import target_facts
+from trainwell.signals.data import DataFacts, target_facts
 from trainwell.signals.outputs import _differ
+from trainwell.signals.scene import Batch, Scene
 from trainwell.signals.witness import column_facts, label_facts
+from trainwell.values.signal import Traces
 
 
 def normal(num: int, width: int, seed: int = 0) -> np.ndarray:
@@ -161,3 +166,39 @@ def test_rows_in_the_order_of_a_column_are_seen_in_any_unit(
     facts = rows.order_facts(normal(200, 1, 1)[:, 0], np.arange(200) // 20, False, x)
     assert facts["between_batches"] < 0.2
     assert low <= facts["between_batches_x"] <= high
+
+
+@pytest.mark.parametrize(("failed", "reported"), [(0, 0.0), (120, 0.3)])
+def test_blank_rows_are_counted_all_and_are_no_copies_of_each_other(failed: int, reported: float) -> None:
+    """A reader that fails and returns zeros leaves rows that are equal on both sides of the split."""
+    x, y = normal(600, 16).astype(np.float32), np.arange(600) % 3
+    x[:400][np.random.default_rng(5).permutation(400)[:failed]] = 0.0
+    x[400 : 400 + failed // 2] = 0.0
+    facts = facts_of(x[:400], y[:400], x[400:], y[400:])
+    assert facts["blank_row_share"] == pytest.approx(reported)
+    assert facts["copied_rows"] == 0 and not facts["near_share"] > 0.05
+
+
+@pytest.mark.parametrize(("level", "reported"), [(0.0, 0.0), (1.0, 0.25)])
+def test_blank_rows_of_like_targets_are_a_series_at_rest(level: float, reported: float) -> None:
+    """No power is made at night: windows of zeros are right where their targets are alike."""
+    x, y = normal(400, 16).astype(np.float32), np.random.default_rng(6).normal(size=400).astype(np.float32)
+    x[::4], y[::4] = 0.0, level * y[::4]
+    assert facts_of(x, y, x[:0], y[:0])["blank_row_share"] == pytest.approx(reported)
+
+
+def facts_of(x: np.ndarray, y: np.ndarray, new: np.ndarray, new_y: np.ndarray) -> dict[str, float]:
+    """Return what is measured of rows of training and of validation."""
+    kind = "classification" if y.dtype.kind == "i" else "regression"
+
+    def batches(rows_: np.ndarray, targets: np.ndarray) -> list[Batch]:
+        if not len(rows_):
+            return []
+        part = torch.from_numpy(rows_)
+        forward = types.SimpleNamespace(tensors=[part], rows=len(part))
+        return [Batch(forward, [types.SimpleNamespace(target=torch.from_numpy(targets))], 0)]
+
+    nothing: Any = None
+    scene = Scene(nothing, nothing, nothing, Traces({"loss_kind": kind}), batches(x, y), batches(new, new_y))
+    DataFacts().close(scene, nothing)
+    return scene.facts

@@ -7,6 +7,9 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import THROW, View
 from trainwell.values.finding import Finding, Reading
 
+BORN = 0.5
+"""Share of a layer that is off before any step and stays so; healthy layers have up to 0.39."""
+
 
 class DeadUnits(Rule):
     """Find rectifiers that are off for every sample."""
@@ -25,13 +28,14 @@ class DeadUnits(Rule):
     source = "Lu et al. 2019, arXiv:1903.06733; Sokar et al. 2023, arXiv:2302.12902 (dormant units)."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_sound and view.is_done:
-            return None
         last = (view.fact("modules") or [{"name": None}])[-1]["name"]
         layers = [n for n in view.traces.layers("unit_activity") if n != last]
         shares = {n: view.dead_share(n)[1] for n in layers}
         worst = max(shares, key=lambda k: shares[k], default=None)
         if worst is None or shares[worst] <= SHARE:
+            return None
+        # what was built and never worked is a fault of a run that went well, too
+        if view.is_sound and view.is_done and not min(view.dead_share(worst)) > BORN:
             return None
         made = view.thrown > THROW or view.dead_share(worst)[0] > SHARE
         if not made and view.way >= FAR:

@@ -12,6 +12,9 @@ from trainwell.rules.view import View
 from trainwell.values.finding import AILMENTS, Finding, fold
 from trainwell.values.signal import Traces
 
+RATES, LASTING = ("lr_schedule", "lr_too_high", "exploding_gradient"), ("dead_units", "saturated_units")
+"""What a rate that leaps for a while leaves behind stays when the rate is right again, and needs a remedy of its own."""
+
 OPPOSITES = (("lr_too_high", "lr_too_low"), ("batch_too_small", "batch_too_large"))
 """Pairs of which one run can have only one."""
 
@@ -25,7 +28,15 @@ def diagnose(traces: Traces) -> list[Finding]:
         warnings.simplefilter("ignore", RuntimeWarning)
         found = [rules[name]().diagnose(view) for name in AILMENTS if name in rules]
     agreed = without_opposites([f for f in found if f is not None])
-    return fold(agreed, {name: rule.explains for name, rule in rules.items()})
+    lasting = LASTING if any(f.ailment == "lr_schedule" for f in agreed) else ()
+    return fold(
+        agreed,
+        {name: _without(rule.explains, lasting if name in RATES else ()) for name, rule in rules.items()},
+    )
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in others)
 
 
 def without_opposites(findings: Sequence[Finding]) -> list[Finding]:

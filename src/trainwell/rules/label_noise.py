@@ -20,13 +20,19 @@ POOR, WEAK, FLAT_OF_BOTH, FLAT_NETWORK, BY_HEART = 0.5, 0.65, 0.4, 0.5, 0.5
 seen, with fewer than this share of those errors, at least half of which it makes on rows of its training as well;
 errors of both must be as flat as this."""
 
+EVEN, Z = 0.9, 2.5
+"""Errors of witness and network among their surest rows over all their errors, where those are as many as elsewhere; by
+how many standard errors both together must be fewer than those of the best constant answer: then both know something, and
+what they do not know has nothing to do with how sure they are."""
+
 
 class LabelNoise(Rule):
     """Find labels that contradict an independent learner even where it is surest."""
 
     ailment = "label_noise"
     needs = ("data", "probe_score", "val_score")
-    explains = ("overfitting", "underfitting", "plateau", "lr_too_low", "undertrained", "lr_too_high")
+    # wrong labels that are learned by heart are both: to stop in time mends the one and not the other
+    explains = ("underfitting", "plateau", "lr_too_low", "undertrained", "lr_too_high")
     source = "Northcutt et al. 2021, arXiv:1911.00068 (confident errors)."
 
     def diagnose(self, view: View) -> Finding | None:
@@ -38,6 +44,7 @@ class LabelNoise(Rule):
         alone = flat >= FLAT and overall <= POOR * base and _at_least(rate, rows) > LOWER
         clear = overall <= POOR * base and self._knows_new_rows_better(view)
         agrees = flat >= FLAT_OF_BOTH and (clear or self._network_agrees(view, base))
+        agrees = agrees or self._is_even(view, base)
         if not alone and not agrees:
             return None
         return Finding(
@@ -70,6 +77,20 @@ class LabelNoise(Rule):
         more, rate = view.number("witness_sure_rows"), view.number("witness_sure_error")
         both = (sure * rows + rate * more) / (rows + more)
         return min(sure, both) > RATE and _at_least(both, rows + more) > LOWER
+
+    @staticmethod
+    def _is_even(view: View, base: float) -> bool:
+        """Whether witness and network, which both know something, err as much where they are sure as where they are not.
+
+        Where classes overlap sure rows are right; labels that were mistaken at random are so wherever they lie.
+        """
+        sure = [view.number(f"{of}_sure_error", 0.0) for of in ("witness", "val")]
+        rows = [view.number(f"{of}_sure_rows", 0.0) for of in ("witness", "val")]
+        errors = [view.number(f"{of}_error", 1.0) for of in ("witness", "val")]
+        both = sum(s * n for s, n in zip(sure, rows, strict=True)) / max(1.0, sum(rows))
+        knows = (base - both) / math.sqrt(max(both * (1 - both), 1e-9) / max(1.0, sum(rows)))
+        even = all(s >= EVEN * e for s, e in zip(sure, errors, strict=True))
+        return even and min(rows) >= 30 and knows > Z and max(errors) < base and not view.is_shaken
 
 
 def _at_least(rate: float, rows: float) -> float:

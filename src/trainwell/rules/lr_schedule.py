@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainwell.rules.rule import Rule
-from trainwell.rules.view import View
+from trainwell.rules.view import UNREST, View
 from trainwell.values.finding import Finding, Reading
 
 TINY, SPENT, MORE = 0.45, 0.3, 0.03
@@ -23,16 +23,18 @@ class LrSchedule(Rule):
     ailment = "lr_schedule"
     needs = ("lr", "q", "train_loss", "probe_score", "val_loss")
     explains = ("lr_too_low", "undertrained", "underfitting", "plateau", "lr_too_high", "oscillation",
-                "exploding_gradient", "dead_units", "batch_too_large")  # fmt: skip
+                "exploding_gradient", "vanishing_gradient", "batch_too_large")  # fmt: skip
     source = (
         "torch.optim, How to adjust learning rate; Li et al. 2020, arXiv:1905.04753 (decay over the budget)."
     )
 
     def diagnose(self, view: View) -> Finding | None:
-        if len(view.get("lr")) < 2 or view.steps < 10 or view.is_done:
+        if len(view.get("lr")) < 2 or view.steps < 10:
+            return None
+        if view.is_done and not view.unrest > UNREST:
             return None
         if view.is_solved:  # that the rate is spent is a fact, the others are harmless there
-            return self._is_spent(view)
+            return self._is_spent(view) or (self._leaps(view) if view.unrest > UNREST else None)
         return (
             self._is_spent(view)
             or self._decays_early(view)

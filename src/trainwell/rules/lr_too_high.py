@@ -4,6 +4,7 @@ import numpy as np
 
 from trainwell.rules.layers import DEAD_SHARE
 from trainwell.rules.rule import Rule
+from trainwell.rules.train_val_shift import TrainValShift
 from trainwell.rules.vanishing_gradient import DECADES
 from trainwell.rules.view import RENEWED, SWINGS, THROW, UNREST, View
 from trainwell.values.finding import Finding, Reading
@@ -109,6 +110,7 @@ class LrTooHigh(Rule):
             and not view.rate_decayed
             and (view.way < MOSTLY or self._helps_new_rows(view))
             and not view.gets_faster  # a few steps on may go up where the whole run does not
+            and not self._born_dead(view)
         ):
             reading = Reading("gain of a tenth of the rate", better, BETTER)
             told = (reading, *(r for r in q if r.holds))
@@ -120,7 +122,9 @@ class LrTooHigh(Rule):
             harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
             if stands and not harm.holds:
                 harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
-            if not harm.holds:
+            if (
+                not harm.holds and TrainValShift().diagnose(view) is None
+            ):  # rows from elsewhere swing by themselves
                 harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
             # steps past the minimum along their line leave off far from it, however far that is
             far = view.way < MOSTLY or view.q_median < Q_SOLVED

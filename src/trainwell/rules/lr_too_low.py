@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from trainwell.rules.rule import Rule
-from trainwell.rules.vanishing_gradient import DECADES
+from trainwell.rules.vanishing_gradient import DECADES, NEAR, farthest
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
@@ -13,6 +13,10 @@ LINEAR, RATIO, Z = 0.99, 5.0, 5.0
 """Prediction ratio above which ten times the rate stays far from the curvature; how many times more ten times the
 rate must gain over the same steps, and in how many standard errors. Rates that suit their run gain at most 4 times
 more (own_faults, utr_*), rates that are too low 7 to 11 times (lrl_*)."""
+
+ALL = 7.0
+"""The same of steps that are not short by themselves: a run that is only cut off early gains up to 6.4 times more, as its
+loss falls anyhow, but hardly the tenfold of a loss that runs straight (blind, utr_*)."""
 
 LEAST = 0.05
 """What ten times the rate must gain more over as many steps as the run took, in units of the base loss."""
@@ -59,21 +63,25 @@ class LrTooLow(Rule):
             falls = view.falling_z > 2 or view.what_if("as_is", "train_hot_z") > 3
             crawls = (view.late_rate > LATE or view.gained < STILL) and falls and not view.rate_decayed
             too_low = view.q_median > STRAIGHT and crawls and view.update_ratio < SMALL
-            too_low = too_low or self._stays(view)
-        if not too_low:
+            too_low = too_low or self._stays(view, q)
+        # what stands on a plateau at its start gains nothing in a few steps, however long they are
+        unmoved = farthest(view) < NEAR and self._learned_nothing(view, q) and _learnable(view)
+        if not too_low and not unmoved:
             return None
         readings = [Reading("q, median", q, LINEAR)]
-        if math.isfinite(tenfold):
+        if too_low and math.isfinite(tenfold):
             readings.append(Reading("fall of the loss at 10 x the rate", tenfold, RATIO * max(as_is, 0.0)))
         if view.late_rate > LATE:
             readings.append(Reading("fall at the end / mean fall", view.late_rate, LATE))
+        if unmoved:
+            readings.append(Reading("distance from the start", farthest(view), NEAR, "<"))
         rate = float(view.get("lr").values.max(initial=0.0))
         factor = min(max(USUAL, SMALL / max(view.update_ratio, 1e-300)), MOST)
         return Finding(
-            self.ailment, "critical", 0.85, "W" if math.isfinite(tenfold) else "S",
+            self.ailment, "critical", 0.85, "W" if too_low and math.isfinite(tenfold) else "S",
             "The steps are far shorter than they could be: not one gets near the point where the loss would rise again. "
             "The training ends long before it is done.",
-            tuple(readings),
+            tuple(r for r in readings if r.holds),
             fix=f"raise the learning rate to {0.6 * factor * rate:.2g} to {2 * factor * rate:.2g}", source=self.source,
             measured={**view.measured, "lr.suggested": factor * rate},
         )  # fmt: skip
@@ -81,13 +89,14 @@ class LrTooLow(Rule):
     def _gains(self, view: View, tenfold: float, as_is: float, q: float) -> bool:
         """Whether ten times the rate gains far more, surely on training or validation, and contradicted by neither."""
         z = [view.what_if("tenfold", f"{part}_z") for part in ("train", "val")]
-        seen, stays = [value for value in z if math.isfinite(value)], self._stays(view)
+        seen, stays = [value for value in z if math.isfinite(value)], self._stays(view, q)
         sure = max(seen, default=0.0)
         if view.update_ratio < 2 * SMALL:
             # the rows of training and validation are others, so that what both say adds up (Stouffer et al. 1949); of
             # steps that are not short by themselves a plateau may show, which any longer step would leave
             sure = max(sure, sum(seen) / math.sqrt(max(1, len(seen))))
-        better = tenfold > RATIO * max(as_is, 0.0) and sure > (SURE if stays else Z)
+        ratio = RATIO if view.update_ratio < 2 * SMALL or stays else ALL
+        better = tenfold > ratio * max(as_is, 0.0) and sure > (SURE if stays else Z)
         better = (better and min(seen) >= 2) or self._pays_later(view) or self._outruns(view, tenfold, seen)
         # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
         whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
@@ -114,16 +123,19 @@ class LrTooLow(Rule):
         better = gains[0] > RATIO * max(gains[1], 0.0) and max(z) > Z and min(z) > 2
         return better and view.update_ratio < SMALL
 
-    @staticmethod
-    def _stays(view: View) -> bool:
+    @classmethod
+    def _stays(cls, view: View, q: float) -> bool:
         """Whether the weights could not leave their start, though there is something to learn and gradients arrive."""
-        return (
-            view.steps * view.update_ratio < PATH
-            and view.q_median > BLURRED
-            and view.gained < STILL
-            and view.way < NOTHING
-            and not view.rate_decayed
-            and view.back_gain > DECADES
-            # another learner finds something, or new rows gain at ten times the rate
-            and (view.number("learnable", 0.0) > LEARNABLE or view.what_if("tenfold", "val_z") > SURE)
-        )
+        # another learner finds something, or new rows gain at ten times the rate
+        left = _learnable(view) or view.what_if("tenfold", "val_z") > SURE
+        could_not = view.steps * view.update_ratio < PATH and not view.rate_decayed
+        return could_not and cls._learned_nothing(view, q) and left
+
+    @staticmethod
+    def _learned_nothing(view: View, q: float) -> bool:
+        """Whether nothing was learned at all by steps that were not too long, though gradients arrive."""
+        return q > BLURRED and view.gained < STILL and view.way < NOTHING and view.back_gain > DECADES
+
+
+def _learnable(view: View) -> bool:
+    return view.number("learnable", 0.0) > LEARNABLE

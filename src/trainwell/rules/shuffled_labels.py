@@ -12,8 +12,18 @@ LEARNABLE = 0.06
 CARRIES = 0.05
 """Share of the base loss that has to be gone on validation rows for something to carry over."""
 
+ENOUGH = 60
+"""Rows from which a witness tells."""
+
 PER_COLUMN, NOTHING = 40, 0.03
 """Rows for each column from which the nearest of them is near; way, and explained variation, of nothing at all."""
+
+FEW_STEPS = 40
+"""Steps under which neither what was learned nor what was not tells anything."""
+
+FOUND, WORTH = 0.5, 1.5
+"""Share of what the network leaves on validation rows that the witness explains where it explains nothing in training;
+validation loss, in units of the base loss, up to which that is not the work of answers that are far off."""
 
 GOES_ON = 4.0
 """Standard errors by which the loss on training rows falls when the training goes on."""
@@ -31,12 +41,16 @@ class ShuffledLabels(Rule):
     def diagnose(self, view: View) -> Finding | None:
         learnable, rows = _learnable(view)
         val = view.get("val_score").values
-        if not rows >= 60 or not learnable <= LEARNABLE or not _judged_late(view) or view.is_sequence:
+        if not rows >= ENOUGH or not learnable <= LEARNABLE or not _judged_late(view) or view.is_sequence:
+            return None
+        if view.steps < FEW_STEPS:
             return None
         counts = view.class_counts.values()
         # where one class outweighs all others together by far, all learners hold to it
         if counts and max(counts) > 8 * min(counts) and 2 * max(counts) > sum(counts):
             return None
+        if _in_training_alone(view):
+            return self._finding(view, Reading("residual_r2", view.number("residual_r2"), FOUND), learnable)
         # the network itself is the strongest witness: it must have learned something, and none of it may carry over
         best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))
         base = view.base_score
@@ -54,11 +68,15 @@ class ShuffledLabels(Rule):
         fitted = fitted or _nothing_follows(view)
         if not best < chance or not fitted or _beats_constant(view) or _carries_on(view):
             return None
+        return self._finding(view, Reading("val_score", best, chance, "<"), learnable)
+
+    def _finding(self, view: View, told: Reading, learnable: float) -> Finding:
+        where = "The labels" if told.trace == "val_score" else "The labels of the training rows"
         return Finding(
             self.ailment, "critical", 0.9, "S",
-            "The labels do not follow from the inputs: neighbours do not share them, and what the network learns "
+            f"{where} do not follow from the inputs: neighbours do not share them, and what the network learns "
             "in training is worth nothing in validation. Probably rows and labels were put out of step.",
-            (Reading("learnable", learnable, LEARNABLE, "<"), Reading("val_score", best, chance, "<")),
+            (Reading("learnable", learnable, LEARNABLE, "<"), told),
             fix="check the line that joins inputs and labels: sorted, filtered or shuffled one without the other",
             source=self.source, measured=view.measured,
         )  # fmt: skip
@@ -74,6 +92,13 @@ def _learnable(view: View) -> tuple[float, float]:
     if math.isnan(learnable) and losses.ndim == 2:
         return view.number("residual_r2"), float(losses.shape[-1])
     return learnable, rows
+
+
+def _in_training_alone(view: View) -> bool:
+    """Whether the same witness finds nothing in training, and in validation most of what the network leaves."""
+    losses, val = view.get("val_losses").values, view.get("val_loss").last
+    seen = losses.ndim == 2 and losses.shape[-1] >= ENOUGH and val < WORTH * view.base_loss
+    return seen and view.number("residual_r2", 0.0) > FOUND
 
 
 def _beats_constant(view: View) -> bool:
@@ -105,7 +130,7 @@ def _nothing_follows(view: View) -> bool:
     seen = (
         rows >= PER_COLUMN * columns and view.number("nearest_z") < 2 and view.number("learnable") < NOTHING
     )
-    return seen and view.way < NOTHING and view.steps >= 40
+    return seen and view.way < NOTHING
 
 
 def _judged_late(view: View) -> bool:

@@ -10,6 +10,9 @@ import numpy as np
 from trainwell.rules.layers import LayerView
 from trainwell.values.signal import Array
 
+MOST_TIMES, SURE = 2.0, 5.0
+"""How often at most the gain of a continuation is counted for as long a run, and standard errors of one of few steps."""
+
 
 class StrideView(LayerView):
     """The traces of one run, and how its steps behaved."""
@@ -41,7 +44,10 @@ class StrideView(LayerView):
         steps = self.what_if(branch, "steps")
         if self.rate_decayed or not steps > 0:
             return math.nan
-        return self.what_if(branch, "val_hot") * (min(self.steps / steps, 2.0) if branch == "longer" else 1.0)
+        times = self.steps / steps
+        # of a few steps only a sure gain is counted on, and where they were half as many as the run had
+        counted = branch == "longer" or (times <= MOST_TIMES and self.what_if(branch, "val_hot_z") > SURE)
+        return self.what_if(branch, "val_hot") * (min(times, MOST_TIMES) if counted else 1.0)
 
     @cached_property
     def continuation(self) -> str:

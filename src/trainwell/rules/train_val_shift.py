@@ -17,6 +17,10 @@ SOME, MUCH = 0.1, 0.5
 """Share of the columns whose spread differs that tells enough where validation lies so far above training, in units of
 the base loss."""
 
+SCALED, SCALED_MUCH = 2.0, 1.4
+"""Ratio of the spreads over all columns; the second, a variance twice as large, where new rows fare far worse: healthy
+parts of many columns differ by 1.25 at most."""
+
 
 class TrainValShift(Rule):
     """Find a validation part that comes from elsewhere than the training part, where it costs."""
@@ -31,10 +35,10 @@ class TrainValShift(Rule):
         far, z = view.number("shift_sd", 0.0), view.number("shift_z", 0.0)
         if far > 0.5 and z > 6:
             readings.append(Reading("shift_sd", far, 0.5))
-        if view.number("shift_scale", 1.0) > 2:
-            readings.append(Reading("shift_scale", view.number("shift_scale"), 2.0))
-        # where new rows fare far worse one column of ten tells enough
-        limit = SOME if self._costs(view, MUCH) else 0.3
+        # where new rows fare far worse less tells enough
+        limit, scale = (SOME, SCALED_MUCH) if self._costs(view, MUCH) else (0.3, SCALED)
+        if view.number("shift_scale", 1.0) > scale:
+            readings.append(Reading("shift_scale", view.number("shift_scale"), scale))
         if view.number("shift_scaled_columns", 0.0) > limit:
             readings.append(Reading("shift_scaled_columns", view.number("shift_scaled_columns"), limit))
         same = view.number("shift_same_side", 0.5)

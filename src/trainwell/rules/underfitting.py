@@ -18,6 +18,9 @@ POOR, FEW, POOR_PICTURE, POOR_SEQUENCE = 0.8, 0.95, 0.6, 0.25
 """Way on a few rows that are learned by heart, where every network that is large enough comes near 1; autoencoders
 with a sound bottleneck come to 0.7 and more."""
 
+HALF = 0.5
+"""Way on those rows of a network that is far too small; sound runs in which others find as much come to 0.9."""
+
 NOTHING = 0.1
 """Way of a run that learned nothing: of sequences no other learner tells what is left, so only then it is asked."""
 
@@ -76,7 +79,9 @@ class Underfitting(Rule):
             return None
         rates = [float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m]
         strong = max(rates, default=0.0)
-        stands = view.late_rate < FALLING or view.doubling_gain < MORE
+        # what cannot even learn half of a few rows by heart is too small, be it that it still creeps on
+        hopeless = few < HALF and left > MUCH_LEFT and view.way > 0
+        stands = hopeless or view.late_rate < FALLING or view.doubling_gain < MORE
         # nor is it too small for what it reaches as soon as its rate comes down
         stands = stands and not view.what_if("as_is", "train") > CALMED
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
@@ -94,10 +99,8 @@ class Underfitting(Rule):
             # what drops four of five units leaves little doubt; else a rate or a fault of units may be the cause
             return self._finding(view, told, 0.88, strong, HELD)
         # what others still find, in shares of all there is: much where the way is short, or of what is left
-        much = view.way < 0.8 or left * (1 - view.way) > 1 - SOLVED
-        if not (left > LEFT and much and stands and small):
-            return None
-        return self._finding(view, told, 0.8, strong, SMALL_NET)
+        much = left > LEFT and (view.way < 0.8 or left * (1 - view.way) > 1 - SOLVED)
+        return self._finding(view, told, 0.8, strong, SMALL_NET) if much and stands and small else None
 
     def _of_sequences(self, view: View, few: float) -> Finding | None:
         """Sequences are never solved, and no other learner tells what is left: here it must be nearly all."""

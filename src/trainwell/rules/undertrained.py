@@ -33,7 +33,9 @@ class Undertrained(Rule):
     source = "Domhan et al. 2015, IJCAI (learning curves); the continuation is measured on a copy."
 
     def diagnose(self, view: View) -> Finding | None:
-        if view.is_solved or view.rate_decayed or len(view.epoch_loss) < 3:
+        measured = view.doubling_gain > MORE and view.what_if(view.continuation, "val_hot_z") > Z
+        # the curve of two epochs has no shape, but a continuation needs none
+        if view.is_solved or view.rate_decayed or (len(view.epoch_loss) < 3 and not measured):
             return None
         # what has hardly begun to learn may have another fault, unless it is seen to learn when it goes on
         if view.gained < BEGUN and not view.doubling_gain > MORE:

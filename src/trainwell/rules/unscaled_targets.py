@@ -9,6 +9,10 @@ from trainwell.values.finding import Finding, Reading
 
 LARGE, OFFSET, SMALL = 20.0, 10.0, 1e-3
 
+LEVEL, MOSTLY = 5.0, 2.0
+"""Root mean square, as of inputs, and offset in deviations from which both together count: a network that begins near
+zero has then four fifths of its loss from a level that a constant would give it."""
+
 
 class UnscaledTargets(Rule):
     """Find regression targets of huge scale or offset."""
@@ -27,8 +31,9 @@ class UnscaledTargets(Rule):
         readings = []
         if rms > LARGE:
             readings.append(Reading("y_rms", rms, LARGE))
-        if offset > OFFSET:
-            readings.append(Reading("y_mean_over_sd", offset, OFFSET))
+        far = MOSTLY if rms > LEVEL else OFFSET
+        if offset > far:
+            readings.append(Reading("y_mean_over_sd", offset, far))
         if 0 < sd < SMALL:
             readings.append(Reading("y_sd", sd, SMALL, "<"))
         if not readings or (view.fact("y_integral") and view.number("y_distinct", 99) <= 20):

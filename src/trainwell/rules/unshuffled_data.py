@@ -59,8 +59,15 @@ class UnshuffledData(Rule):
     @staticmethod
     def _forgets(view: View) -> bool:
         """Whether rows from all over are known far worse than those that had just passed, and epochs take turns in it."""
-        passing = view.epoch_loss[-1] * view.base_loss if view.epoch_loss.size else math.nan
-        return view.get("probe_loss").last > FORGOTTEN * passing and view.upward > UPWARD
+        passing, val = view.epoch_loss * view.base_loss, view.get("val_loss").values
+        if not passing.size or not view.upward > UPWARD:
+            return False
+        # the last epoch alone may end on rows that suit all
+        late = float(val[-len(val) // 2 :].mean()) if val.size == passing.size > 3 else math.nan
+        return bool(
+            view.get("probe_loss").last > FORGOTTEN * passing[-1]
+            or late > FORGOTTEN * passing[-len(passing) // 2 :].mean()
+        )
 
     @staticmethod
     def _begins_with_one_class(view: View) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from trainwell.rules.rule import Rule
@@ -17,6 +19,16 @@ WAY = 0.8
 MISSED, PLAIN = 0.2, 0.9
 """Way of a recurrent net that has learned hardly anything, and explained variation of labels of which a simple learner
 finds nearly all: there less than half of the way is hardly anything as well."""
+
+NEAR = 0.1
+"""Distance of a matrix from its start, in its own length, that is hardly any; where gradients faded over time it was 0.3
+and more."""
+
+
+def farthest(view: View) -> float:
+    """Return how far the matrix that went furthest ended from its start, in its own length; NaN where it is not known."""
+    far: list[float] = [d for d in (view.fact("distance") or {}).values() if math.isfinite(d)]
+    return max(far, default=math.nan)
 
 
 class VanishingGradient(Rule):
@@ -44,7 +56,8 @@ class VanishingGradient(Rule):
             # gated and plain recurrent nets lose early steps by design; it is a fault where nothing is learned and
             # nothing gets faster
             missed = view.way < MISSED or (view.way < 0.5 and view.number("learnable", 0.0) > PLAIN)
-            if not times or not missed or view.gets_faster:
+            # weights that are where they began have learned nothing, whatever reached them
+            if not times or not missed or view.gets_faster or farthest(view) < NEAR:
                 return None
             reading = Reading("back_time", min(times), DECADES, "<")
         # what fades only later is often what another fault has left; a layer that is all off, or stuck, passes nothing on

@@ -57,6 +57,9 @@ class DataFacts(Family):
                 facts["drawn_again"] = rows.drawn_again(x, order)
         if not tokens:
             facts |= rows.scale_facts(few) | rows.odd_facts(few[keep])
+            # of all rows that were seen: blank ones are equal, and only the first of equal ones is kept
+            blank = rows.is_blank(whole)
+            facts["blank_row_share"] = 0.0 if rows.alike(y, blank, classes) else float(blank.mean())
         if y is not None and y.ndim == 1 and len(y) == len(x) and len(keep) >= 60 and y.std() > 0:
             some = keep[
                 np.random.default_rng(0).permutation(len(keep))[: witness.MAX_ROWS]
@@ -75,7 +78,14 @@ class DataFacts(Family):
             return
         num_train = int(facts.get("rows_per_epoch") or len(x))
         whole_val = whole_rows(scene.val, xv)
-        if whole.shape[1] >= 2 and whole.shape[1] == whole_val.shape[1]:
+        if whole.shape[1] == whole_val.shape[1] and not tokens:
+            # that rows hold nothing makes them equal, but not copies of each other
+            whole, whole_val = (v[~rows.is_blank(v)] for v in (whole, whole_val))
+        if (
+            whole.shape[1] >= 2
+            and whole.shape[1] == whole_val.shape[1]
+            and min(len(whole), len(whole_val)) >= 8
+        ):
             facts |= rows.copy_facts(whole, whole_val, num_train) | rows.near_facts(
                 few_columns(whole[:1024]), few_columns(whole_val[:512])
             )

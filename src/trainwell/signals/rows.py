@@ -18,6 +18,10 @@ USUAL_CELLS = 65_536
 ORDERED = 60
 """Rows from which the order of a single column is no chance."""
 
+BLANK_COLUMNS, ALIKE = 8, 0.1
+"""Columns from which a row whose cells are all equal holds nothing; share of the rows, or of the variance, by which the
+targets of such rows may differ where nothing is missing in them."""
+
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
@@ -43,7 +47,7 @@ def scale_facts(x: Array) -> dict[str, float]:
 
 
 def odd_facts(x: Array) -> dict[str, float]:
-    """Return the share of cells that hold one far-off value, of rows of far-off size, and of blank rows."""
+    """Return the share of cells that hold one far-off value, and of rows of far-off size."""
     finite = np.isfinite(x)
     clean = np.where(finite, x, 0.0)
     size = np.abs(clean)
@@ -67,15 +71,28 @@ def odd_facts(x: Array) -> dict[str, float]:
     norms = np.abs((clean - mid) / np.where(spread > 0, spread, 1.0)).mean(1)
     middle = float(np.median(norms))
     odd = norms > 12 * middle if middle > 0 else np.zeros(len(x), bool)
-    blank = clean.std(1) <= 1e-9 * max(usual, 1e-300) if x.shape[1] >= 8 else np.zeros(len(x), bool)
     return {
         "sentinel_value": sentinel, "sentinel_share": share, "odd_row_share": float(odd.mean()),
-        "blank_row_share": float(blank.mean()),
         # of the usual part of the columns, which no odd row widens
         "x_spread_ratio": float(usual_part.max() / np.median(usual_part)) if usual_part.size else 1.0,
         # rows without any typical cell: what a stuck sensor or a wrong read leaves
         "odd_row_ratio": float(norms.max() / middle) if middle > 0 else 1.0,
     }  # fmt: skip
+
+
+def is_blank(x: Array) -> Array:
+    """Say of each row whether all its cells are equal, so that it holds nothing; of a few columns that is no wonder."""
+    blank: Array = x.max(1) == x.min(1) if x.shape[1] >= BLANK_COLUMNS else np.zeros(len(x), bool)
+    return blank
+
+
+def alike(y: Array | None, chosen: Array, classes: bool) -> bool:
+    """Say whether the chosen rows have hardly different targets: a window of a series at rest holds nothing rightly."""
+    if y is None or y.ndim != 1 or len(y) != len(chosen) or not chosen.any():
+        return False
+    if classes:
+        return bool(np.unique(y[chosen], return_counts=True)[1].max() >= (1 - ALIKE) * chosen.sum())
+    return bool(y[chosen].var() <= ALIKE * y.var())
 
 
 def _stranger_share(x: Array, value: float) -> float:
