@@ -23,6 +23,7 @@ from trainwell.watch.listening import Say as Say
 from trainwell.watch.listening import to_stderr as _to_stderr
 from trainwell.watch.losses import LossCall
 from trainwell.watch.replica import Forward, same_streams
+from trainwell.watch.threads import threads_for
 
 __all__ = ["Say", "Watch", "_to_stderr"]
 
@@ -304,6 +305,15 @@ class Watch(Listening):
         facts["steps"], facts["seconds"] = self._step, time.perf_counter() - self._started
         facts["watch_s"] = self._schedule.cost_s
         self._probing = True
+        rows = self.scene.train[0].forward.rows if self.scene.train else 0
+        with threads_for(self.scene.row_s * rows):
+            self._measure_all()
+        self._probing = False
+        if self._closed and self.out is not None:
+            self.traces.save(self.out)
+
+    def _measure_all(self) -> None:
+        """Measure what the whole run shows, and ask what would have been otherwise."""
         record = self._ledger.at(self._step)
         with same_streams():
             for family in self._families:
@@ -314,9 +324,6 @@ class Watch(Listening):
         self._ledger.flush()
         if self._closed and self._is_suspicious():
             self._ask_what_if()
-        self._probing = False
-        if self._closed and self.out is not None:
-            self.traces.save(self.out)
 
     def _budgets_s(self, seconds: float) -> tuple[float, float]:
         """Return the seconds that other rates, and few rows, may take after a run of so many."""
