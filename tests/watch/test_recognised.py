@@ -168,6 +168,37 @@ def test_what_cannot_tell_is_taken_for_nothing() -> None:
     assert seen_from(numbers(B, K), lambda o: 0.0 * o.sum())[0] is None
 
 
+def test_what_hooks_keep_is_not_brought_back() -> None:
+    """A checkpoint computes what it kept anew when it is asked, which is for the backward pass alone."""
+    asked: list[int] = []
+    output = numbers(B, 3).requires_grad_() * 1.0
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: asked.append(1) or t):
+        hooked = (output - REAL).abs().mean()
+    assert formula_of(hooked, [output]).differences == [] and not asked
+    plain = formula_of((output - REAL).abs().mean(), [output])
+    assert [d.shape for d, _ in plain.differences] == [output.shape] and plain.reached == {0}
+
+
+def test_what_was_written_to_since_is_not_read() -> None:
+    output = numbers(B, 3).requires_grad_() * 1.0
+    apart = output - REAL
+    loss = apart.abs().mean()
+    apart.add_(1.0)
+    assert formula_of(loss, [output]).differences == []
+
+
+def test_a_penalty_on_the_weights_is_more() -> None:
+    weight = numbers(3, 3).requires_grad_()
+    output = numbers(B, 3) @ weight
+    loss = 3 * (output - REAL).abs().mean()
+    assert not formula_of(loss, [output]).has_more
+    formula = formula_of(loss + weight.pow(2).sum(), [output])
+    assert formula.has_more and formula.reached == {0}
+    (grad,) = torch.autograd.grad(loss, output)
+    found = recognised([(output, grad)], formula)
+    assert found is not None and found.calls[0].name == "l1_loss" and found.factor == pytest.approx(3)
+
+
 # ---------------------------------------------------------------------- in a loop
 
 
@@ -288,8 +319,18 @@ def test_a_rate_too_low_is_found_by_what_another_would_do() -> None:
     assert seen is not None and [f.ailment for f in seen.findings if f.is_alarm][:1] == ["lr_too_low"]
 
 
-def test_nothing_changes() -> None:
-    nets = [trained(by_hand, watched=watched)[0] for watched in (False, True)]
+@pytest.mark.parametrize(
+    "loss",
+    [
+        by_hand,
+        lambda o, y: 3 * (o - hot(y, 3)).abs().mean(),
+        lambda o, y: (o[:, 0] - y[:, None].float()).square().mean(),
+        lambda o, y: F.cosine_similarity(o, hot(y, 3).float(), dim=1).mean(),
+        lambda o, y: (o.softmax(1) - hot(y, 3)).square().sum(),
+    ],
+)
+def test_nothing_changes(loss: Loss) -> None:
+    nets = [trained(loss, watched=watched)[0] for watched in (False, True)]
     assert_equal(*(list(net.state_dict().values()) for net in nets))
 
 

@@ -81,9 +81,14 @@ def formula_of(loss: Tensor, outputs: Sequence[Tensor]) -> Formula:
 
 
 def _kept(node: Any, name: str) -> list[Tensor]:
-    """Return a tensor that an operation keeps, if it has one that is not a plain number and is still as it was."""
+    """Return a tensor that an operation keeps, if it is not a plain number and is still as it was.
+
+    What a hook would have to bring back, as in checkpoints, is left alone: it may bring it back only once.
+    """
+    if getattr(getattr(node, f"_raw{name}", None), "unpack_hook", node) is not None:
+        return []
     with contextlib.suppress(RuntimeError):  # written to since, or given back already
-        value = getattr(node, name, None)
+        value = getattr(node, name)
         if isinstance(value, Tensor) and value.dim() > 0:
             return [value.detach()]
     return []
