@@ -294,6 +294,23 @@ def test_a_loss_is_recorded_in_the_unit_of_what_it_amounts_to(scale: float) -> N
     assert seen.traces.get("loss_scale").values[0] == pytest.approx(scale, rel=1e-3)
 
 
+@pytest.mark.parametrize("loss", [lambda like: 1 - like, lambda like: -like, lambda like: 3 + 2 * like])
+def test_likeness_is_recorded_as_what_is_missing_to_one(loss: Callable[[Tensor], Tensor]) -> None:
+    """Whatever number it is taken from; the best answer that is the same for all rows is their mean direction."""
+    noted: list[float] = []
+
+    def minimised(outputs: Tensor, target: Tensor) -> Tensor:
+        like = F.cosine_similarity(outputs, hot(target, 3).float(), dim=1).mean()
+        noted.append(1 - like.item())
+        return loss(like)
+
+    seen = trained(minimised, steps=100)[1]
+    assert seen is not None and seen.traces.fact("loss_kind") == "similarity"
+    np.testing.assert_allclose(seen.traces.get("train_loss").values, noted, atol=1e-5)
+    targets = torch.cat([b.y for b in seen.scene.train])
+    assert seen.traces.fact("base_loss") == pytest.approx(1 - float(targets.mean(0).norm()), abs=1e-5)
+
+
 def test_all_pairs_of_a_column_and_a_row_are_a_mistake() -> None:
     """Outputs of the shape (N, 1) less targets of the shape (N,): the mean target is the best answer to every row."""
     torch.manual_seed(0)

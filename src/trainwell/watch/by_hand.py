@@ -62,13 +62,13 @@ class ByHand(Forwards):
     _tries = TRIES
     _form: list[tuple[str, int, torch.dtype]] | None = None
     """Functions and kinds of targets of the losses that were recognised: one loop has one."""
-    _factor = 1.0
-    """By how much what the loop minimises was last more than the loss that it amounts to."""
+    _factor, _offset = 1.0, 0.0
+    """What the loop minimises was last the first times the loss that it amounts to, and that times the second more."""
 
     def note_loss(self, loss: Tensor) -> None:
         """Note a training loss that none of torch's functions computed, before its backward pass."""
-        value, forward = loss.detach(), self._open
-        self._ledger.loss(self._step, value if self._factor == 1 else value / self._factor)
+        forward = self._open
+        self._ledger.loss(self._step, self._in_its_unit(loss.detach()))
         self._going_back = None
         if self._tries and self._since_backward == 1 and forward is not None and not forward.calls:
             outputs = _outputs(forward.output)
@@ -115,8 +115,8 @@ class ByHand(Forwards):
             self._tries -= 1
             return
         self._tries, self._form = TRIES, form
-        self._ledger.rescale(self._factor / found.factor)
-        self._factor = found.factor
+        self._factor, self._offset = found.factor, found.offset
+        self._ledger.replace(self._in_its_unit(back.formula.value))
         if "loss_name" not in facts:
             facts["loss_by_hand"] = True
             self._first_loss(found.calls[0])
@@ -129,6 +129,10 @@ class ByHand(Forwards):
         if self._looking and not self._stale_armed:
             self._stale_armed = True
             self._note_stale()
+
+    def _in_its_unit(self, value: Tensor) -> Tensor:
+        """Return from what is minimised the loss that it amounts to."""
+        return value if self._factor == 1 and not self._offset else value / self._factor - self._offset
 
     def _first_loss(self, call: LossCall) -> None:
         facts = self.traces.facts

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -82,6 +83,8 @@ def base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float |
             counts = torch.tensor(list(facts["class_counts"].values()), dtype=torch.float64)
             share = counts / counts.sum()
             return float(-(share * share.clamp(min=1e-12).log()).sum())
+        if facts["loss_kind"] == "similarity":
+            return float(1 - F.normalize(targets.double(), dim=-1).mean(0).norm())
         # the loss of counts is negative where it is good: a share of the way to zero means nothing there
         if (
             facts["loss_kind"] == "regression"

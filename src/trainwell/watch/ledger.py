@@ -43,10 +43,10 @@ class Ledger:
         self._losses.append(value.item() if value.is_cpu else value.detach())
         self._loss_steps.append(step)
 
-    def rescale(self, factor: float) -> None:
-        """Multiply the loss that was noted last."""
-        if self._losses and factor != 1:
-            self._losses[-1] = self._losses[-1] * factor  # not in place: it may be the loop's own tensor
+    def replace(self, value: Tensor) -> None:
+        """Put another number in the place of the loss that was noted last."""
+        if self._losses:
+            self._losses[-1] = value.item() if value.is_cpu else value
 
     @property
     def is_full(self) -> bool:

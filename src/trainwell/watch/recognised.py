@@ -49,10 +49,12 @@ class Recognised:
     Args:
         calls: of functions of torch; one for each output, the main one first.
         factor: by which the loss is more than the sum of their values; below zero where they are driven up.
+        offset: what is added to that sum: likeness may be taken from one, or from nothing.
     """
 
     calls: list[LossCall]
     factor: float
+    offset: float = 0.0
 
 
 def recognised(parts: Sequence[tuple[Tensor, Tensor]], formula: Formula) -> Recognised | None:
@@ -72,7 +74,9 @@ def recognised(parts: Sequence[tuple[Tensor, Tensor]], formula: Formula) -> Reco
         return None
     factor = known[0].factor
     others = [scaled(part.call, part.factor / factor) for part in known[1:]]
-    return Recognised([known[0].call, *others], factor)
+    is_open = alone and known[0].call.name in OPEN
+    offset = float(formula.value) / factor - float(known[0].call.value) if is_open else 0.0
+    return Recognised([known[0].call, *others], factor, offset)
 
 
 def _can_tell(output: Tensor, grad: Tensor) -> bool:
