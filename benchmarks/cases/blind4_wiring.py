@@ -75,7 +75,7 @@ def lss_traffic_flat_against_column(seed: int, fixed: bool) -> Any:
     def loss(out: Any, y: Any) -> Any:
         return (out - (y if fixed else y.squeeze(1))).abs().mean()
 
-    return job(m, Adam(m.parameters(), 3e-3), loss, d, batch=30, epochs=15, seed=seed)
+    return job(m, Adam(m.parameters(), 3e-3), loss, d, batch=30, epochs=45, seed=seed)
 
 
 @case(
