@@ -113,6 +113,20 @@ def test_targets_far_off_are_unscaled_where_level_and_size_both_say_so(
     assert ("unscaled_targets" in names(story.traces())) is told
 
 
+@pytest.mark.parametrize(("first", "told"), [(15.0, True), (1.0, False)])
+def test_targets_that_a_network_takes_far_away_were_not_there_from_the_start(
+    first: float, told: bool
+) -> None:
+    """As in Q-learning whose rate throws the values it learns from."""
+    story = Story()
+    story.regression()
+    story.stuck(0.8)
+    story.facts |= {"y_rms": 15.3, "y_mean": 15.0, "y_sd": 3.0}
+    steps = story.series["q", None][0]
+    story.series["target_mean", None] = (steps, np.append(first, np.full(len(steps) - 1, 15.0)))
+    assert ("unscaled_targets" in names(story.traces())) is told
+
+
 @pytest.mark.parametrize(
     ("witness", "network", "rows", "told"),
     [(0.26, 0.3, 80.0, True), (0.1, 0.3, 80.0, False), (0.26, 0.1, 80.0, False), (0.26, 0.3, 30.0, False)],
