@@ -277,6 +277,7 @@ def test_losses_of_several_outputs_are_heard_together(share: float) -> None:
     assert seen.traces.get("train_loss").values[0] == pytest.approx(first[0][0] / 2)
     assert seen.traces.get("grad_norm").values[0] == pytest.approx(first[0][1] / 2, rel=1e-4)
     assert np.isfinite(seen.traces.get("q").values[:8]).all()
+    assert seen.traces.get("stale_grad").values.max() == 0
     torch.testing.assert_close(seen.scene.train[0].y, x_of(seen, 0), rtol=1e-4, atol=1e-5)
 
 

@@ -56,6 +56,7 @@ class ByHand(Forwards):
     _ledger: Ledger
     _capturing: bool
     _stale_armed: bool
+    _stale: Tensor | None
     _step: int
     _going_back: _GoingBack | None = None
     """The loss of the backward pass that is under way, until its gradient has reached the outputs."""
@@ -70,9 +71,11 @@ class ByHand(Forwards):
         forward = self._open
         self._ledger.loss(self._step, self._in_its_unit(loss.detach()))
         self._going_back = None
-        if self._tries and self._since_backward == 1 and forward is not None and not forward.calls:
-            outputs = _outputs(forward.output)
-            self._going_back = _GoingBack(outputs, formula_of(loss, outputs))
+        if self._tries and self._since_backward:
+            self._tries -= 1  # until it is recognised
+            if self._since_backward == 1 and forward is not None and not forward.calls:
+                outputs = _outputs(forward.output)
+                self._going_back = _GoingBack(outputs, formula_of(loss, outputs))
         self._since_backward = 0
 
     def _await_loss(self, forward: Forward, output: Any) -> None:
@@ -101,7 +104,10 @@ class ByHand(Forwards):
             or tensor._version != version
         ):
             self._going_back = None
-        elif back.has_come(tensor, grad):
+            return
+        if self._looking and not self._stale_armed and not back.parts:
+            self._guarded(self._note_stale)  # before any gradient of this pass has reached a weight
+        if back.has_come(tensor, grad):
             self._going_back = None
             self._guarded(self._recognise, seen, back)
 
@@ -112,7 +118,7 @@ class ByHand(Forwards):
             found = recognised(parts, back.formula)
         form = None if found is None else [(c.name, c.target.dim(), c.target.dtype) for c in found.calls]
         if found is None or (self._form or form) != form:
-            self._tries -= 1
+            self._stale = self._stale if self._stale_armed else None
             return
         self._tries, self._form = TRIES, form
         self._factor, self._offset = found.factor, found.offset
@@ -126,9 +132,7 @@ class ByHand(Forwards):
         if self._looking and self._own is not None:
             self._own.follow_whole(found.factor, len(found.calls))
             self._own.cost_s += time.process_time() - start
-        if self._looking and not self._stale_armed:
-            self._stale_armed = True
-            self._note_stale()
+        self._stale_armed = self._stale_armed or self._looking
 
     def _in_its_unit(self, value: Tensor) -> Tensor:
         """Return from what is minimised the loss that it amounts to."""

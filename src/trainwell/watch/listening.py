@@ -294,13 +294,17 @@ class Listening(ByHand):
             self._ledger.at(self._step)("lr", float(lr))
         self._open, self._going_back, self._since_backward = None, None, 0
         self._looking = self._step >= self._schedule.next
+        is_known = "loss_name" in self.traces.facts
+        self._capturing = self._capturing and (
+            is_known or self._tries > 0
+        )  # of a loss that nobody knows: nothing
         if self._looking or looked or self._capturing or self._timed < TIMED or self._validation_may_come():
             self._arm()
         elif armed:
             self._disarm()
         self._ledger.flush_if_full()
         self._quiet_until = -1
-        if not self._root_handles and not self._val and "loss_name" in self.traces.facts:
+        if not self._root_handles and not self._val and (is_known or not self._tries):
             epoch = self._per_epoch if self._val_capturing else 0
             self._quiet_until = self._schedule.event(self._step, epoch) - 1
         if self._root_handles:
