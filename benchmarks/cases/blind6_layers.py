@@ -88,15 +88,26 @@ def bn_slow_statistics(seed: int, fixed: bool) -> Any:
     return job(m, Adam(m.parameters(), 1e-2), MSE(), d, batch=32, epochs=5, seed=seed)
 
 
+class Sparse(nn.Module):
+    """An autoencoder of digits that keeps its last ReLU code at hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.dec = nets.mlp([64, 48, 24], last=nn.ReLU()), nets.mlp([24, 48, 64])
+
+    def forward(self, x: Any) -> Any:
+        self.code = self.enc(x)
+        return self.dec(self.code)
+
+
 def sparse_code(job: Any, epoch: int, strength: float) -> Any:
     """Train an epoch of an autoencoder with a penalty on its code."""
     job.model.train()
     for x, y in job.train:
-        code = job.model[0](x)
-        out = job.model[1](code)
+        out = job.model(x)
         loss = job.loss_fn(out, y)
         job.optimizer.zero_grad()
-        (loss + strength * code.abs().mean()).backward()
+        (loss + strength * job.model.code.abs().mean()).backward()
         job.optimizer.step()
         yield loss, out, y
 
@@ -106,7 +117,7 @@ def dead_by_a_sparse_penalty(seed: int, fixed: bool) -> Any:
     """Weigh the L1 penalty on the ReLU code of an autoencoder a thousand times too strongly: the code is zero."""
     d = data.digits(seed, n=900)
     d.y, d.yv, d.yt, d.k = d.x, d.xv, d.xt, 0
-    m = nn.Sequential(nets.mlp([64, 48, 24], last=nn.ReLU()), nets.mlp([24, 48, 64]))
+    m = Sparse()
     loop = by_hand(lambda j, e: sparse_code(j, e, 1e-3 if fixed else 1.0))
     return job(m, Adam(m.parameters(), 4e-3), MSE(), d, batch=32, epochs=15, seed=seed, loop=loop)
 

@@ -14,7 +14,7 @@ from benchmarks.cases import blind3_sets as sets
 from benchmarks.cases import blind4_sets as sets4
 from benchmarks.cases import blind6_data as more
 from benchmarks.cases.blind3_parts import cosine
-from benchmarks.cases.blind6_layers import Adapted, Flow, sparse_code
+from benchmarks.cases.blind6_layers import Adapted, Flow, Sparse, sparse_code
 from benchmarks.cases.blind6_parts import Codes, Pooled, Words, by_hand, case, conv1d, taken, taken_r2
 
 
@@ -41,7 +41,7 @@ def ok_intents_bag(seed: int, fixed: bool) -> Any:
     """Tell twelve kinds of questions to a bank by the mean of word vectors."""
     d = sets4.intents(seed, 1100)
     m = Words(800, 32, 12, hidden=48, drop=0.4)
-    o = Adam(m.parameters(), 1e-2)
+    o = Adam(m.parameters(), 2e-2)
     return job(m, o, CE(), d, batch=32, epochs=14, seed=seed, scheduler=cosine(o, 14))
 
 
@@ -55,21 +55,21 @@ def ok_photos_flipped(seed: int, fixed: bool) -> Any:
         return torch.where(turn, x.flip(-1), x)
 
     m = nets.cnn(5, (12, 24), hw=20, cin=3, drop=0.3)
-    o = Adam(m.parameters(), 3e-3)
+    o = Adam(m.parameters(), 5e-3)
     return job(m, o, CE(), d, batch=32, epochs=12, seed=seed, transform=mirrored, scheduler=cosine(o, 12))
 
 
 @case([], severity="plain")
 def ok_clothes_conv_autoencoder(seed: int, fixed: bool) -> Any:
     """Compress clothes by strided convolutions and bring them back by transposed ones."""
-    d = sets.fashion(seed, 900)
+    d = sets.fashion(seed, 700)
     d.y, d.yv, d.yt, d.k = d.x, d.xv, d.xt, 0
     m = nn.Sequential(
         nn.Conv2d(1, 8, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=0), nn.ReLU(),
         nn.ConvTranspose2d(8, 8, 3, stride=2), nn.ReLU(), nn.ConvTranspose2d(8, 1, 4, stride=2, padding=1),
     )  # fmt: skip
     o = Adam(m.parameters(), 8e-3)
-    return job(m, o, MSE(), d, batch=32, epochs=14, seed=seed, scheduler=cosine(o, 14))
+    return job(m, o, MSE(), d, batch=16, epochs=16, seed=seed, scheduler=cosine(o, 16))
 
 
 def soft_accuracy(out: Any, y: Any) -> float:
@@ -173,7 +173,7 @@ def ok_sparse_code(seed: int, fixed: bool) -> Any:
     """Train an autoencoder whose ReLU code is kept sparse by a small L1 term, in a loop by hand."""
     d = data.digits(seed, n=1000)
     d.y, d.yv, d.yt, d.k = d.x, d.xv, d.xt, 0
-    m = nn.Sequential(nets.mlp([64, 48, 24], last=nn.ReLU()), nets.mlp([24, 48, 64]))
+    m = Sparse()
     loop = by_hand(lambda j, e: sparse_code(j, e, 2e-3))
     return job(m, Adam(m.parameters(), 3e-3), MSE(), d, batch=32, epochs=30, seed=seed, loop=loop)
 
