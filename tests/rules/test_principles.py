@@ -7,6 +7,7 @@ import pytest
 
 from tests.rules.synthetic import BASE, EPOCHS, LOOKS, PER_EPOCH, SICK, STEPS, Story
 from tests.rules.test_causes import names
+from trainwell.rules.view import View
 
 MATRICES = ("0.weight", "2.weight", "4.weight")
 
@@ -81,12 +82,12 @@ def test_a_variance_twice_as_large_is_a_shift_where_new_rows_fare_far_worse(
 
 
 @pytest.mark.parametrize(
-    ("explained", "val", "told"), [(0.8, 0.9, True), (0.1, 0.9, False), (0.8, 4.0, False)]
+    ("explained", "val", "told"), [(0.8, 0.9, True), (0.1, 0.9, False), (0.8, 4.0, False), (0.8, 0.1, False)]
 )
 def test_a_witness_that_finds_much_in_validation_and_nothing_in_training_tells_wrong_labels(
     explained: float, val: float, told: bool
 ) -> None:
-    """Answers that are far off would leave residuals that a mere constant explains: such a loss does not count."""
+    """Answers that are far off leave residuals that a constant explains, and good ones were learned somewhere."""
     story = Story()
     story.stuck(0.4)
     story.put("val_loss", val * BASE)
@@ -244,3 +245,37 @@ def test_a_validation_loss_of_rows_from_elsewhere_swings_by_itself(elsewhere: bo
         story.facts |= {"shift_sd": 1.4, "shift_z": 20.0}
     found = names(story.traces())
     assert ("lr_too_high" in found) is not elsewhere and ("train_val_shift" in found) is elsewhere
+
+
+@pytest.mark.parametrize(
+    ("farthest", "val", "told"), [(0.03, 0.6, True), (0.6, 0.6, False), (0.03, 0.05, False)]
+)
+def test_large_weights_that_stay_where_they_are_fit_rows_by_chance(
+    farthest: float, val: float, told: bool
+) -> None:
+    """Lazy training: what a network of large weights computes hardly changes, and new rows pay for it."""
+    story = Story()
+    for signal in ("probe_score", "val_score"):
+        story.put(signal, 0.95)
+    story.put("val_loss", val * BASE)
+    for param in story.facts["params"]:
+        param["rms"] = param["rms_end"] = 1.0
+    story.facts["distance"] = dict.fromkeys(MATRICES, farthest)
+    assert ("bad_init" in names(story.traces())) is told
+
+
+def test_rows_count_as_the_loss_weighs_them() -> None:
+    """To know a rare class costs some of the others: by their plain number such a network is worse than a constant."""
+    story = Story()
+    counts = {"0": 950, "1": 50}
+    recalls = {"0": [950, 860], "1": [50, 46]}
+    story.facts |= {
+        "class_counts": counts,
+        "base_score": 0.95,
+        "train_recalls": recalls,
+        "val_recalls": recalls,
+    }
+    story.stuck(0.906)
+    assert View(story.traces()).way < 0
+    story.facts |= {"class_weights": {"0": 1.0, "1": 19.0}, "loss_weighted": True}
+    assert View(story.traces()).way == pytest.approx((0.5 * (860 / 950 + 46 / 50) - 0.5) / 0.5)

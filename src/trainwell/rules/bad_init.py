@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from trainwell.rules.rule import Rule
+from trainwell.rules.vanishing_gradient import NEAR
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
@@ -91,7 +92,19 @@ class BadInit(Rule):
                 f"The first loss is {ratio:.1f} times that of the best constant answer: the start weights are too large. "
                 "The network begins by being surely wrong and has to unlearn that first.",
                 Reading("first loss / base loss", ratio, RATIO), tuple(large), 0.85, view, "S")  # fmt: skip
-        return None
+        return self._lazy(view, large)
+
+    def _lazy(self, view: View, large: list[str]) -> Finding | None:
+        """Most matrices are so large that the run left them where they were: it fits its rows by what chance computes."""
+        moved = view.fact("distance") or {}
+        far = [moved[name] for name in large if name in moved]
+        few = 2 * len(far) < len(moved)
+        if not far or few or not max(far) < NEAR or not view.is_harmed or self._data_explain(view):
+            return None
+        return self._finding(
+            "The start weights are so large that the training hardly moved them, measured by their own length. "
+            "It fits its rows with features that were drawn by chance, and those are worth little for new ones.",
+            Reading("distance from the start", max(far), NEAR, "<"), tuple(large), 0.8, view, "S")  # fmt: skip
 
     @staticmethod
     def _ratio(view: View) -> float:

@@ -97,7 +97,9 @@ def _learnable(view: View) -> tuple[float, float]:
 def _in_training_alone(view: View) -> bool:
     """Whether the same witness finds nothing in training, and in validation most of what the network leaves."""
     losses, val = view.get("val_losses").values, view.get("val_loss").last
-    seen = losses.ndim == 2 and losses.shape[-1] >= ENOUGH and val < WORTH * view.base_loss
+    # a network that answers new rows well has learned what holds there
+    fits = view.base_loss / 2 < val < WORTH * view.base_loss
+    seen = losses.ndim == 2 and losses.shape[-1] >= ENOUGH and fits
     return seen and view.number("residual_r2", 0.0) > FOUND
 
 

@@ -33,7 +33,8 @@ class Undertrained(Rule):
     source = "Domhan et al. 2015, IJCAI (learning curves); the continuation is measured on a copy."
 
     def diagnose(self, view: View) -> Finding | None:
-        measured = view.doubling_gain > MORE and view.what_if(view.continuation, "val_hot_z") > Z
+        more = MORE_SEQUENCE if view.is_sequence else MORE
+        measured = view.doubling_gain > more and view.what_if(view.continuation, "val_hot_z") > Z
         # the curve of two epochs has no shape, but a continuation needs none
         if view.is_solved or view.rate_decayed or (len(view.epoch_loss) < 3 and not measured):
             return None

@@ -97,8 +97,20 @@ class View(StrideView):
     @cached_property
     def way(self) -> float:
         """Share of the way from the best constant answer to perfection, on training rows."""
-        score = self.train_score
-        return (score - self.base_score) / max(1e-9, 1 - self.base_score)
+        weighted = self._weighted_way("train")
+        if weighted is not None:
+            return weighted
+        return (self.train_score - self.base_score) / max(1e-9, 1 - self.base_score)
+
+    def _weighted_way(self, part: str) -> float | None:
+        """Return the way where rows count as the loss weighs them: to know the rare ones costs some of the others."""
+        weights, recalls = self.fact("class_weights"), self.fact(f"{part}_recalls")
+        if not weights or not recalls:
+            return None
+        seen = {k: weights.get(k, 0.0) * n for k, (n, _) in recalls.items()}
+        right = sum(weights.get(k, 0.0) * hit for k, (_, hit) in recalls.items())
+        base = max(seen.values()) / max(1e-9, sum(seen.values()))
+        return (right / max(1e-9, sum(seen.values())) - base) / max(1e-9, 1 - base)
 
     @property
     def is_judged(self) -> bool:
@@ -126,7 +138,9 @@ class View(StrideView):
     @cached_property
     def is_sound(self) -> bool:
         """Whether the run is solved in training and, where there is one, in validation."""
-        val = (self.val_score - self.base_score) / max(1e-9, 1 - self.base_score)
+        val = self._weighted_way("val")
+        if val is None:
+            val = (self.val_score - self.base_score) / max(1e-9, 1 - self.base_score)
         return self.is_solved and not val < SOLVED
 
     @cached_property

@@ -108,6 +108,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "val_loss of the first epoch - at the start": ("validation loss after the first epoch less that before it", ""),
     "val_loss": ("validation loss", ""),
     "distance from the pre-trained weights": ("way from the pre-trained weights / their length", ""),
+    "distance from the start": ("way of the weights from their start / their length", ""),
     "weight rms, end / start": ("weights at the end / at the start", ""),
     "time constant of the decay": ("steps in which the decay alone shrinks a weight to a third", STEPS),
     "pull of the decay / pull of the loss": ("pull of the decay / pull of the loss", ""),

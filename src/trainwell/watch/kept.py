@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainwell.signals.data import target_facts
-from trainwell.watch.losses import LossCall
+from trainwell.watch.losses import WEIGHED_MEANS, LossCall
 from trainwell.watch.replica import Forward, mapped, relation
 from trainwell.watch.shelf import Shelf
 
@@ -73,7 +73,23 @@ def facts_of_targets(calls: Sequence[LossCall], facts: dict[str, Any]) -> dict[s
         return {}
     targets = torch.cat([c.target.detach() for c in calls])
     found = target_facts(targets, facts["loss_kind"])
+    weights = class_weights(calls[0], found)
+    if weights:
+        found["class_weights"] = weights
     return found | {"base_loss": base_loss(calls[0], targets, facts | found)}
+
+
+def class_weights(call: LossCall, facts: dict[str, Any]) -> dict[str, float]:
+    """Return what a row of each class counts in the loss; nothing where all count alike, or where it is not known."""
+    classes = [int(k) for k in facts.get("class_counts", ())]
+    weight, yes = call.kwargs.get("weight"), call.kwargs.get("pos_weight")
+    if call.name in WEIGHED_MEANS and isinstance(weight, Tensor) and weight.numel() > max(classes, default=0):
+        found = {str(k): float(weight[k]) for k in classes}
+    elif isinstance(yes, Tensor) and yes.numel() == 1:
+        found = {str(k): float(yes) if k else 1.0 for k in classes}
+    else:
+        return {}
+    return found if len(set(found.values())) > 1 else {}
 
 
 def base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float | None:
@@ -81,8 +97,15 @@ def base_loss(call: LossCall, targets: Tensor, facts: dict[str, Any]) -> float |
     with torch.no_grad():
         if facts["loss_kind"] in ("classification", "binary") and facts.get("class_counts"):
             counts = torch.tensor(list(facts["class_counts"].values()), dtype=torch.float64)
-            share = counts / counts.sum()
-            return float(-(share * share.clamp(min=1e-12).log()).sum())
+            weights = torch.tensor(
+                [facts.get("class_weights", {}).get(k, 1.0) for k in facts["class_counts"]]
+            )
+            share = counts * weights / (counts * weights).sum()
+            loss = -(share * share.clamp(min=1e-12).log()).sum()
+            # the mean of a binary loss divides by the rows, not by what they count
+            return float(
+                loss * (1 if call.name in WEIGHED_MEANS else (counts * weights).sum() / counts.sum())
+            )
         if facts["loss_kind"] == "similarity":
             return float(1 - F.normalize(targets.double(), dim=-1).mean(0).norm())
         # the loss of counts is negative where it is good: a share of the way to zero means nothing there

@@ -23,6 +23,9 @@ KINDS = {
 }  # fmt: skip
 """The loss functions that are seen, and the task that each stands for."""
 
+WEIGHED_MEANS = ("cross_entropy", "nll_loss")
+"""Those that average with the weights of the classes."""
+
 
 @dataclasses.dataclass
 class LossCall:
@@ -53,6 +56,10 @@ class LossCall:
     def each(self, rows: int) -> Tensor:
         """Return the loss of each sample, averaged over positions where a sample has several."""
         losses = self.again(self.input.detach(), reduction="none").detach().float()
+        if self.name in WEIGHED_MEANS and self.kwargs.get("weight") is not None:
+            # their mean divides by the weights, not by the rows
+            mean = self.again(self.input.detach(), reduction="mean").detach().float()
+            losses = losses * (mean / losses.mean().clamp(min=1e-30))
         return losses.reshape(rows, -1).mean(1) if rows and losses.numel() % rows == 0 else losses.reshape(-1)
 
 
