@@ -45,6 +45,38 @@ def test_rare_pixels_and_rare_codes_make_no_odd_rows() -> None:
         assert found["odd_row_share"] <= 0.002 and not found["sentinel_share"] > 0.002
 
 
+def test_what_few_people_have_makes_no_odd_row() -> None:
+    """Gains and losses of capital are zero for nine in ten, and large for the others: two columns of six."""
+    x, rng = normal(1200, 6), np.random.default_rng(4)
+    for column in (2, 3):
+        x[:, column] = np.where(rng.uniform(size=1200) < 0.04, 6 * rng.uniform(0.5, 1, 1200), -0.2)
+    assert rows.odd_facts(x)["odd_row_share"] <= 0.002, "both at once"
+
+
+@pytest.mark.parametrize("topics", [0.0, 0.5])
+def test_tokens_shift_as_far_as_their_shares_differ(topics: float) -> None:
+    """The distance is the total variation between the distributions, whatever the size of the parts and their topics."""
+    rng = np.random.default_rng(7)
+    usual, p = rng.dirichlet(np.full(400, 0.5), 5), np.full(5, 0.2)
+    usual = topics * usual + (1 - topics) * usual[:1]
+
+    def sample(num: int, moved: float, seed: int) -> np.ndarray:
+        g = np.random.default_rng(seed)
+        kinds = g.choice(5, num, p=p)
+        x = np.stack([g.choice(400, 30, p=usual[k]) for k in kinds])
+        return np.where(g.uniform(size=x.shape) < moved, 400 + x, x)
+
+    for moved in (0.0, 0.4, 1.0):
+        for num in (100, 700):
+            found = rows.token_shift_facts(sample(700, 0.0, 1), sample(num, moved, 2))["shift_tokens"]
+            assert moved - 0.3 < found < moved + 0.05, "what is taken for chance lowers it"
+    once = np.arange(600)[:, None]
+    assert rows.token_shift_facts(once[:400], once[400:])["shift_tokens"] < 1e-9, (
+        "each has a number of its own"
+    )
+    assert rows.token_shift_facts(once - 5, once) == {}
+
+
 def test_a_code_for_missing_is_a_stranger_in_its_column_and_a_clipped_value_is_not() -> None:
     x = normal(500, 10)
     coded = np.where(np.random.default_rng(2).uniform(size=x.shape) < 0.02, -999.0, x)

@@ -33,6 +33,10 @@ class ParamsNotTrained(Rule):
         if hidden:
             return self._finding("they lie in a plain list or dictionary, where torch does not see them", hidden,
                 "put them into nn.ModuleList or nn.ModuleDict", 0.95)  # fmt: skip
+        plain = view.fact("plain_tensors") or []
+        if plain:
+            return self._finding("they are plain tensors, which parameters() does not list", plain,
+                "wrap each in nn.Parameter", 0.95)  # fmt: skip
         if view.share("made_in_forward") > 0.5:
             return self._finding("a layer is made anew with random weights in every forward", ["forward"],
                 "make the layer once, in __init__", 0.95)  # fmt: skip

@@ -21,6 +21,9 @@ SCALED, SCALED_MUCH = 2.0, 1.4
 """Ratio of the spreads over all columns; the second, a variance twice as large, where new rows fare far worse: healthy
 parts of many columns differ by 1.25 at most."""
 
+TOKENS = 0.25
+"""Share of the tokens of validation that are too many there; what one language says of like things differs by less."""
+
 
 class TrainValShift(Rule):
     """Find a validation part that comes from elsewhere than the training part, where it costs."""
@@ -44,6 +47,8 @@ class TrainValShift(Rule):
         same = view.number("shift_same_side", 0.5)
         if same > 0.75 and view.number("shift_same_side_z", 0.0) > 6:
             readings.append(Reading("shift_same_side", same, 0.75))
+        if view.number("shift_tokens", 0.0) > TOKENS:
+            readings.append(Reading("shift_tokens", view.number("shift_tokens"), TOKENS))
         if view.number("unseen_label_share", 0.0) > 0.02:
             readings.append(Reading("unseen_label_share", view.number("unseen_label_share"), 0.02))
         if view.number("label_shift", 0.0) > 0.25:

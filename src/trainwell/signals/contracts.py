@@ -46,6 +46,7 @@ class Contracts(Family):
         scene.facts["foreign_params"] = sum(i not in own for i in optimized)
         scene.facts["layers"] = [_layer_facts(n, m) for n, m in modules.items() if n or not any(m.children())]
         scene.facts["hidden_modules"] = _hidden_modules(scene.model)
+        self._plain = {name: (t, _checksum(t)) for name, t in _plain_tensors(scene.model)}
         self._sums = [_checksum(p) for p in scene.model.parameters()]
         self._received: list[bool | None] = [None] * len(self._sums)
 
@@ -75,6 +76,10 @@ class Contracts(Family):
             entry["moved"] = bool(_checksum(param) != self._sums[i])
             entry["rms_end"] = float(param.detach().float().pow(2).mean().sqrt())
             entry["received"] = self._received[i]
+        # what an optimizer has, or the loop moves by hand, does learn
+        scene.facts["plain_tensors"] = [
+            name for name, (t, was) in self._plain.items() if id(t) not in optimized and _checksum(t) == was
+        ]
 
 
 def _optimized(scene: Scene) -> set[int]:
@@ -164,6 +169,16 @@ def _hidden_modules(model: nn.Module) -> list[str]:
         for place, member in _in_containers(module)
         if any(id(p) not in registered for p in member.parameters())
     ]
+
+
+def _plain_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the attributes that ask for gradients and are no parameters, of any size but one number, and their names."""
+    registered = {id(p) for p in model.parameters()}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            wanted = isinstance(value, Tensor) and value.is_leaf and value.requires_grad and value.numel() > 1
+            if wanted and id(value) not in registered:
+                yield f"{name}.{key}" if name else key, value
 
 
 def _in_containers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

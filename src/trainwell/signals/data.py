@@ -89,8 +89,8 @@ class DataFacts(Family):
             facts |= rows.copy_facts(whole, whole_val, num_train) | rows.near_facts(
                 few_columns(whole[:1024]), few_columns(whole_val[:512])
             )
-        if not tokens:
-            facts |= rows.shift_facts(few_columns(x), few_columns(xv))
+        shift = rows.token_shift_facts if tokens else rows.shift_facts
+        facts |= shift(few_columns(x), few_columns(xv))
         if y is None or yv is None:
             return
         if classes and y.ndim == 1 and yv.ndim == 1:

@@ -22,6 +22,9 @@ BLANK_COLUMNS, ALIKE = 8, 0.1
 """Columns from which a row whose cells are all equal holds nothing; share of the rows, or of the variance, by which the
 targets of such rows may differ where nothing is missing in them."""
 
+MOST_TOKENS = 5_000_000
+"""Vocabulary up to which tokens are counted."""
+
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
@@ -67,8 +70,7 @@ def odd_facts(x: Array) -> dict[str, float]:
     # where a column is nearly always the same (an edge of images, a rare code) its middle says nothing of its scale
     spread = np.maximum((high - low) / 3.29, 0.3 * clean.std(0))
     usual_part = (high - low)[high > low]
-    # the mean over cells: one odd cell makes no odd row
-    norms = np.abs((clean - mid) / np.where(spread > 0, spread, 1.0)).mean(1)
+    norms = _mean_of_most(np.abs((clean - mid) / np.where(spread > 0, spread, 1.0)))
     middle = float(np.median(norms))
     odd = norms > 12 * middle if middle > 0 else np.zeros(len(x), bool)
     return {
@@ -78,6 +80,17 @@ def odd_facts(x: Array) -> dict[str, float]:
         # rows without any typical cell: what a stuck sensor or a wrong read leaves
         "odd_row_ratio": float(norms.max() / middle) if middle > 0 else 1.0,
     }  # fmt: skip
+
+
+def _mean_of_most(sizes: Array) -> Array:
+    """Return the mean of each row without its largest tenth: a few odd cells make no odd row."""
+    columns = sizes.shape[1]
+    if columns < 3:
+        means: Array = sizes.mean(1)
+        return means
+    most = columns - max(1, columns // 10)
+    means = np.partition(sizes, most, axis=1)[:, :most].mean(1)
+    return means
 
 
 def is_blank(x: Array) -> Array:
@@ -258,6 +271,29 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
         "shift_same_side": same, "shift_same_side_z": (same - 0.5) / math.sqrt(0.25 / (2 * n)),
         "shift_overall": float(np.sqrt((difference**2).mean())),
     }  # fmt: skip
+
+
+def token_shift_facts(train: Array, val: Array) -> dict[str, float]:
+    """Return the share of validation tokens that training has not, or has less often, beyond what chance makes of it.
+
+    That is the total variation distance of the two distributions over tokens, less that of two halves of the training
+    rows, as far as those are no larger. Takes (N, T) and (M, T) tokens, whole numbers that are not negative.
+    """
+    a, b = train.astype(np.int64), val.astype(np.int64)
+    if min(len(a), len(b)) < 20 or min(a.min(), b.min()) < 0 or max(a.max(), b.max()) > MOST_TOKENS:
+        return {}
+    order = np.random.default_rng(0).permutation(len(a))
+    halves = _apart(a[order[::2]], a[order[1::2]]) * max(
+        1.0, math.sqrt((1 / len(a) + 1 / len(b)) * len(a) / 4)
+    )
+    return {"shift_tokens": _apart(a, b) - halves}
+
+
+def _apart(a: Array, b: Array) -> float:
+    """Return the total variation distance between the values of two arrays."""
+    size = int(max(a.max(), b.max())) + 1
+    shares = [np.bincount(v.ravel(), minlength=size) / v.size for v in (a, b)]
+    return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
 def _scale_changed(train: Array, val: Array) -> Array:
