@@ -279,3 +279,21 @@ def test_rows_count_as_the_loss_weighs_them() -> None:
     assert View(story.traces()).way < 0
     story.facts |= {"class_weights": {"0": 1.0, "1": 19.0}, "loss_weighted": True}
     assert View(story.traces()).way == pytest.approx((0.5 * (860 / 950 + 46 / 50) - 0.5) / 0.5)
+
+
+@pytest.mark.parametrize(
+    ("rise", "new", "own", "told"),
+    [(0.2, -3.5, 9.0, True), (0.03, -3.5, 9.0, False), (0.2, -1.0, 9.0, False), (0.2, -3.5, 1.0, False)],
+)
+def test_a_rise_that_few_rows_leave_unsure_is_none_by_chance_where_going_on_adds_to_it(
+    rise: float, new: float, own: float, told: bool
+) -> None:
+    """An early stop leaves a gap as wide, and going on would cost it as much: there nothing has risen yet."""
+    story = Story()
+    curve = BASE * (0.7 + rise * np.linspace(0.0, 1.0, EPOCHS))
+    story.put("val_loss", curve)
+    noise = np.random.default_rng(3).normal(0.0, 3.0 * BASE, (EPOCHS, 80))
+    story.put("val_losses", curve[:, None] + noise - noise.mean(1, keepdims=True))
+    going_on = {"steps": STEPS, "val_hot_z": new, "train_hot_z": own}
+    story.facts["what_if"] = {"longer": going_on}
+    assert ("overfitting" in names(story.traces())) is told

@@ -46,6 +46,11 @@ class Overfitting(Rule):
         by_heart = val - probe > GAP * view.base_loss
         z_limit, rho_limit = (Z_GAP, RHO_GAP) if by_heart else (Z, RHO)
         is_rise = rise > z_limit * error and rho > rho_limit
+        told = (Reading("rise of the validation loss / base loss", rho, rho_limit),
+                Reading("z", rise / max(error, 1e-12), z_limit))  # fmt: skip
+        if not is_rise and by_heart:
+            told = _goes_on(view, val)
+            is_rise = all(r.holds for r in told)
         # what is learned by heart opens a gap as wide as the rise; else the network itself got worse
         opens = not val - probe < WIDE * rise
         if not is_rise or not falling or not opens or begin >= 0.8 * len(epochs):
@@ -55,11 +60,10 @@ class Overfitting(Rule):
             self.ailment, "critical", 0.9, "S",
             f"Since epoch {epoch} the network gets better on the rows it trains on and worse on those it has not seen. "
             "It learns rows by heart.",
-            (Reading("rise of the validation loss / base loss", rho, rho_limit),
-             Reading("z", rise / max(error, 1e-12), z_limit)),
+            told,
             span=(int(epochs[begin]), view.steps),
             fix=f"keep the weights of epoch {epoch}; to get further: weight decay, dropout, augmentation or more data",
-            source=self.source, measured={**view.measured, "epoch": float(epoch), "rise": rho},
+            source=self.source, measured={**view.measured, "epoch": float(epoch), "rise": told[0].value},
         )  # fmt: skip
 
     @staticmethod
@@ -70,6 +74,20 @@ class Overfitting(Rule):
             return True
         at = int(np.abs(probe.steps - best).argmin())
         return bool(probe.values[-1] <= probe.values[at] + 0.02 * view.base_loss)
+
+
+def _goes_on(view: View, val: float) -> tuple[Reading, ...]:
+    """Return what shows that the rise of the curve, which few rows or a heavy tail leave unsure, was no chance.
+
+    A continuation measures it anew: with it the network surely knows its own rows better still, and new ones worse.
+    """
+    rise = (val - float(view.get("val_loss").values.min())) / view.base_loss
+    worse, better = (view.what_if(view.continuation, f"{part}_hot_z") for part in ("val", "train"))
+    return (
+        Reading("rise of the validation loss / base loss", rise, RHO_GAP),
+        Reading("z of new rows when it goes on", worse, -Z, "<"),
+        Reading("z of its rows when it goes on", better, Z),
+    )
 
 
 def _rise(losses: Array) -> tuple[float, float, int]:

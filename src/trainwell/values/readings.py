@@ -106,6 +106,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "gain of a tenth of the rate": (f"gain of a tenth of the rate / {OF_BASE}", ""),
     "rise of the validation loss / base loss": (f"rise of the validation loss / {OF_BASE}", ""),
     "z": ("the same in standard errors", ""),
+    "z of new rows when it goes on": ("what new rows gain when the training goes on, in standard errors", ""),
+    "z of its rows when it goes on": ("what training rows gain by it, in standard errors", ""),
     "val_loss of the first epoch - at the start": ("validation loss after the first epoch less that before it", ""),
     "val_loss": ("validation loss", ""),
     "distance from the pre-trained weights": ("way from the pre-trained weights / their length", ""),
