@@ -17,7 +17,7 @@ from trainwell.signals.contracts import _is_default
 from trainwell.signals.data import DataFacts, target_facts
 from trainwell.signals.outputs import _differ
 from trainwell.signals.scene import Batch, Scene
-from trainwell.signals.witness import column_facts, label_facts
+from trainwell.signals.witness import column_facts, label_facts, ordinal_facts
 from trainwell.values.signal import Traces
 
 
@@ -187,6 +187,39 @@ def test_the_nearest_row_tells_of_what_no_smooth_learner_sees() -> None:
     assert fast["learnable"] < 0.03 and fast["nearest_z"] > 10
     by_chance = [label_facts(normal(400, 2, s), normal(400, 1, s + 99)[:, 0], False, False) for s in range(5)]
     assert max(facts["nearest_z"] for facts in by_chance) < 3
+
+
+def test_the_witness_sees_which_token_stands_before_the_other() -> None:
+    """What no count of tokens tells: 1 stands before 2 in half of the rows, among ten others."""
+    rng = np.random.default_rng(8)
+    x, y = rng.integers(3, 12, (400, 12)), np.arange(400) % 2
+    for row, label in zip(x, y, strict=True):
+        places = np.sort(rng.choice(12, 2, replace=False))
+        row[places] = (1, 2) if label else (2, 1)
+    assert rows.first_places(np.array([[5, 3, 5, 0]])).tolist() == [[0.25, 0, 0, 0.75, 0, 1]]
+    assert label_facts(x.astype(float), y, tokens=True, classes=True)["learnable"] > 0.5
+    shuffled = label_facts(x.astype(float), rng.permutation(y), tokens=True, classes=True)["learnable"]
+    assert shuffled < 0.04
+
+
+def test_ratings_stand_in_order_and_names_do_not() -> None:
+    """Names are in an order like that as often as chance says; ratings and counts always, those of five values too."""
+    by_name = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 8, 400)
+        x = rng.normal(size=(8, 10))[y] + rng.normal(size=(400, 10))
+        by_name.append(ordinal_facts(x, y.astype(float), tokens=False)["ordinal_p"])
+    assert 0.3 < np.mean(by_name) < 0.7
+    assert np.mean(np.array(by_name) < 0.05) < 0.15
+    x = normal(400, 6)
+    for values in (5, 12):
+        edges = np.quantile(x[:, 0], np.arange(1, values) / values)
+        ratings = np.digitize(x[:, 0] + 0.3 * normal(400, 1, 3)[:, 0], edges)
+        assert ordinal_facts(x, ratings.astype(float), tokens=False)["ordinal_p"] < 0.05
+    counts = np.minimum(np.random.default_rng(1).poisson(np.exp(1 + 0.6 * x[:, 1])), 19).astype(float)
+    assert ordinal_facts(x, counts, tokens=False)["ordinal_p"] < 0.05
+    assert ordinal_facts(x, np.arange(400) % 4 * 1.0, tokens=False) == {}
 
 
 @pytest.mark.parametrize(("column", "low", "high"), [(None, 0.0, 0.2), (3, 0.9, 1.0)])

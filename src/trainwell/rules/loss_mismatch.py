@@ -34,6 +34,9 @@ FEW_LOOKS, AGAINST = 5, -0.2
 """Looks that are enough where all steps go up the loss, and cosine of a step and its descent; steps of Adam lie at 0.3 to
 0.6 of their gradient, and what overshoots goes down on its own batch."""
 
+CHANCE = 0.05
+"""Chance of an order like that of the targets, were they only names, from which on they are taken for numbers."""
+
 SLACK = 1e-3
 """How far rounding and mixing may take a probability out of [0, 1]."""
 
@@ -173,6 +176,9 @@ class LossMismatch(Rule):
                     "give both the same shape: target.reshape(out.shape)",
                     Reading("dimensions", len(out), len(target), "!="), 0.97)  # fmt: skip
         classes = view.fact("y_integral") and 3 <= view.number("y_distinct", 0) <= 20
+        # counts and ratings are numbers: where they stand in order, or where the loss is that of counts
+        classes = classes and not view.number("ordinal_p", 1.0) < CHANCE
+        classes = classes and view.fact("loss_name") != "poisson_nll_loss"
         if (
             view.kind == "regression"
             and classes

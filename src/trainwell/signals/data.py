@@ -67,6 +67,8 @@ class DataFacts(Family):
             rows_, labels = x[some].astype(np.float64), y[some]
             told = {} if scene.is_sound else witness.label_facts(rows_, labels, tokens, classes)
             facts |= told | witness.column_facts(rows_, labels, tokens, classes, told.get("learnable"))
+            if not classes and facts.get("y_integral"):
+                facts |= witness.ordinal_facts(rows_, labels, tokens)
         if scene.val:
             self._versus_validation(scene, x[keep], whole[keep], y, tokens)
 

@@ -25,6 +25,9 @@ targets of such rows may differ where nothing is missing in them."""
 MOST_TOKENS = 5_000_000
 """Vocabulary up to which tokens are counted."""
 
+MOST_PLACES = 512
+"""Tokens of a row of which the order is looked at."""
+
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
@@ -150,6 +153,15 @@ def counts(tokens: Array) -> Array:
     ids = np.clip(tokens.astype(int), 0, 4095)
     table = np.zeros((len(ids), int(ids.max()) + 1))
     np.add.at(table, (np.arange(len(ids))[:, None], ids), 1.0)
+    return table
+
+
+def first_places(tokens: Array) -> Array:
+    """Return where each token stands first in each row, from 1 at its beginning down to 0 of what is not in it."""
+    ids = np.clip(tokens[:, :MOST_PLACES].astype(int), 0, 4095)
+    table, length = np.zeros((len(ids), int(ids.max()) + 1)), ids.shape[1]
+    for place in reversed(range(length)):
+        table[np.arange(len(ids)), ids[:, place]] = 1 - place / length
     return table
 
 
