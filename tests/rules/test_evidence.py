@@ -235,3 +235,62 @@ def test_rows_that_answer_for_each_other_are_told_by_what_mixes_them(running: bo
     story.facts["layers"].append({"name": "n", "kind": "BatchNorm1d", "norm": "batch", "momentum": 0.1,
                                   "tracked": 9 if running else None, "running": running})  # fmt: skip
     assert {"batchnorm_misuse", "loss_mismatch"} & set(names(story.traces())) == {told}
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"ignore_index": -100}, False),
+        ({"ignore_index": 0}, True),
+        ({"ignore_index": 7}, False),
+        ({"ignore_index": 0, "targets_per_sample": 12}, False),
+        ({"ignore_index": 0, "target_shape": [32, 12], "out_shape": [32, 4, 12]}, False),
+    ],
+)
+def test_a_class_that_the_loss_ignores_is_told_from_padding(facts: dict[str, Any], told: bool) -> None:
+    story = Story()
+    story.facts |= facts
+    assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("log_input", "low", "told"), [(True, -3.0, False), (False, -3.0, True), (False, 0.01, False)]
+)
+def test_outputs_below_zero_are_no_rates(log_input: bool, low: float, told: bool) -> None:
+    story = Story()
+    story.regression()
+    story.facts |= {"loss_name": "poisson_nll_loss", "log_input": log_input, "y_integral": True, "y_min": 0.0}
+    story.put("out_min", low)
+    assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("r", "p", "loss", "told"),
+    [
+        (0.9, 0.01, "mse_loss", False),
+        (0.3, 0.01, "mse_loss", True),
+        (0.9, 0.2, "mse_loss", True),
+        (0.0, 0.5, "poisson_nll_loss", False),
+    ],
+)
+def test_ratings_and_counts_are_no_names_of_classes(r: float, p: float, loss: str, told: bool) -> None:
+    story = Story()
+    story.regression()
+    story.stuck(0.5)
+    story.facts |= {"y_integral": True, "y_distinct": 9, "y_min": 0.0, "y_max": 8.0, "loss_name": loss}
+    story.facts |= {"ordinal_r": r, "ordinal_p": p}
+    assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.1, False), (0.6, True)])
+def test_tokens_from_another_vocabulary_are_a_shift_where_they_cost(share: float, told: bool) -> None:
+    story = Story()
+    story.put("val_loss", BASE * np.linspace(1.0, 0.9, EPOCHS))
+    story.facts["shift_tokens"] = share
+    assert ("train_val_shift" in names(story.traces())) is told
+
+
+def test_plain_tensors_do_not_learn() -> None:
+    story = Story()
+    story.facts["plain_tensors"] = ["w"]
+    assert names(story.traces())[0] == "params_not_trained"

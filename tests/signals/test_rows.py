@@ -209,16 +209,18 @@ def test_ratings_stand_in_order_and_names_do_not() -> None:
         rng = np.random.default_rng(seed)
         y = rng.integers(0, 8, 400)
         x = rng.normal(size=(8, 10))[y] + rng.normal(size=(400, 10))
-        by_name.append(ordinal_facts(x, y.astype(float), tokens=False)["ordinal_p"])
-    assert 0.3 < np.mean(by_name) < 0.7
-    assert np.mean(np.array(by_name) < 0.05) < 0.15
+        by_name.append(ordinal_facts(x, y.astype(float), tokens=False))
+    assert 0.3 < np.mean([f["ordinal_p"] for f in by_name]) < 0.7
+    assert max(f["ordinal_r"] for f in by_name) < 0.6
     x = normal(400, 6)
     for values in (5, 12):
         edges = np.quantile(x[:, 0], np.arange(1, values) / values)
         ratings = np.digitize(x[:, 0] + 0.3 * normal(400, 1, 3)[:, 0], edges)
-        assert ordinal_facts(x, ratings.astype(float), tokens=False)["ordinal_p"] < 0.05
+        told = ordinal_facts(x, ratings.astype(float), tokens=False)
+        assert told["ordinal_r"] > 0.9 and told["ordinal_p"] < 0.05
     counts = np.minimum(np.random.default_rng(1).poisson(np.exp(1 + 0.6 * x[:, 1])), 19).astype(float)
-    assert ordinal_facts(x, counts, tokens=False)["ordinal_p"] < 0.05
+    told = ordinal_facts(x, counts, tokens=False)
+    assert told["ordinal_r"] > 0.6 and told["ordinal_p"] < 0.05
     assert ordinal_facts(x, np.arange(400) % 4 * 1.0, tokens=False) == {}
 
 

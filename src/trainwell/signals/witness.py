@@ -140,11 +140,11 @@ def column_facts(
 
 
 def ordinal_facts(x: Array, y: Array, tokens: bool) -> dict[str, float]:
-    """Return the chance with which numbers of classes would be in order like these, were they only names.
+    """Return whether numbers of classes are in order: `ordinal_r`, and `ordinal_p`, its chance were they only names.
 
-    Where they stand for more and less, classes whose numbers are near lie near each other. Compared are the gaps between
-    the numbers and the distances between the means of the classes, beyond what chance makes of those, with random
-    orders of the classes (Mantel 1967, Cancer Research 27(2)). Of fewer than five classes too many orders are alike.
+    Where they stand for more and less, classes whose numbers are near lie near each other: the gaps between the numbers
+    go with the distances between the means of the classes, beyond what chance makes of those. The chance is that
+    of random orders of the classes (Mantel 1967, Cancer Research 27(2)). Of fewer than five classes too many are alike.
     """
     values, places, sizes = np.unique(y, return_inverse=True, return_counts=True)
     if not LEAST_CLASSES <= len(values) <= MOST_CLASSES or sizes.max() < 2:
@@ -157,15 +157,16 @@ def ordinal_facts(x: Array, y: Array, tokens: bool) -> dict[str, float]:
     # a mean of few rows lies anywhere
     weights = 1 / np.sqrt((1 / sizes[:, None] + 1 / sizes[None])[pair])
     gaps, far = np.abs(values[:, None] - values[None]), np.sqrt(np.maximum(apart, 0.0))[pair]
-    far = weights * (far - np.average(far, weights=weights))
+    far = far - np.average(far, weights=weights)
+    far = weights * far / np.sqrt((weights * far**2).sum() + 1e-300)
     rng = np.random.default_rng(0)
     orders = [np.arange(len(values)), *(rng.permutation(len(values)) for _ in range(ORDERS))]
     told = np.array([_correlation(gaps[np.ix_(o, o)][pair], far, weights) for o in orders])
-    return {"ordinal_p": float((told[1:] >= told[0] - 1e-12).mean())}
+    return {"ordinal_r": float(told[0]), "ordinal_p": float((told[1:] >= told[0] - 1e-12).mean())}
 
 
 def _correlation(gaps: Array, far: Array, weights: Array) -> float:
-    """Return the correlation of gaps with centred and weighted distances, but for a factor that is the same for all."""
+    """Return the weighted correlation of gaps with distances that are centred, weighted and of length 1."""
     centred = gaps - np.average(gaps, weights=weights)
     return float((far * centred).sum() / np.sqrt((weights * centred**2).sum() + 1e-300))
 

@@ -45,6 +45,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "shift_scaled_columns": ("share of columns whose spread differs", SHARE),
     "shift_same_side": ("share of the nearest rows that are of the same part", SHARE),
     "unseen_label_share": ("share of validation rows of an unseen class", SHARE),
+    "ignored_share": ("share of the rows that the loss leaves out", SHARE),
     "shift_tokens": ("share of the validation tokens that are too many there", SHARE),
     "label_shift": ("difference of the shares of the classes", SHARE),
     "way of nearest features": ("share of the way that the nearest features tell the answer", SHARE),
