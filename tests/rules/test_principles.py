@@ -297,3 +297,13 @@ def test_a_rise_that_few_rows_leave_unsure_is_none_by_chance_where_going_on_adds
     going_on = {"steps": STEPS, "val_hot_z": new, "train_hot_z": own}
     story.facts["what_if"] = {"longer": going_on}
     assert ("overfitting" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_few_rows_of_weighted_classes_do_not_tell_whether_a_network_is_too_small(weighted: bool) -> None:
+    """Of 32 rows one is of the rare class: to miss it is half of the way or more."""
+    story = Story()
+    SICK["underfitting"](story)
+    if weighted:
+        story.facts["class_weights"] = {"0": 1.0, "1": 30.0, "2": 1.0, "3": 1.0}
+    assert ("underfitting" in names(story.traces())) is not weighted

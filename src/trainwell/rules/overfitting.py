@@ -46,7 +46,7 @@ class Overfitting(Rule):
         by_heart = val - probe > GAP * view.base_loss
         z_limit, rho_limit = (Z_GAP, RHO_GAP) if by_heart else (Z, RHO)
         is_rise = rise > z_limit * error and rho > rho_limit
-        told = (Reading("rise of the validation loss / base loss", rho, rho_limit),
+        told: tuple[Reading, ...] = (Reading("rise of the validation loss / base loss", rho, rho_limit),
                 Reading("z", rise / max(error, 1e-12), z_limit))  # fmt: skip
         if not is_rise and by_heart:
             told = _goes_on(view, val)

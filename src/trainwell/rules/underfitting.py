@@ -62,7 +62,8 @@ class Underfitting(Rule):
     source = "Goodfellow et al. 2016, 5.2; Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch)."
 
     def diagnose(self, view: View) -> Finding | None:
-        few = view.number("few_way")
+        # of few rows one of a rare class may be half of the way, and a loss that weighs it minds the others less
+        few = math.nan if view.fact("class_weights") else view.number("few_way")
         # what answers new rows right and surely can do so: rows of training may be mixed or spoilt on purpose
         sure = view.get("val_loss").last <= (1 - SOLVED) * view.base_loss
         answers_new = sure and view.val_score - view.base_score >= SOLVED * (1 - view.base_score)

@@ -40,7 +40,7 @@ class Residual(Family):
             len(r["target"]) != b.y.shape[0] for r, b in zip(results, batches, strict=True)
         ):
             return
-        residual = _residuals(results, str(facts.get("loss_kind")))
+        residual = _residuals(results, str(facts.get("loss_kind")), facts.get("class_weights") or {})
         x, tokens = inputs_of(batches)
         if residual is None or len(x) < FEW or len(x) != len(residual) or not np.isfinite(residual).all():
             return
@@ -65,16 +65,24 @@ class Residual(Family):
             return batches, [scene.evaluate(b) for b in batches]
 
 
-def _residuals(results: list[dict[str, Any]], kind: str) -> np.ndarray[Any, Any] | None:
-    """Return (N, K) residuals: target minus answer, one-hot minus probability."""
+def _residuals(
+    results: list[dict[str, Any]], kind: str, weights: dict[str, float]
+) -> np.ndarray[Any, Any] | None:
+    """Return (N, K) residuals: target minus answer, one-hot minus probability.
+
+    A loss that weighs classes shifts the probabilities on purpose: they are shifted back (Elkan 2001, theorem 2).
+    """
     out = torch.cat([r["out"] for r in results]).float().cpu()
     target = torch.cat([r["target"] for r in results]).cpu()
     if kind == "classification" and out.dim() == 2 and target.dim() == 1:
         hot = torch.nn.functional.one_hot(target.clamp(min=0), out.shape[1])
-        return (hot - out.softmax(1)).double().numpy()
+        odds = out.softmax(1) / torch.tensor([weights.get(str(k), 1.0) for k in range(out.shape[1])])
+        return (hot - odds / odds.sum(1, keepdim=True)).double().numpy()
     if kind == "binary" and out.shape == target.shape:
         logits = bool((out < 0).any() or (out > 1).any())
-        return (target - (out.sigmoid() if logits else out)).reshape(len(out), -1).double().numpy()
+        share = out.sigmoid() if logits else out
+        yes, no = share / weights.get("1", 1.0), (1 - share) / weights.get("0", 1.0)
+        return (target - yes / (yes + no)).reshape(len(out), -1).double().numpy()
     if kind == "regression" and out.shape == target.shape:
         return (target - out).reshape(len(out), -1).double().numpy()
     return None
