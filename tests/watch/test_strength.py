@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from tests.watch import loops
 from trainwell.watch import Watch, watch
 from trainwell.watch.branch import WhatIf
-from trainwell.watch.strength import Strength
+from trainwell.watch.strength import Strength, Strengths
 
-BATCH = 32
+BATCH, LIMIT = 32, 0.25
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], None]
 
 
@@ -52,7 +52,7 @@ def scaled_and_unscaled(net: nn.Module, optimizer: torch.optim.Optimizer, x: Ten
     scaler.update()
 
 
-def clipped(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+def shrunk(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
     optimizer.zero_grad()
     F.cross_entropy(net(x), y).backward()
     norm = float(nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None]))
@@ -60,9 +60,16 @@ def clipped(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tens
     optimizer.step()
 
 
+def clipped(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    nn.utils.clip_grad_norm_(net.parameters(), LIMIT)
+    optimizer.step()
+
+
 STEPS: dict[str, tuple[Step, float]] = {
     "plain": (plain, 1.0), "divided": (divided, 0.25), "summed": (summed, 1.0), "accumulated": (accumulated, 2.0),
-    "scaled_and_unscaled": (scaled_and_unscaled, 1.0), "clipped": (clipped, 0.2),
+    "scaled_and_unscaled": (scaled_and_unscaled, 1.0), "shrunk": (shrunk, 0.2), "clipped": (clipped, 1.0),
 }  # fmt: skip
 
 
@@ -92,35 +99,38 @@ def watched(step: Step, num: int = 24) -> tuple[Watch, nn.Module, Any]:
 def test_strength_is_what_the_loop_makes_of_the_gradient(name: str) -> None:
     step, expected = STEPS[name]
     seen = watched(step)[0]
-    assert seen._strength.value == pytest.approx(expected, rel=1e-3)
+    found = seen._strengths.found
     seen.close()
+    assert found.factor == pytest.approx(expected, rel=1e-3)
+    assert found.limit == (pytest.approx(LIMIT, rel=1e-3) if name == "clipped" else float("inf"))
 
 
-@pytest.mark.parametrize("name", ["plain", "divided", "summed", "scaled_and_unscaled"])
+@pytest.mark.parametrize("name", ["plain", "divided", "summed", "scaled_and_unscaled", "clipped"])
 def test_a_continuation_is_the_loop_going_on(name: str) -> None:
     """The copy, at the rate as it is on the batches that were kept, against the same loop on the same batches."""
     step, _ = STEPS[name]
     seen, net, _ = watched(step)
-    what_if = WhatIf(seen.scene, 60.0, seen._strength.value)
+    what_if = WhatIf(seen.scene, 60.0, seen._strengths.found)
     seen.close()
     num, cool = 8, 4
-    what_if.grow(1.0, num)
+    grown = what_if.grow(1.0, num, want_q=True)
     other = copy.deepcopy(net)
     moves = torch.optim.SGD(other.parameters(), 1e-3)
     for i, batch in enumerate(what_if.batches[: num + cool]):
         moves.param_groups[0]["lr"] = 1e-3 * (1.0 if i < num else 1 - (i - num + 0.5) / cool)
         step(other, moves, batch.x, loops.rows()[1][BATCH * i % 256 : BATCH * i % 256 + BATCH])
-    assert len(what_if.batches) >= num
+    assert len(what_if.batches) >= num and len(grown.q) == num
+    assert grown.q == pytest.approx([1.0] * num, abs=0.05)  # steps so short are straight
     for own, its in zip(seen.scene.replica.params, other.parameters(), strict=True):
         torch.testing.assert_close(own.detach(), its.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_not_known_is_one() -> None:
-    strength, (one, other) = Strength(), (network(), network())
-    strength.note(list(one.parameters()), list(other.parameters()))
-    assert strength.value == 1.0
+    strengths, (one, other) = Strengths(), (network(), network())
+    strengths.note(list(one.parameters()), list(other.parameters()))
+    assert strengths.found == Strength()
     for net in (one, other):
         for param in net.parameters():
             param.grad = torch.full_like(param, torch.nan)
-    strength.note(list(one.parameters()), list(other.parameters()))
-    assert strength.value == 1.0
+    strengths.note(list(one.parameters()), list(other.parameters()))
+    assert strengths.found == Strength()

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from trainwell.signals.scene import FORWARD, Batch, Scene
 from trainwell.watch.replica import Replica
+from trainwell.watch.strength import Strength
 
 STEPS, LEAST, COOL = 24, 8, 12
 """Steps of a branch at its rate, at most and at least, and of the linear cool-down to zero that all branches share:
@@ -41,6 +42,8 @@ FEW_ROWS, FEW_SEQUENCES, FEW_STEPS, FEW_RATE, FEW_TRIAL = 64, 16, 120, 1e-2, 5
 """Rows, or sequences of many targets, to be learned by heart, and the steps of Adam for it: any network that is large
 enough does it. By the time of the first steps it is known how many can be paid; fewer than half say nothing."""
 
+
+AS_IT_IS = Strength()
 
 LossOf = Callable[[Batch], Tensor]
 
@@ -99,10 +102,10 @@ class WhatIf:
 
     Args:
         budget_s: seconds that all branches may take together.
-        strength: by how much the loop minimises more than its loss: see `Strength`.
+        strength: what the loop makes of the gradient of its loss.
     """
 
-    def __init__(self, scene: Scene, budget_s: float, strength: float = 1.0) -> None:
+    def __init__(self, scene: Scene, budget_s: float, strength: Strength = AS_IT_IS) -> None:
         self.scene, self.strength = scene, strength
         on_cpu = scene.facts.get("device", "cpu") == "cpu"
         # the work of this thread: what else the machine does must not decide what can be asked
@@ -120,7 +123,7 @@ class WhatIf:
     def loss_of(self, batch: Batch) -> Tensor:
         """What the loop minimises of a batch."""
         loss = self._loss_of(batch)
-        return loss if self.strength == 1 else self.strength * loss
+        return loss if self.strength.factor == 1 else self.strength.factor * loss
 
     @property
     def has_decayed(self) -> bool:
@@ -168,9 +171,8 @@ class WhatIf:
             share = 1.0 if i < steps else 1 - (i - steps + 0.5) / cool
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share
-            ratio = _step(
-                self.loss_of, replica, optimizer, self.batches[i % len(self.batches)], want_q and i < steps
-            )
+            batch = self.batches[i % len(self.batches)]
+            ratio = _step(self.loss_of, replica, optimizer, batch, self.strength, want_q and i < steps)
             if ratio is not None:
                 qs.append(ratio)
             if i == steps - 1:
@@ -226,7 +228,7 @@ def _backward(loss: Tensor) -> None:
 
 
 def _step(
-    loss_of: LossOf, replica: Replica, optimizer: Optimizer, batch: Batch, want_q: bool
+    loss_of: LossOf, replica: Replica, optimizer: Optimizer, batch: Batch, strength: Strength, want_q: bool
 ) -> Tensor | None:
     for param in replica.params:
         param.grad = None
@@ -235,6 +237,8 @@ def _step(
         _backward(before)
     old = [p.detach().clone() for p in replica.params] if want_q else []
     grads = [p.grad for p in replica.params]
+    for param, grad in zip(replica.params, strength.clip(grads), strict=True):
+        param.grad = grad
     buffers = [b.clone() for b in replica.buffers] if want_q else []
     optimizer.step()
     if not want_q:
@@ -250,7 +254,7 @@ def _step(
 
 
 def branch_facts(
-    scene: Scene, budget_s: float, strength: float = 1.0, longest: int | None = None
+    scene: Scene, budget_s: float, strength: Strength = AS_IT_IS, longest: int | None = None
 ) -> dict[str, Any]:
     """Return what continuations of the training gain, in units of the loss of the best constant answer.
 
@@ -261,7 +265,7 @@ def branch_facts(
     `val_hot`, and how many standard errors it lies below `as_is`, row by row: `train_z`, `val_z`.
 
     Args:
-        strength: by how much the loop minimises more than its loss.
+        strength: what the loop makes of the gradient of its loss.
         longest: steps that `longer` may take; as many as the training took, where nothing is said.
     """
     what_if = WhatIf(scene, budget_s, strength)

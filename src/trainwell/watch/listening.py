@@ -28,7 +28,7 @@ from trainwell.watch.parts import Parts
 from trainwell.watch.replica import Forward, Replica, same_streams
 from trainwell.watch.schedule import Schedule
 from trainwell.watch.shelf import Shelf
-from trainwell.watch.strength import Strength
+from trainwell.watch.strength import Strengths
 from trainwell.watch.thinned import Thinned
 
 MAX_ROWS = 2048
@@ -73,7 +73,7 @@ class Listening(ByHand):
         self.traces = Traces(static_facts(optimizer, task, train_data))
         self.traces.limits |= {"val_losses": 64, "unit_activity": 64, "unit_saturation": 64, "back_time": 64}
         self._ledger, self._schedule, self._shelf = Ledger(self.traces), Schedule(), Shelf()
-        self._strength = Strength()
+        self._strengths = Strengths()
         self._families: list[Family] = families(needed_signals())
         self._sensitive = [m for m in model.modules() if isinstance(m, (*NORMS, *DROPOUTS))]
         self._heard: list[LossCall] = []

@@ -1,28 +1,54 @@
 """How much of the gradient of its loss a loop gives to its optimizer.
 
 A loop may divide its loss for accumulation, sum it over a batch, scale it and take the scale off again, and clip what
-comes. What is left of all that is one number, by which a continuation on a copy steps as the loop does.
+comes. What is left of all that is a factor and a limit, by which a continuation on a copy steps as the loop does.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import statistics
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-KEPT = 9
-"""The last looks, of which the median is taken: a clipped gradient has another share at every step."""
-
-LARGEST = 8
-"""Parameters that are compared: the largest."""
+KEPT = 24
+"""The last looks, from which both are taken."""
 
 SAME = 0.02
-"""A number so near to one is one: the copy rounds otherwise."""
+"""A factor so near to one is one: the copy rounds otherwise."""
+
+ALIKE, OFTEN, VARY = 0.01, 3, 0.05
+"""Norms that differ by less than the first share are one; so many of that size, the largest that there are, are those of
+a clipped gradient, where what was clipped varies by more than the third."""
 
 
+@dataclasses.dataclass(frozen=True)
 class Strength:
+    """What the optimizer is given of the gradient of the loss.
+
+    Args:
+        factor: by how much it is more.
+        limit: of its norm.
+    """
+
+    factor: float = 1.0
+    limit: float = math.inf
+
+    def clip(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return gradients of no larger norm than the limit; they themselves where none is known."""
+        there = [g for g in grads if g is not None]
+        if math.isinf(self.limit) or not there:
+            return list(grads)
+        norm = torch.stack(torch._foreach_norm(there)).norm()
+        share = (self.limit / norm.clamp(min=1e-30)).clamp(max=1.0)
+        return [None if g is None else g * share for g in grads]
+
+
+class Strengths:
     """Compares the gradients of the loss, which the copy has, with those that the optimizer was given."""
 
     def __init__(self) -> None:
@@ -32,19 +58,28 @@ class Strength:
     def note(self, copies: list[nn.Parameter], originals: list[nn.Parameter]) -> None:
         """Take the gradients of a step."""
         both = [
-            (c.grad, o.grad) for c, o in zip(copies, originals, strict=True)
+            (c.grad.float(), o.grad.float()) for c, o in zip(copies, originals, strict=True)
             if c.grad is not None and o.grad is not None and c.grad.layout == o.grad.layout == torch.strided
         ]  # fmt: skip
-        both = sorted(both, key=lambda pair: -pair[0].numel())[:LARGEST]
         if both and len({g.device for pair in both for g in pair}) == 1:
-            own, given = ([pair[i].float() for pair in both] for i in (0, 1))
+            own, given = ([pair[i] for pair in both] for i in (0, 1))
             along = torch.stack([p.sum() for p in torch._foreach_mul(own, given)]).sum()
-            self._seen.append(torch.stack([along, torch.stack(torch._foreach_norm(own)).norm() ** 2]))
+            norms = [torch.stack(torch._foreach_norm(grads)).norm() for grads in (own, given)]
+            self._seen.append(torch.stack([along, *norms]))
 
     @property
-    def value(self) -> float:
-        """By how much the gradient that the optimizer is given is more than that of the loss; one if unknown."""
-        pairs = [seen.tolist() for seen in self._seen]
-        shares = [along / size for along, size in pairs if size > 0 and abs(along) < float("inf")]
-        found = statistics.median(shares) if shares else 1.0
-        return found if found and abs(found - 1) > SAME else 1.0
+    def found(self) -> Strength:
+        """What the last looks show: the best factor by least squares of each, and the norm that many have and none
+        exceeds."""
+        seen = [look.tolist() for look in self._seen]
+        looks = [(a / n / n, n, g) for a, n, g in seen if n > 0 and all(map(math.isfinite, (a, n, g)))]
+        if not looks:
+            return Strength()
+        limit = max(given for *_, given in looks)
+        clipped = [(factor, own) for factor, own, given in looks if given >= (1 - ALIKE) * limit]
+        owns = [own for _, own in clipped]
+        is_clipped = len(clipped) >= OFTEN and max(owns) > (1 + VARY) * min(owns)
+        free = [factor for factor, _, given in looks if not is_clipped or given < (1 - ALIKE) * limit]
+        factor = statistics.median(free) if free else max(1.0, *(f for f, _ in clipped))
+        factor = factor if factor and abs(factor - 1) > SAME else 1.0
+        return Strength(factor, limit if is_clipped else math.inf)

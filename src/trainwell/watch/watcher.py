@@ -128,7 +128,7 @@ class Watch(Listening):
 
     def _note_strength(self) -> None:
         """Compare the gradients of the copy with those that the optimizer was given."""
-        self._strength.note(self.scene.replica.params, list(self.model.parameters()))
+        self._strengths.note(self.scene.replica.params, list(self.model.parameters()))
 
     def _look_at(self, window: list[Forward], stale: Tensor | None) -> Look:
         own = self._own.mean_grads(window) if self._own is not None else None
@@ -340,7 +340,7 @@ class Watch(Listening):
         rates_s, rows_s = self._budgets_s(facts["seconds"])
         asks: dict[str, Callable[[], dict[str, Any]]] = {
             "branch_facts": lambda: branch_facts(
-                self.scene, rates_s, self._strength.value, longest=0 if view.is_solved else None
+                self.scene, rates_s, self._strengths.found, longest=0 if view.is_solved else None
             ),
         }
         if asks_few_rows(view):
