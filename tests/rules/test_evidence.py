@@ -33,6 +33,14 @@ def test_a_validation_loss_far_above_a_constant_answer_swings_in_units_of_its_le
     assert ("lr_too_high" in names(traces)) is told
 
 
+@pytest.mark.parametrize(("ahead", "told"), [(1.5, True), (-1.5, False)])
+def test_swings_are_no_harm_where_a_tenth_of_the_rate_falls_behind(ahead: float, told: bool) -> None:
+    """Steps at the edge of stability pass the minimum of their own batch, and get further than shorter ones."""
+    story = swinging(0.5, 0.2)
+    story.facts["what_if"] = {"as_is": {"steps": 24}, "tenth": {"steps": 24, "train": 0.02, "train_z": ahead}}
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
 @pytest.mark.parametrize(
     ("train_z", "val_z", "told"), [(8.0, 3.0, True), (3.0, 8.0, True), (8.0, -1.0, False), (3.0, 3.0, False)]
 )

@@ -122,9 +122,9 @@ class LrTooHigh(Rule):
             harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
             if stands and not harm.holds:
                 harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
-            if (
-                not harm.holds and TrainValShift().diagnose(view) is None
-            ):  # rows from elsewhere swing by themselves
+            # rows from elsewhere swing by themselves, and what a tenth of the rate falls behind of is the right one
+            falls_behind = view.what_if("tenth", "train_z") < 0
+            if not harm.holds and not falls_behind and TrainValShift().diagnose(view) is None:
                 harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
             # steps past the minimum along their line leave off far from it, however far that is
             far = view.way < MOSTLY or view.q_median < Q_SOLVED
