@@ -302,3 +302,59 @@ def test_plain_tensors_do_not_learn() -> None:
     story = Story()
     story.facts["plain_tensors"] = ["w"]
     assert names(story.traces())[0] == "params_not_trained"
+
+
+@pytest.mark.parametrize(("rms", "first", "told"), [(0.1, 8.0, False), (50.0, 8.0, True), (50.0, 1.0, False)])
+def test_biases_that_make_the_first_answers_sure_are_a_bad_start(
+    rms: float, first: float, told: bool
+) -> None:
+    story = Story()
+    story.stuck(0.6)
+    loss = story.series["train_loss", None][1].copy()
+    loss[:PER_EPOCH] *= first
+    story.put("train_loss", loss)
+    bias = {**story.facts["params"][-1], "name": "4.bias", "leaf": "bias", "shape": [4], "rms": rms}
+    story.facts["params"].append(bias)
+    assert ("bad_init" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("sided", "score", "told"), [(False, 0.6, False), (True, 0.6, True), (True, 0.99, False)]
+)
+def test_weights_of_one_sign_are_a_bad_start_of_a_run_that_is_not_solved(
+    sided: bool, score: float, told: bool
+) -> None:
+    story = Story()
+    story.stuck(score)
+    story.facts["params"][0]["one_sided"] = sided
+    assert ("bad_init" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("steps", "told"), [(5e-4, True), (1.2e-6, False)])
+def test_a_decay_that_takes_hardly_anything_holds_nothing_back(steps: float, told: bool) -> None:
+    """Units that are dead move by their decay alone, however weak it is."""
+    story = Story()
+    story.stuck()
+    story.facts |= {
+        "decoupled_decay": True,
+        "optimizer": "AdamW",
+        "hyper": {"lr": 1e-3, "weight_decay": steps / 1e-3},
+    }
+    for layer in ("0.weight", "2.weight", "4.weight"):
+        story.put("update_norm", 6.0 * steps, layer)
+    assert ("weight_decay_misuse" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("q", "first", "told"), [(0.97, 2, True), (0.5, 2, False), (0.97, 0, False), (0.5, 9, True)]
+)
+def test_a_loss_that_is_no_number_after_short_steps_was_not_thrown(q: float, first: int, told: bool) -> None:
+    """Two losses show no growth, but steps along which the loss falls as its slope says are not too long."""
+    story = Story()
+    story.stuck(0.25)
+    loss = BASE * np.ones(STEPS)
+    loss[first:] = np.nan
+    story.put("train_loss", loss)
+    looks = np.arange(len(story.series["q", None][0]))
+    story.series["q", None] = (looks, np.where(looks < first, q, np.nan))
+    assert ("bad_features" in names(story.traces())) is told

@@ -20,6 +20,9 @@ UNSTABLE = (
 SPREAD = 30.0
 """Largest against median scale of the columns from which inputs count as unscaled."""
 
+ENOUGH, SHORT = 3, 0.9
+"""Losses that show how it went, and q, of 1 at most, of steps after which the loss is nearly where its slope says."""
+
 WINDOW, GROWN = 20, 3.0
 """Losses before the first that is no number, and how far the last of them may lie above the usual one."""
 
@@ -67,7 +70,7 @@ class BadFeatures(Rule):
         """A loss that is no number out of nothing: what diverges grows before, what meets a bad value does not."""
         losses = view.get("train_loss")
         bad = np.flatnonzero(~np.isfinite(losses.values))
-        if bad.size == 0 or bad[0] < 3 or abs(view.back_gain) > 1.7:
+        if bad.size == 0 or not self._went_well(view, int(losses.steps[bad[0]])) or abs(view.back_gain) > 1.7:
             return None
         before = np.abs(losses.values[max(0, bad[0] - WINDOW) : bad[0]])
         grown = float(before[-3:].max() / max(float(np.median(before)), 1e-30))
@@ -82,6 +85,13 @@ class BadFeatures(Rule):
             fix="assert torch.isfinite(x).all() for inputs and targets; impute what is missing", source=self.source,
             measured=view.measured,
         )  # fmt: skip
+
+    @staticmethod
+    def _went_well(view: View, step: int) -> bool:
+        """Whether there were losses enough before this step to see it, or all steps before were seen to be short ones."""
+        q = view.get("q")
+        before = q.values[q.steps < step]
+        return step >= ENOUGH or (0 < step == len(before) and bool(np.all(before > SHORT)))
 
 
 def _percent(share: float) -> str:

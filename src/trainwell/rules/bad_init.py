@@ -13,6 +13,9 @@ from trainwell.values.finding import Finding, Reading
 RATIO = 2.0
 """First loss over that of the best constant answer: healthy 0.96 to 1.5, bad 2.7 to 670 (faultbench, dev part)."""
 
+SURE = 2.0
+"""Root mean square of biases that make answers sure before anything is learned; usual ones lie below 1."""
+
 LOUD, STILL = 5.0, 0.1
 """Start weights in units of what keeps the scale, and their relative way against that of the other matrices. A step of
 Adam moves all weights alike, so that one five times as large goes a fifth as far; less shows that it gets no gradient."""
@@ -52,6 +55,12 @@ class BadInit(Rule):
                 Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
         if view.is_solved:
             return self._large(view) if view.is_harmed else None
+        sided = [p["name"] for p in weights if p.get("one_sided") and not p["kind"].endswith("Norm")]
+        if sided and not view.fact("pretrained"):
+            return self._finding(
+                "All weights of a layer start with the same sign. Its units then all answer alike, to the sum of their "
+                "inputs, and the signal grows from layer to layer.",
+                Reading("one-sided layers", len(sided), 0), tuple(sided), 0.9, view, "D")  # fmt: skip
         if not self._has_scale(view):
             return None
         fade = self._fades(view)
@@ -88,10 +97,13 @@ class BadInit(Rule):
     def _large(self, view: View) -> Finding | None:
         ratio, large = self._ratio(view), self._too_large(view) if self._has_scale(view) else []
         if ratio > RATIO and large and not self._data_explain(view):
+            confidence = (
+                0.95 if any(name.endswith("bias") for name in large) else 0.85
+            )  # no layer makes those
             return self._finding(
                 f"The first loss is {ratio:.1f} times that of the best constant answer: the start weights are too large. "
                 "The network begins by being surely wrong and has to unlearn that first.",
-                Reading("first loss / base loss", ratio, RATIO), tuple(large), 0.85, view, "S")  # fmt: skip
+                Reading("first loss / base loss", ratio, RATIO), tuple(large), confidence, view, "S")  # fmt: skip
         return self._lazy(view, large)
 
     def _lazy(self, view: View, large: list[str]) -> Finding | None:
@@ -132,9 +144,11 @@ class BadInit(Rule):
 
     @staticmethod
     def _too_large(view: View) -> list[str]:
-        """Matrices whose gain is over three times what keeps the scale: He's 2 / fan_in, or 1 for embeddings."""
+        """Matrices whose gain is over three times what keeps the scale (He: 2 / fan_in), and sure biases."""
         found = []
         for p in view.fact("params") or []:
+            if len(p["shape"]) == 1 and p["leaf"] == "bias" and p["rms"] > SURE:
+                found.append(p["name"])
             if len(p["shape"]) < 2 or not p["leaf"].startswith("weight"):
                 continue
             table = p["kind"].startswith("Embedding")

@@ -16,6 +16,9 @@ PULL, PULL_DECOUPLED, BALANCED = 0.3, 0.5, 0.1
 show 0.00 to 0.02 and 0.00 to 0.06, too strong a decay 0.4 to 8 and 3 to 4 (own_faults, wdm_*). Where the loss no longer
 falls the mean gradient is what the decay takes away, and that of one batch is some times larger by its noise."""
 
+TAKEN = 0.1
+"""Share of a weight that the decay alone takes over the run, under which it is not what holds anything back."""
+
 
 class WeightDecayMisuse(Rule):
     """Find weight decay that pulls the weights to zero faster than they can learn."""
@@ -39,8 +42,9 @@ class WeightDecayMisuse(Rule):
         if constant < CONSTANT and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay)
-        # weights that have grown much were not held back by their decay
-        if pull > limit and shrunk < GROWN:
+        # weights that have grown much were not held back by their decay, and others only by one that takes something away
+        takes = np.isinf(constant) or view.steps > TAKEN * constant
+        if pull > limit and shrunk < GROWN and takes:
             readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
         if not readings:
             return None

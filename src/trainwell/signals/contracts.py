@@ -15,6 +15,9 @@ from trainwell.values.signal import Signal
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
+MANY, ONE_SIDED = 64, 0.95
+"""Values of a matrix from which their signs tell, and share of one sign that none has that was drawn about zero."""
+
 
 class Contracts(Family):
     """Measure the contracts of the loop; each is true or false and needs no threshold."""
@@ -124,6 +127,8 @@ def _look_of(weight: Tensor, module: nn.Module) -> dict[str, Any]:
         return facts
     spread = float(values.flatten(1).std(0).max())
     facts["symmetric"] = spread <= 1e-6 * max(rms, 1e-30) or rms == 0.0
+    if values.numel() >= MANY:
+        facts["one_sided"] = bool(((values > 0).double().mean() - 0.5).abs() > ONE_SIDED - 0.5)
     facts["fresh"] = _is_default(values, module) or _is_noise(values.flatten(1))
     return facts
 
