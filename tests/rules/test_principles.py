@@ -129,18 +129,24 @@ def test_targets_that_a_network_takes_far_away_were_not_there_from_the_start(
 
 
 @pytest.mark.parametrize(
-    ("witness", "network", "rows", "told"),
-    [(0.26, 0.3, 80.0, True), (0.1, 0.3, 80.0, False), (0.26, 0.1, 80.0, False), (0.26, 0.3, 30.0, False)],
+    ("witness", "network", "wrong", "rows", "told"),
+    [
+        (0.26, 0.3, 0.29, 80.0, True),
+        (0.1, 0.3, 0.29, 80.0, False),
+        (0.26, 0.1, 0.29, 80.0, False),
+        (0.26, 0.3, 0.29, 30.0, False),
+        (0.26, 0.0, 0.0, 80.0, False),
+    ],
 )
 def test_two_that_err_as_much_where_they_are_sure_tell_wrong_labels_of_two_classes(
-    witness: float, network: float, rows: float, told: bool
+    witness: float, network: float, wrong: float, rows: float, told: bool
 ) -> None:
     """With every fifth of two labels mistaken nobody comes near half of the errors of a constant answer."""
     story = Story()
     story.stuck(0.72)
     story.facts |= {
         "witness_error": 0.265, "witness_base_error": 0.39, "witness_sure_error": witness, "witness_sure_rows": rows,
-        "val_error": 0.29, "val_sure_error": network, "val_sure_rows": 30.0,
+        "val_error": wrong, "val_sure_error": network, "val_sure_rows": 30.0,
     }  # fmt: skip
     assert ("label_noise" in names(story.traces())) is told
 
@@ -307,3 +313,20 @@ def test_few_rows_of_weighted_classes_do_not_tell_whether_a_network_is_too_small
     if weighted:
         story.facts["class_weights"] = {"0": 1.0, "1": 30.0, "2": 1.0, "3": 1.0}
     assert ("underfitting" in names(story.traces())) is not weighted
+
+
+@pytest.mark.parametrize(
+    ("update", "learnable", "told"), [(0.6, 0.8, True), (0.6, 0.4, False), (0.03, 0.8, False)]
+)
+def test_steps_past_the_minimum_that_renew_weights_cost_what_a_simple_learner_knows_better(
+    update: float, learnable: float, told: bool
+) -> None:
+    """The loss may fall all the while: from weights that are made anew every few steps it does not get far."""
+    story = Story()
+    story.stuck(0.5)
+    story.put("q", 0.6)
+    story.put("train_loss", BASE * np.linspace(1.0, 0.6, STEPS))
+    story.facts["learnable"] = learnable
+    for layer in MATRICES:
+        story.put("update_norm", update, layer)
+    assert ("lr_too_high" in names(story.traces())) is told

@@ -89,7 +89,7 @@ class LabelNoise(Rule):
         errors = [view.number(f"{of}_error", 1.0) for of in ("witness", "val")]
         both = sum(s * n for s, n in zip(sure, rows, strict=True)) / max(1.0, sum(rows))
         knows = (base - both) / math.sqrt(max(both * (1 - both), 1e-9) / max(1.0, sum(rows)))
-        even = all(s >= EVEN * e for s, e in zip(sure, errors, strict=True))
+        even = all(s >= max(RATE, EVEN * e) for s, e in zip(sure, errors, strict=True))
         return even and min(rows) >= 30 and knows > Z and max(errors) < base and not view.is_shaken
 
 

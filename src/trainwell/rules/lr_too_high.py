@@ -50,6 +50,9 @@ LONG = 0.02
 MOSTLY = 0.8
 """Way from which a run has learned most of what there is."""
 
+BEHIND = 0.15
+"""By how much more of the targets a simple learner explains than a network whose steps renew its weights."""
+
 SLOW = 0.3
 """Late against mean progress below which steps that renew the weights have come to their end."""
 
@@ -128,7 +131,8 @@ class LrTooHigh(Rule):
                 harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
             # steps past the minimum along their line leave off far from it, however far that is
             far = view.way < MOSTLY or view.q_median < Q_SOLVED
-            if not harm.holds and far and view.late_rate < SLOW:
+            behind = view.number("learnable", 0.0) - view.way > BEHIND
+            if not harm.holds and ((far and view.late_rate < SLOW) or behind):
                 harm = Reading("update_ratio", view.update_ratio, RENEWED)
             overshoots = (overshoots and harm.holds) or (view.is_shaken and not view.rate_decayed)
         if not overshoots or self._born_dead(view):
