@@ -121,24 +121,29 @@ class LrTooHigh(Rule):
         if view.is_solved:
             overshoots, harm = self._restless(view, overshoots)
         else:
-            stands = view.way < FAR and view.falling_z < 2 and view.steps >= 40
-            harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
-            if stands and not harm.holds:
-                harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
-            # rows from elsewhere swing by themselves, and what a tenth of the rate falls behind of is the right one
-            falls_behind = view.what_if("tenth", "train_z") < 0
-            if not harm.holds and not falls_behind and TrainValShift().diagnose(view) is None:
-                harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
-            # steps past the minimum along their line leave off far from it, however far that is
-            far = view.way < MOSTLY or view.q_median < Q_SOLVED
-            behind = view.number("learnable", 0.0) - view.way > BEHIND
-            if not harm.holds and ((far and view.late_rate < SLOW) or behind):
-                harm = Reading("update_ratio", view.update_ratio, RENEWED)
+            harm = self._harm(view)
             overshoots = (overshoots and harm.holds) or (view.is_shaken and not view.rate_decayed)
         if not overshoots or self._born_dead(view):
             return None
         told = (*q, Reading("update_ratio", view.update_ratio, RENEWED))
         return self._finding(view, (*(r for r in told if r.holds), harm), confidence, (0, view.steps))
+
+    @staticmethod
+    def _harm(view: View) -> Reading:
+        """Return what steps past the minimum cost an unsolved run, or a reading that does not hold."""
+        harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
+        if view.way < FAR and view.steps >= 40 and not harm.holds:
+            harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
+        # rows from elsewhere swing by themselves, and what a tenth of the rate falls behind of is the right one
+        falls_behind = view.what_if("tenth", "train_z") < 0
+        if not harm.holds and not falls_behind and TrainValShift().diagnose(view) is None:
+            harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
+        # steps past the minimum along their line leave off far from it, however far that is
+        far = view.way < MOSTLY or view.q_median < Q_SOLVED
+        behind = view.number("learnable", 0.0) - view.way > BEHIND
+        if not harm.holds and ((far and view.late_rate < SLOW) or behind):
+            harm = Reading("update_ratio", view.update_ratio, RENEWED)
+        return harm
 
     @staticmethod
     def _restless(view: View, overshoots: bool) -> tuple[bool, Reading]:
