@@ -129,8 +129,9 @@ def test_what_is_not_known_is_one() -> None:
     strengths, (one, other) = Strengths(), (network(), network())
     strengths.note(list(one.parameters()), list(other.parameters()))
     assert strengths.found == Strength()
-    for net in (one, other):
-        for param in net.parameters():
-            param.grad = torch.full_like(param, torch.nan)
-    strengths.note(list(one.parameters()), list(other.parameters()))
-    assert strengths.found == Strength()
+    for mine, its in ((torch.nan, torch.nan), (1.0, 0.0), (2.0, 0.0), (3.0, 0.0), (0.0, 0.0)):
+        for net, value in ((one, mine), (other, its)):
+            for param in net.parameters():
+                param.grad = torch.full_like(param, value)
+        strengths.note(list(one.parameters()), list(other.parameters()))
+        assert strengths.found == Strength()

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from trainwell.signals.scene import ENOUGH, thinned
+
 KEPT = 24
 """The last looks, from which both are taken."""
 
@@ -58,21 +60,30 @@ class Strengths:
     def note(self, copies: list[nn.Parameter], originals: list[nn.Parameter]) -> None:
         """Take the gradients of a step."""
         both = [
-            (c.grad.float(), o.grad.float()) for c, o in zip(copies, originals, strict=True)
+            (c.grad, o.grad) for c, o in zip(copies, originals, strict=True)
             if c.grad is not None and o.grad is not None and c.grad.layout == o.grad.layout == torch.strided
         ]  # fmt: skip
-        if both and len({g.device for pair in both for g in pair}) == 1:
-            own, given = ([pair[i] for pair in both] for i in (0, 1))
-            along = torch.stack([p.sum() for p in torch._foreach_mul(own, given)]).sum()
-            norms = [torch.stack(torch._foreach_norm(grads)).norm() for grads in (own, given)]
-            self._seen.append(torch.stack([along, *norms]))
+        if not both or len({g.device for pair in both for g in pair}) > 1:
+            return
+        some, count = [], 0
+        for own, given in both:  # a factor shows in a part of them
+            some.append((thinned(own).float(), thinned(given).float()))
+            count += some[-1][0].numel()
+            if count >= ENOUGH:
+                break
+        along, size = (torch.stack([(a * b).sum() for a, b in pairs]).sum()
+                       for pairs in (some, [(a, a) for a, _ in some]))  # fmt: skip
+        self._seen.append(
+            torch.stack(
+                [along / size, torch.stack(torch._foreach_norm([own for own, _ in both])).norm().float()]
+            )
+        )
 
     @property
     def found(self) -> Strength:
-        """What the last looks show: the best factor by least squares of each, and the norm that many have and none
-        exceeds."""
+        """What the last looks show: a factor, and the norm that many gradients have and none exceeds."""
         seen = [look.tolist() for look in self._seen]
-        looks = [(a / n / n, n, g) for a, n, g in seen if n > 0 and all(map(math.isfinite, (a, n, g)))]
+        looks = [(f, own, abs(f) * own) for f, own in seen if f and math.isfinite(f) and math.isfinite(own)]
         if not looks:
             return Strength()
         limit = max(given for *_, given in looks)
