@@ -113,3 +113,24 @@ def test_a_reshape_in_place_of_a_permutation_is_seen(
     scores = form(output)
     call = LossCall("cross_entropy", F.cross_entropy, scores, torch.zeros(1), (), {}, torch.zeros(()))
     assert _scrambled(output, [call]) is scrambled
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"),
+    [
+        (torch.rand(16, 16), True),
+        (-torch.rand(16, 16), True),
+        (torch.randn(16, 16), False),
+        (torch.eye(16), False),
+        (torch.zeros(16, 16), False),
+    ],
+)
+def test_weights_have_one_sign_where_hardly_any_has_none_or_the_other(weight: Tensor, told: bool) -> None:
+    """A recurrence that begins as the identity, and a branch that begins as nothing, are sound starts."""
+    net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        net[2].weight.copy_(weight)
+    with watch(net, torch.optim.SGD(net.parameters(), 0.1), quiet=True) as seen:
+        pass
+    sided = {p["name"]: p.get("one_sided", False) for p in seen.traces.fact("params")}
+    assert sided["2.weight"] is told and not sided["0.weight"]

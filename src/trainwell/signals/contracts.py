@@ -128,7 +128,9 @@ def _look_of(weight: Tensor, module: nn.Module) -> dict[str, Any]:
     spread = float(values.flatten(1).std(0).max())
     facts["symmetric"] = spread <= 1e-6 * max(rms, 1e-30) or rms == 0.0
     if values.numel() >= MANY:
-        facts["one_sided"] = bool(((values > 0).double().mean() - 0.5).abs() > ONE_SIDED - 0.5)
+        # zeros, as of an identity or of a layer that begins as nothing, have no sign
+        shares = [float(side.double().mean()) for side in (values > 0, values < 0)]
+        facts["one_sided"] = max(shares) > ONE_SIDED
     facts["fresh"] = _is_default(values, module) or _is_noise(values.flatten(1))
     return facts
 
