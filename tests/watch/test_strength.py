@@ -135,3 +135,14 @@ def test_what_is_not_known_is_one() -> None:
                 param.grad = torch.full_like(param, value)
         strengths.note(list(one.parameters()), list(other.parameters()))
         assert strengths.found == Strength()
+
+
+def test_another_gradient_is_no_multiple() -> None:
+    """As that of several processes together: its part along the own one is small by noise alone."""
+    strengths, (one, other) = Strengths(), (network(), network())
+    for _ in range(5):
+        for net in (one, other):
+            for param in net.parameters():
+                param.grad = torch.randn_like(param) + 0.5
+        strengths.note(list(one.parameters()), list(other.parameters()))
+    assert strengths.found == Strength()

@@ -20,6 +20,9 @@ from trainwell.signals.scene import ENOUGH, thinned
 KEPT = 24
 """The last looks, from which both are taken."""
 
+PARALLEL = 0.98
+"""Cosine of two gradients of which one is the other times a factor; that of several processes together is none."""
+
 SAME = 0.02
 """A factor so near to one is one: the copy rounds otherwise."""
 
@@ -71,19 +74,19 @@ class Strengths:
             count += some[-1][0].numel()
             if count >= ENOUGH:
                 break
-        along, size = (torch.stack([(a * b).sum() for a, b in pairs]).sum()
-                       for pairs in (some, [(a, a) for a, _ in some]))  # fmt: skip
-        self._seen.append(
-            torch.stack(
-                [along / size, torch.stack(torch._foreach_norm([own for own, _ in both])).norm().float()]
-            )
+        along, size, other = (
+            torch.stack([(a * b).sum() for a, b in pairs]).sum()
+            for pairs in (some, [(a, a) for a, _ in some], [(b, b) for _, b in some])
         )
+        norm = torch.stack(torch._foreach_norm([own for own, _ in both])).norm().float()
+        self._seen.append(torch.stack([along / size, along.abs() / (size * other).sqrt(), norm]))
 
     @property
     def found(self) -> Strength:
         """What the last looks show: a factor, and the norm that many gradients have and none exceeds."""
         seen = [look.tolist() for look in self._seen]
-        looks = [(f, own, abs(f) * own) for f, own in seen if f and math.isfinite(f) and math.isfinite(own)]
+        known = [(f, own) for f, along, own in seen if f and along > PARALLEL and math.isfinite(own)]
+        looks = [(f, own, abs(f) * own) for f, own in known]
         if not looks:
             return Strength()
         limit = max(given for *_, given in looks)
