@@ -134,8 +134,8 @@ class LrTooHigh(Rule):
         harm = Reading("upward share of the epoch loss", view.upward, UPWARD)
         if view.way < FAR and view.steps >= 40 and not harm.holds:
             harm = Reading("t of the fall of the loss", view.falling_z, 2.0, "<")
-        # rows from elsewhere swing by themselves, and what a tenth of the rate falls behind of is the right one
-        falls_behind = view.what_if("tenth", "train_z") < 0
+        # rows from elsewhere swing by themselves, and a rate is right of which a tenth falls clearly behind
+        falls_behind = view.what_if("tenth", "train_z") < -1
         if not harm.holds and not falls_behind and TrainValShift().diagnose(view) is None:
             harm = Reading("swings of the validation loss / base loss", view.val_swings, SWINGS)
         # steps past the minimum along their line leave off far from it, however far that is
