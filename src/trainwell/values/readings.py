@@ -76,6 +76,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "parameters in float64": ("weights in double precision", ""),
     # start and units
     "symmetric layers": ("layers whose units are all alike", ""),
+    "one-sided layers": ("layers whose weights start with one sign", ""),
     "relative way of a matrix / that of the others": ("how far a matrix moves / how far the others do", ""),
     "first loss / base loss": (f"first loss / {OF_BASE}", ""),
     "back_gain": ("decades that the gradient gains from the last layer to the first", ""),
