@@ -16,6 +16,9 @@ RATIO = 2.0
 SURE = 2.0
 """Root mean square of biases that make answers sure before anything is learned; usual ones lie below 1."""
 
+FEW_STEPS = 3
+"""Steps from which what has not moved is taken to stand."""
+
 LOUD, STILL = 5.0, 0.1
 """Start weights in units of what keeps the scale, and their relative way against that of the other matrices. A step of
 Adam moves all weights alike, so that one five times as large goes a fifth as far; less shows that it gets no gradient."""
@@ -55,6 +58,12 @@ class BadInit(Rule):
                 Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
         if view.is_solved:
             return self._large(view) if view.is_harmed else None
+        zeros = _zero_products(params)
+        if zeros and view.get("lr").values.max(initial=0.0) > 0 and view.steps >= FEW_STEPS:
+            return self._finding(
+                "Several matrices start as zeros that multiply each other, as both factors of a low-rank adapter. "
+                "The gradient of each holds the other as a factor, so that none of them can ever leave zero.",
+                Reading("zeros that never move", len(zeros), 1), tuple(zeros), 0.95, view, "D")  # fmt: skip
         sided = [p["name"] for p in weights if p.get("one_sided") and not p["kind"].endswith("Norm")]
         if sided and not view.fact("pretrained"):
             return self._finding(
@@ -168,6 +177,18 @@ class BadInit(Rule):
             fix="use He (ReLU) or Xavier (tanh) initialisation; 0.02 for embeddings that are tied to the output",
             source=self.source, measured=view.measured,
         )  # fmt: skip
+
+
+def _zero_products(params: list[dict[str, Any]]) -> list[str]:
+    """Return the matrices that are zeros and stay so though gradients arrive, where all others that learn move.
+
+    One alone may multiply what is off, and where others stand as well something else holds them all.
+    """
+    still = [
+        p for p in params
+        if len(p["shape"]) >= 2 and p["learns"] and p["optimized"] and p.get("received") and p.get("moved") is False
+    ]  # fmt: skip
+    return [p["name"] for p in still] if len(still) > 1 and all(p["rms"] == 0.0 for p in still) else []
 
 
 def _normal(param: dict[str, Any]) -> float:

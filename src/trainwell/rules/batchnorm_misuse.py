@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import MIXED, View
@@ -11,6 +12,10 @@ FEW = 8
 
 KEPT = 4 * FEW
 """Rows that running statistics are worth: a mean of 32 is off by 1 / sqrt(32) = 18 % of a deviation."""
+
+USUAL, START = 0.1, KEPT**-0.5
+"""Momentum below which running statistics are slow (PyTorch's default), and the share of their start values that may be
+left in them: as far off as a mean of `KEPT` rows."""
 
 DIFFERENT = 0.15
 """Difference of the losses of the same rows in both modes, in units of the loss of the best constant answer."""
@@ -55,6 +60,11 @@ class BatchnormMisuse(Rule):
             return self._finding("D", Reading("momentum", odd[0], limit, sign), names,
                 f"The running statistics of batch norm use a momentum of {odd[0]:g}. ",
                 "use momentum 0.1 (in PyTorch it is the weight of the new batch, not of the old value)")  # fmt: skip
+        slow = self._start_left(view, layers)
+        if slow > START and gap > 0 and not view.is_solved:
+            return self._finding("D", Reading("start left in running statistics", slow, START), names,
+                "The momentum of batch norm is so low that much of the start values, 0 and 1, is left in its "
+                "running statistics. ", "use momentum 0.1, train longer, or recompute them on 20 batches")  # fmt: skip
         if (
             math.isfinite(gap)
             and gap > 0.3
@@ -67,6 +77,16 @@ class BatchnormMisuse(Rule):
                 "let the running statistics catch up: more steps, a higher momentum, "
                 "or recompute them on 20 batches")  # fmt: skip
         return None
+
+    @staticmethod
+    def _start_left(view: View, layers: list[dict[str, Any]]) -> float:
+        """Return the largest share of start values that is left in statistics which a low momentum fills slowly."""
+        slow = [
+            m["momentum"]
+            for m in layers
+            if m["running"] and not m.get("filled") and m["momentum"] is not None
+        ]
+        return max(((1 - m) ** view.steps for m in slow if 0 < m < USUAL), default=0.0)
 
     def _finding(self, grade: str, reading: Reading, names: tuple[str, ...], what: str, fix: str) -> Finding:
         return Finding(

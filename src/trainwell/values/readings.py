@@ -60,6 +60,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "norms_in_eval": ("share of batch norms in evaluation mode while training", SHARE),
     "norm_drift": ("drift of the statistics of frozen norms", DEVIATIONS),
     "momentum": ("momentum of a batch norm", ""),
+    "start left in running statistics": ("share of the start values that is left in running statistics", SHARE),
     "probe_loss - train_mode_loss": ("loss in evaluation mode less that in training mode", ""),
     "scrambled": ("share of steps in which a reshape mixes up places and classes", SHARE),
     "loss_scale": ("what the loss is multiplied by before it is minimised", ""),
@@ -76,6 +77,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "parameters in float64": ("weights in double precision", ""),
     # start and units
     "symmetric layers": ("layers whose units are all alike", ""),
+    "zeros that never move": ("matrices that start as zeros and stay so", ""),
     "one-sided layers": ("layers whose weights start with one sign", ""),
     "relative way of a matrix / that of the others": ("how far a matrix moves / how far the others do", ""),
     "first loss / base loss": (f"first loss / {OF_BASE}", ""),
