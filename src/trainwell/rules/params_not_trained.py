@@ -16,6 +16,10 @@ APART, STOOD, WENT = 100.0, 0.02, 0.5
 """How many times the rates of groups differ that are no usual pair (discriminative fine-tuning has 2.6 a layer, Howard
 and Ruder 2018), and how far a matrix goes, in its own length, that stands and that learns."""
 
+NOTHING, LEARNABLE, LOWEST = 0.1, 0.15, 0.72
+"""Way of a run that learned nothing, share of the targets that a simple learner explains, and prediction ratio
+under which steps are too long to learn anything."""
+
 
 class ParamsNotTrained(Rule):
     """Find parameters that should learn and cannot."""
@@ -49,6 +53,10 @@ class ParamsNotTrained(Rule):
         if frozen and not view.is_done:
             return self._finding("requires_grad is False, and they hold random start values", _names(frozen),
                 "set requires_grad = True, or load the pre-trained weights", 0.9)  # fmt: skip
+        mute = _mute(view, params)
+        if mute:
+            return self._finding("requires_grad is False, and from what they compute the rest could learn nothing", mute,
+                "set requires_grad = True, or load weights that were trained on such data", 0.88)  # fmt: skip
         behind = [] if view.is_solved else _left_behind(view, fresh)
         if behind:
             return self._finding("their group has a rate far below that of the others, and they hold random start values",
@@ -98,6 +106,22 @@ def _fresh(params: list[dict[str, Any]]) -> list[dict[str, Any]]:
         p.get("fresh") is False and not p.get("symmetric") and sizes[p["name"]] >= FEW for p in params
     )
     return [p for p in params if p.get("fresh") and (not trained or sizes[p["name"]] >= ENOUGH)]
+
+
+def _mute(view: View, params: list[dict[str, Any]]) -> list[str]:
+    """Return the frozen matrices of a network whose others went far and learned nothing, though there is what to learn.
+
+    How they look does not matter: few numbers look random, trained or not, but what was trained tells something.
+    """
+    went = max((view.fact("distance") or {}).values(), default=0.0) > WENT
+    nothing = view.way < NOTHING and view.number("learnable", 0.0) > LEARNABLE
+    if not (went and nothing) or view.has_nonfinite or not view.q_median > LOWEST:
+        return []
+    return [
+        p["name"]
+        for p in params
+        if len(p["shape"]) > 1 and not p["learns"] and not p["kind"].endswith("Norm")
+    ]
 
 
 def _left_behind(view: View, fresh: list[dict[str, Any]]) -> list[str]:
