@@ -122,11 +122,21 @@ class LrTooHigh(Rule):
             overshoots, harm = self._restless(view, overshoots)
         else:
             harm = self._harm(view)
-            overshoots = (overshoots and harm.holds) or (view.is_shaken and not view.rate_decayed)
+            overshoots = overshoots and harm.holds and not self._cleared(view)
+            if view.is_shaken and not view.rate_decayed:
+                overshoots = True
+                if view.is_undone and not harm.holds:
+                    harm = Reading("rises of the epoch loss", view.unrest, UNREST)
         if not overshoots or self._born_dead(view):
             return None
         told = (*q, Reading("update_ratio", view.update_ratio, RENEWED))
         return self._finding(view, (*(r for r in told if r.holds), harm), confidence, (0, view.steps))
+
+    @staticmethod
+    def _cleared(view: View) -> bool:
+        """Whether a tenth of the rate was tried and falls surely behind on all rows, nor gains before its cool-down."""
+        behind = max(view.what_if("tenth", f"{part}_z") for part in ("train", "val")) < -Z
+        return behind and not view.what_if("tenth", "train") - view.what_if("as_is", "train_hot") > BETTER
 
     @staticmethod
     def _harm(view: View) -> Reading:

@@ -328,13 +328,21 @@ class View(StrideView):
         return float(min(moves[moves > 0].sum(), -moves[moves < 0].sum()))
 
     @cached_property
+    def is_undone(self) -> bool:
+        """Whether the run lost all again that it had learned, by its mean losses over the parts, beyond their noise."""
+        curve, noise = self._over_parts
+        kept = np.isfinite(curve)
+        curve, noise = curve[kept], noise[kept]
+        return bool(curve.size > 2 and self.gained > UNREST and curve[-1] - noise[-1] >= curve[0])
+
+    @cached_property
     def is_shaken(self) -> bool:
         """Whether steps that renew the weights within twenty throw training and validation loss up and down.
 
         The prediction ratio is blind to that: each step may suit its own batch and undo what others taught.
         """
         thrown = self.thrown > THROW and not self.is_sound
-        shaken = (thrown or self.unrest > UNREST) and self.val_swings > SWINGS
+        shaken = (thrown or self.unrest > UNREST) and (self.val_swings > SWINGS or self.is_undone)
         return bool(shaken and self.update_ratio > RENEWED and not self.targets_move)
 
     @cached_property
