@@ -22,6 +22,10 @@ WIDE = 0.5
 RHO_GAP = 0.05
 """There a smaller rise counts as well: Prechelt's stop at a generalisation loss of 5 %."""
 
+TIMES = 2.0
+"""Loss of new rows over that of training rows from which a small but sure rise counts, too: of a task of which most is
+learned no gap can be wide, and what it costs is to be held against what was left."""
+
 
 class Overfitting(Rule):
     """Find a validation loss that rises while the training loss falls, and the epoch at which that began."""
@@ -44,7 +48,8 @@ class Overfitting(Rule):
         falling = falling and self._gap_widens(view, int(epochs[begin]))
         val, probe = view.get("val_loss").last, view.get("probe_loss").last
         by_heart = val - probe > GAP * view.base_loss
-        z_limit, rho_limit = (Z_GAP, RHO_GAP) if by_heart else (Z, RHO)
+        own_only = val > TIMES * probe
+        z_limit, rho_limit = Z_GAP if by_heart else Z, RHO_GAP if by_heart or own_only else RHO
         is_rise = rise > z_limit * error and rho > rho_limit
         told: tuple[Reading, ...] = (Reading("rise of the validation loss / base loss", rho, rho_limit),
                 Reading("z", rise / max(error, 1e-12), z_limit))  # fmt: skip

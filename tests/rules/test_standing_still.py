@@ -1,0 +1,133 @@
+"""What stands, what is frozen and what only seems to have come to its end; a trial that outweighs a curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.rules.synthetic import BASE, EPOCHS, LOOKS, ROWS, SICK, STEPS, Story
+from tests.rules.test_causes import names
+
+MATRICES = ("0.weight", "2.weight", "4.weight")
+
+
+@pytest.mark.parametrize(
+    ("momentum", "filled", "gap", "told"),
+    [(0.0055, False, 0.1, True), (0.0055, True, 0.1, False), (0.0055, False, -0.1, False), (0.05, False, 0.1, False)],
+)  # fmt: skip
+def test_start_values_that_a_low_momentum_leaves_in_running_statistics(
+    momentum: float, filled: bool, gap: float, told: bool
+) -> None:
+    """After n batches (1 - momentum)^n of mean 0 and variance 1 is still there; loaded statistics were no start."""
+    story = Story()
+    story.stuck(0.7)
+    story.facts["steps"] = 300
+    story.facts["layers"].append(
+        {"name": "n", "kind": "BatchNorm2d", "norm": "batch", "momentum": momentum, "tracked": 0,
+         "running": True, "filled": filled}
+    )  # fmt: skip
+    level = float(story.series["probe_loss", None][1][-1])
+    story.series["train_mode_loss", None] = ([STEPS], [level - gap * BASE])
+    assert ("batchnorm_misuse" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("zeros", "moved", "told"), [(2, False, True), (1, False, False), (2, True, False), (0, False, False)]
+)
+def test_zeros_that_multiply_each_other_never_leave_their_start(zeros: int, moved: bool, told: bool) -> None:
+    """One factor of a low-rank change starts at zero by design; with both the gradient of each is zero."""
+    story = Story()
+    story.stuck(0.5)
+    first: dict[str, Any] = story.facts["params"][0]
+    for i in range(2):
+        factor = {"name": f"0.{'ab'[i]}", "leaf": "ab"[i], "rms": 0.0 if i < zeros else 0.1, "moved": moved}
+        story.facts["params"].append({**first, "fresh": False, "rms_end": 0.0, **factor})
+    assert ("bad_init" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("way", "learnable", "went", "told"),
+    [(0.0, 0.4, 2.0, True), (0.5, 0.4, 2.0, False), (0.0, 0.05, 2.0, False), (0.0, 0.4, 0.1, False)],
+)
+def test_a_frozen_part_from_which_nothing_can_be_learned_should_learn(
+    way: float, learnable: float, went: float, told: bool
+) -> None:
+    """What was trained before tells something of the targets, however random few numbers look."""
+    story = Story()
+    story.stuck(0.25 + 0.75 * way)
+    for name, param in zip(MATRICES, story.facts["params"], strict=True):
+        param |= {"fresh": False, "learns": name != MATRICES[0], "optimized": name != MATRICES[0]}
+    story.facts |= {"learnable": learnable, "distance": dict.fromkeys(MATRICES[1:], went)}
+    assert ("params_not_trained" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("gain", "z", "told"), [(0.2, 9.0, False), (0.2, 1.0, True), (0.01, 9.0, True)])
+def test_a_network_that_learns_more_when_it_goes_on_is_not_too_small(
+    gain: float, z: float, told: bool
+) -> None:
+    """The curve had come to rest, but what was tried outweighs it."""
+    story = Story()
+    SICK["underfitting"](story)
+    story.facts["few_way"] = 0.7
+    story.facts["what_if"] = {"longer": {"steps": STEPS, "train": gain, "train_z": z, "val_hot": 0.0}}
+    assert ("underfitting" in names(story.traces())) is told
+
+
+def overshooting(train_z: float, val_z: float, gain: float) -> Story:
+    """Steps past the minimum and a loss that rises now and then, of which a tenth was tried."""
+    story = Story()
+    SICK["lr_too_high"](story)
+    as_is = {"steps": 24, "train": 0.1, "train_hot": 0.02, "val": 0.1}
+    story.facts["what_if"] = {
+        "as_is": as_is,
+        "tenth": {"steps": 24, "train": gain, "train_z": train_z, "val_z": val_z},
+    }
+    return story
+
+
+@pytest.mark.parametrize(
+    ("train_z", "val_z", "gain", "told"),
+    [(-3.0, -3.0, 0.04, False), (-3.0, 0.0, 0.04, True), (-3.0, -3.0, 0.09, True), (0.0, 0.0, 0.04, True)],
+)  # fmt: skip
+def test_a_tenth_of_the_rate_that_surely_falls_behind_clears_the_rate(
+    train_z: float, val_z: float, gain: float, told: bool
+) -> None:
+    """At the edge of stability steps overshoot along their line; what it gains against the rate is heard."""
+    found = names(overshooting(train_z, val_z, gain).traces())
+    assert ("lr_too_high" in found) is told
+
+
+@pytest.mark.parametrize(
+    ("last", "update", "told"), [(1.02, 0.6, True), (0.85, 0.6, False), (1.02, 0.03, False)]
+)
+def test_steps_that_renew_the_weights_and_undo_all_that_was_learned_are_too_long(
+    last: float, update: float, told: bool
+) -> None:
+    """Each step may suit its own batch, and the validation loss need not come down again."""
+    story = Story()
+    story.stuck(0.4)
+    low = EPOCHS // 2
+    level = np.concatenate([np.linspace(1.0, 0.7, low), np.linspace(0.7, last, EPOCHS - low)])
+    story.put("train_loss", BASE * np.repeat(level, STEPS // EPOCHS))
+    story.put("val_loss", BASE * level)
+    story.put("val_losses", np.repeat(BASE * level[:, None], ROWS, 1))
+    story.put("probe_loss", BASE * level)
+    story.put("q", 0.8 + 0.0 * LOOKS)
+    for layer in MATRICES:
+        story.put("update_norm", update, layer)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("own", "told"), [(0.06, True), (0.22, False)])
+def test_a_small_but_sure_rise_counts_where_training_rows_are_known_far_better(
+    own: float, told: bool
+) -> None:
+    """Where most of a task is learned no gap is wide in units of a constant answer."""
+    story = Story()
+    curve = BASE * (0.26 + 0.065 * np.linspace(0.0, 1.0, EPOCHS))
+    story.put("val_loss", curve)
+    story.put("val_losses", np.repeat(curve[:, None], ROWS, 1))
+    story.put("probe_loss", own * BASE)
+    assert ("overfitting" in names(story.traces())) is told
