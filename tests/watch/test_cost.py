@@ -58,8 +58,10 @@ def calls_of(steps: int, watched: bool, loss: str = "torch") -> int:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_added_python_calls_stay_within_the_budget(loss: str) -> None:
-    steps = 4000
-    added = (calls_of(steps, True, loss) - calls_of(steps, False, loss)) / steps
+    few, more = (
+        calls_of(steps, False, loss) for steps in (20, 220)
+    )  # without the watcher all steps are alike
+    added = calls_of(4000, True, loss) / 4000 - (more - few) / 200
     assert added <= BUDGET, f"{added:.1f} added Python calls per step"
 
 
