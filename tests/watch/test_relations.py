@@ -26,3 +26,19 @@ def test_what_follows_in_no_known_way_is_refused() -> None:
     torch.manual_seed(0)
     with pytest.raises(LookupError, match="not the output of the model"):
         relation(torch.randn(8, 5), torch.randn(8, 5))
+
+
+def test_the_value_of_the_action_taken_is_taken_of_other_outputs_too() -> None:
+    torch.manual_seed(0)
+    first, second, action = torch.randn(8, 4), torch.randn(8, 4), torch.randint(0, 4, (8, 1))
+    found = relation(first.gather(1, action), first)
+    assert torch.equal(found.apply(second), second.gather(1, action))
+    flat = relation(first.gather(1, action).squeeze(1), first)
+    assert torch.equal(flat.apply(second), second.gather(1, action).squeeze(1))
+    with pytest.raises(LookupError, match="changed its shape"):
+        found.apply(second[:5])
+
+
+def test_of_equal_values_none_is_taken_for_that_of_the_action() -> None:
+    with pytest.raises(LookupError, match="not the output of the model"):
+        relation(torch.zeros(8, 1), torch.zeros(8, 4))

@@ -47,6 +47,7 @@ class Relation:
             another shape.
         same: whether it is that tensor itself.
         change: what a copy went through between the two, one of `CHANGES`.
+        picked: of each row the number of the column that was taken, as the value of an action; `None` where all were.
     """
 
     index: int
@@ -54,6 +55,7 @@ class Relation:
     view: tuple[tuple[int, ...], int, tuple[int, ...]] | None
     same: bool
     change: str = "none"
+    picked: tuple[int, ...] | None = None
 
     def apply(self, output: Tree) -> Tensor:
         """Return from another output what the loss was given from the first."""
@@ -63,6 +65,11 @@ class Relation:
         new = found[self.index]
         if self.same:
             return new
+        if self.picked is not None:
+            columns = torch.tensor(self.picked, device=new.device)
+            if new.dim() != 2 or len(new) != len(columns):
+                raise LookupError("the output of the model changed its shape")
+            return new.gather(1, columns[:, None]).reshape(self.shape)
         if self.view is not None and new.stride() == self.view[2]:
             stride, offset, _ = self.view
             return new.as_strided(self.shape, stride, offset + new.storage_offset())
@@ -316,7 +323,7 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def relation(input: Tensor, output: Tree) -> Relation:
-    """Find out how the input of a loss follows from the output: itself, a view, a copy in another shape or changed.
+    """Find out how the input of a loss follows from the output: itself, a view, a copy, changed, or one number a row.
 
     Raises:
         LookupError: it is none of these.
@@ -335,7 +342,21 @@ def relation(input: Tensor, output: Tree) -> Relation:
             change = _change(input, old)
             if change:
                 return Relation(i, shape, None, False, change)
+    for i, old in enumerate(olds):
+        picked = _picked(input, old)
+        if picked:
+            return Relation(i, shape, None, False, picked=picked)
     raise LookupError("the input of the loss is not the output of the model")
+
+
+@torch.no_grad()
+def _picked(input: Tensor, output: Tensor) -> tuple[int, ...]:
+    """Return which column each row of an output gave one number of; nothing where that is not sure."""
+    if output.dim() != 2 or output.shape[1] < 2 or input.numel() != len(output) or not len(output):
+        return ()
+    equal = output.detach() == input.detach().reshape(-1, 1)
+    once = equal.sum(1) == 1  # equal columns could be any of them
+    return tuple(equal.int().argmax(1).tolist()) if bool(once.all()) else ()
 
 
 @torch.no_grad()
