@@ -136,6 +136,16 @@ def entropy(out: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return (out.logsumexp(1) - out.gather(1, y[:, None]).squeeze(1)).mean()
 
 
+def root(out: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return (out[:, 0] - shade(x)).square().mean().sqrt()
+
+
+def lighter(out: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Learn from the lighter half of the pictures alone."""
+    each, mask = out.logsumexp(1) - out.gather(1, y[:, None]).squeeze(1), (x.sum(1) < 19.5).float()
+    return (each * mask).sum() / mask.sum()
+
+
 def focal(out: Tensor, x: Tensor, y: Tensor) -> Tensor:
     log = out.log_softmax(1).gather(1, y[:, None]).squeeze(1)
     return -((1 - log.exp()).square() * log).mean()
@@ -242,6 +252,8 @@ case("weights of classes", [], lambda: digits(mlp, weighted))
 case("absolute errors", [], lambda: digits(one, absolute, 3e-3))
 case("huber", [], lambda: digits(one, huber, 3e-3))
 case("squares times 7", [], lambda: digits(one, lambda out, x, y: 7 * (out[:, 0] - shade(x)).square().mean()))
+case("root of squares", [], lambda: digits(one, root, 3e-3))
+case("masked", [], lambda: digits(mlp, lighter))
 case("two heads", [], lambda: digits(Heads, heads))
 case("likeness", [], lambda: digits(lambda: mlp(outputs=8), unlike(1)))
 case("PPO", [], lambda: ppo(3e-3))
@@ -271,6 +283,9 @@ case("all pairs, absolute", LOSS, lambda: digits(one, pairs(1)))
 case("likeness driven down", LOSS, lambda: digits(lambda: mlp(outputs=8), unlike(-1), steps=300))
 case("likelihood driven down", LOSS, lambda: digits(mlp, lambda *a: -entropy(*a), 1e-4, 300))
 case("rate, absolute", LONG, lambda: digits(one, absolute, 1.0))
+case("rate, root", LONG, lambda: digits(one, root, 1.0))
+case("rate, masked", LONG, lambda: digits(mlp, lighter, 0.3))
+case("rate too low, root", ["lr_too_low"], lambda: digits(one, root, 1e-6))
 case("rate too low, absolute", ["lr_too_low"], lambda: digits(one, absolute, 1e-6))
 case("eight sigmoids", ["vanishing_gradient"], lambda: digits(lambda: mlp(nn.Sigmoid, 8), entropy))
 

@@ -58,6 +58,7 @@ KNOWN: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor], str, Tensor,
 }  # fmt: skip
 RISING, WEIGHTS = numbers(B), torch.tensor([1.0, 4.0, 0.5, 2.0, 1.0], dtype=torch.float64)
 RARE, WORDS = (RISING > 1).double(), MANY.reshape(-1)
+SEEN = (torch.arange(T) < torch.arange(B)[:, None] % T + 1).double()
 AHEAD = F.normalize(REAL, dim=1)
 KNOWN |= {
     "absolute": ((B, 3), lambda o: (o - REAL).abs().mean(), "l1_loss", REAL, 1),
@@ -92,6 +93,14 @@ KNOWN |= {
         (B * T, K), lambda o: -(o.log_softmax(1)[range(B * T), WORDS] * WEIGHTS[WORDS]).mean(), "cross_entropy", WORDS,
         float(WEIGHTS[WORDS].mean()),
     ),
+    "masked words": (
+        (B, T, K), lambda o: -(o.log_softmax(2).gather(2, MANY[..., None])[..., 0] * SEEN).sum() / SEEN.sum(),
+        "cross_entropy", MANY.masked_fill(SEEN == 0, -100).reshape(-1), 1,
+    ),
+    "masked words over all": (
+        (B, T, K), lambda o: -(o.log_softmax(2).gather(2, MANY[..., None])[..., 0] * SEEN).mean(),
+        "cross_entropy", MANY.masked_fill(SEEN == 0, -100).reshape(-1), float(SEEN.mean()),
+    ),
     "likeness": ((B, 3), lambda o: 1 - F.cosine_similarity(o, REAL, dim=1).mean(), "cosine_similarity", AHEAD, 1),
     "likeness of the wrong sign": (
         (B, 3), lambda o: 1 + F.cosine_similarity(o, REAL, dim=1).mean(), "cosine_similarity", AHEAD, -1
@@ -105,7 +114,8 @@ UNKNOWN: dict[str, Callable[[Tensor], Tensor]] = {
     "weights of rows": lambda o: -(o.log_softmax(1)[range(B), ONE] * (1 + numbers(B).abs())).mean(),
     "mean output": lambda o: o.mean(),
     "log of cosh": lambda o: (o - numbers(B, K)).cosh().log().mean(),
-    "root of squares": lambda o: (o - numbers(B, K)).pow(2).mean().sqrt(),
+    "root of squares and more": lambda o: (o - numbers(B, K)).pow(2).mean().sqrt() + 1.0,
+    "roots of rows": lambda o: (o - numbers(B, K)).pow(2).mean(1).sqrt().mean(),
     "masked squares": lambda o: ((o - numbers(B, K)).pow(2) * (numbers(B, K) > 0)).mean(),
     "all pairs of outputs": lambda o: (o[:, None] - o[None]).pow(2).mean(),
     "energy": lambda o: (o[:, :1] - numbers(B)).abs().mean() - (o[:, :1] - o[:, 0]).abs().mean() / 2,
@@ -146,6 +156,19 @@ def test_outputs_that_are_probabilities_already(through: Callable[[Tensor], Tens
     call = found.calls[0]
     assert call.name == "nll_loss" and torch.equal(call.target, ONE)
     assert call.value.item() == pytest.approx(value.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3, 5.0])
+def test_a_root_of_squares_is_heard_as_the_squares(scale: float) -> None:
+    """The slope of c sqrt(m) by m is c / (2 sqrt(m)); whatever comes after is told in the unit of m."""
+    output = numbers(B, 3) / 2
+    found, value = seen_from(output, lambda o: scale * (o - REAL).pow(2).mean().sqrt())
+    squares = (output - REAL).pow(2).mean()
+    assert found is not None and [c.name for c in found.calls] == ["mse_loss"]
+    torch.testing.assert_close(found.calls[0].target, REAL)
+    assert found.factor == pytest.approx(scale / (2 * squares.sqrt().item()))
+    assert found.in_its_unit(value).item() == pytest.approx(squares.item())
+    assert found.in_its_unit(value / 2).item() == pytest.approx(squares.item() / 4)
 
 
 def test_probabilities_of_yes() -> None:

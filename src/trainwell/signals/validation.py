@@ -107,7 +107,9 @@ def judged(name: str, call: Any, rows: int, each: Tensor) -> dict[str, Any]:
     entry: dict[str, Any] = {"each": each, "out": out, "target": target, "rows": rows}
     if name in ("cross_entropy", "nll_loss", "multi_margin_loss") and out.dim() >= 2:
         label = target if not target.is_floating_point() else target.argmax(1)
-        entry |= {"label": label.reshape(-1), "hit": (out.argmax(1) == label).reshape(-1)}
+        hit, left_out = out.argmax(1) == label, call.left_out
+        known = slice(None) if left_out is None else ~left_out.reshape(-1)
+        entry |= {"label": label.reshape(-1)[known], "hit": hit.reshape(-1)[known]}
     elif name.startswith("binary") and out.shape == target.shape:
         line = 0.0 if name.endswith("logits") else 0.5
         entry |= {

@@ -51,10 +51,11 @@ SLOPES: dict[str, Slope] = {
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one output is held against: a call of a loss, and what that is multiplied by."""
+    """What one output is held against: a call of a loss and what that is multiplied by; `root` is as of `Recognised`."""
 
     call: LossCall
     factor: float
+    root: float = 0.0
 
 
 def part_of(name: str, output: Tensor, target: Tensor, factor: float, **kwargs: Any) -> Part:
@@ -65,6 +66,8 @@ def part_of(name: str, output: Tensor, target: Tensor, factor: float, **kwargs: 
     many = 1 if name == "cosine_similarity" else torch.Size(count).numel()
     if name in ("cross_entropy", "nll_loss") and target.is_floating_point():
         many = target.numel() // target.shape[1]
+    elif name == "cross_entropy":
+        many = int((target >= 0).sum())
     sign = 1.0 if factor > 0 else -1.0
     if abs(abs(factor) - 1) <= ROUND:
         factor = sign

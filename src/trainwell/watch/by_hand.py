@@ -16,7 +16,7 @@ from trainwell.watch.formula import Formula, formula_of
 from trainwell.watch.forwards import Forwards
 from trainwell.watch.ledger import Ledger
 from trainwell.watch.losses import KINDS, LossCall
-from trainwell.watch.recognised import recognised
+from trainwell.watch.recognised import Recognised, recognised
 from trainwell.watch.replica import Forward, tensors_of
 
 MOST_OUTPUTS = 4
@@ -63,8 +63,8 @@ class ByHand(Forwards):
     _tries = TRIES
     _form: list[tuple[str, int, torch.dtype]] | None = None
     """Functions and kinds of targets of the losses that were recognised: one loop has one."""
-    _factor, _offset = 1.0, 0.0
-    """What the loop minimises was last the first times the loss that it amounts to, and that times the second more."""
+    _recognised: Recognised | None = None
+    """What the loss was recognised as last."""
 
     def note_loss(self, loss: Tensor) -> None:
         """Note a training loss that none of torch's functions computed, before its backward pass."""
@@ -121,7 +121,7 @@ class ByHand(Forwards):
             self._stale = self._stale if self._stale_armed else None
             return
         self._tries, self._form = TRIES, form
-        self._factor, self._offset = found.factor, found.offset
+        self._recognised = found
         self._ledger.replace(self._in_its_unit(back.formula.value))
         if "loss_name" not in facts:
             facts["loss_by_hand"] = True
@@ -135,8 +135,7 @@ class ByHand(Forwards):
         self._stale_armed = self._stale_armed or self._looking
 
     def _in_its_unit(self, value: Tensor) -> Tensor:
-        """Return from what is minimised the loss that it amounts to."""
-        return value if self._factor == 1 and not self._offset else value / self._factor - self._offset
+        return value if self._recognised is None else self._recognised.in_its_unit(value)
 
     def _first_loss(self, call: LossCall) -> None:
         facts = self.traces.facts

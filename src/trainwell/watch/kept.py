@@ -72,11 +72,21 @@ def facts_of_targets(calls: Sequence[LossCall], facts: dict[str, Any]) -> dict[s
     if not calls or len(shapes) > 1 or calls[0].target.dim() == 0:
         return {}
     targets = torch.cat([c.target.detach() for c in calls])
+    out = [o for c in calls if (o := c.left_out) is not None]
+    if len(out) == len(calls) and may_leave_out(calls[0], int(facts.get("targets_per_sample", 1))):
+        targets = targets[~torch.cat(out)]
+    if not targets.numel():
+        return {}
     found = target_facts(targets, facts["loss_kind"])
     weights = class_weights(calls[0], found)
     if weights:
         found["class_weights"] = weights
     return found | {"base_loss": base_loss(calls[0], targets, facts | found)}
+
+
+def may_leave_out(call: LossCall, per_sample: int) -> bool:
+    """Whether targets that the loss passes over are padding, or have no label; else they are a class like any other."""
+    return per_sample > 1 or call.target.dim() > 1 or int(call.kwargs.get("ignore_index", -100)) < 0
 
 
 def class_weights(call: LossCall, facts: dict[str, Any]) -> dict[str, float]:

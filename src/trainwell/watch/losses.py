@@ -53,13 +53,24 @@ class LossCall:
         result: Tensor = self.function(input, self.target if target is None else target, *self.args, **kwargs)
         return result
 
+    @property
+    def left_out(self) -> Tensor | None:
+        """Which targets the loss passes over (`ignore_index`); shape of the target, `None` if it never does."""
+        if self.name not in WEIGHED_MEANS or self.target.is_floating_point():
+            return None
+        return self.target == int(self.kwargs.get("ignore_index", -100))
+
     def each(self, rows: int) -> Tensor:
-        """Return the loss of each sample, averaged over positions where a sample has several."""
-        losses = self.again(self.input.detach(), reduction="none").detach().float()
+        """Return the loss of each sample, averaged over positions where a sample has several.
+
+        Where the mean of the loss divides by weights, or by the targets that are not left out, so does theirs.
+        """
+        losses, out = self.again(self.input.detach(), reduction="none").detach().float(), self.left_out
         if self.name in WEIGHED_MEANS and self.kwargs.get("weight") is not None:
-            # their mean divides by the weights, not by the rows
             mean = self.again(self.input.detach(), reduction="mean").detach().float()
             losses = losses * (mean / losses.mean().clamp(min=1e-30))
+        elif out is not None:
+            losses = losses / (1 - out.float().mean()).clamp(min=1 / max(1, out.numel()))
         return losses.reshape(rows, -1).mean(1) if rows and losses.numel() % rows == 0 else losses.reshape(-1)
 
 

@@ -2,8 +2,9 @@
 
 With p the softmax of an output and t the targets, the gradient of cross-entropy is c (p - t), that of squares is
 2 c (output - t): targets and scale follow from it (Bishop 2006, sections 4.3.6 and 5.3). What follows is checked against
-the loss: classes must be whole and of one scale in all rows, or in all rows of a class; numbers must give the value that
-was minimised. Where the gradient alone does not tell the targets, see `against`.
+the loss: classes must be whole and of one scale in all rows, or in all rows of a class, but for rows from which nothing
+is learned, as where a mask takes out padding; numbers must give the value that was minimised. Where the gradient alone
+does not tell the targets, see `against`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ MANY = 8
 ALIKE = 1e-2
 """How far the scales of the rows of one class may lie apart, as a share: a weight for each class is one number."""
 
+IGNORED = -100
+"""What torch's functions take for the class of a row that is left out."""
+
 OPEN = ("cosine_similarity",)
 """Losses of whose value a constant may have been taken, which minimises alike."""
 
@@ -50,11 +54,20 @@ class Recognised:
         calls: of functions of torch; one for each output, the main one first.
         factor: by which the loss is more than the sum of their values; below zero where they are driven up.
         offset: what is added to that sum: likeness may be taken from one, or from nothing.
+        root: what the root of their value was multiplied by, where the root is minimised; else 0. The factor is then
+            that of the gradient at this step.
     """
 
     calls: list[LossCall]
     factor: float
     offset: float = 0.0
+    root: float = 0.0
+
+    def in_its_unit(self, value: Tensor) -> Tensor:
+        """Return from what is minimised the loss that it amounts to."""
+        if self.root:
+            return (value / self.root).square()
+        return value if self.factor == 1 and not self.offset else value / self.factor - self.offset
 
 
 def recognised(parts: Sequence[tuple[Tensor, Tensor]], formula: Formula) -> Recognised | None:
@@ -76,7 +89,7 @@ def recognised(parts: Sequence[tuple[Tensor, Tensor]], formula: Formula) -> Reco
     others = [scaled(part.call, part.factor / factor) for part in known[1:]]
     is_open = alone and known[0].call.name in OPEN
     offset = float(formula.value) / factor - float(known[0].call.value) if is_open else 0.0
-    return Recognised([known[0].call, *others], factor, offset)
+    return Recognised([known[0].call, *others], factor, offset, known[0].root)
 
 
 def _can_tell(output: Tensor, grad: Tensor) -> bool:
@@ -93,10 +106,19 @@ def _part(output: Tensor, grad: Tensor, formula: Formula, alone: bool) -> Part |
     for part in against(output, grad, formula):
         if not alone or part.call.name in OPEN or _adds_up([part], formula):
             return part
+        if _is_root(part, formula):
+            return dataclasses.replace(part, root=2 * part.factor * float(part.call.value) ** 0.5)
     for part in _by_gradient(output, -grad, None):
         if part is not None:
             return dataclasses.replace(part, factor=-part.factor)
     return None
+
+
+def _is_root(part: Part, formula: Formula) -> bool:
+    """Whether the loss is a root of squares: the slope of c sqrt(m) by m is c / (2 sqrt(m)), half its value over m."""
+    value = float(formula.value)
+    squares = part.call.name == "mse_loss" and part.factor > 0
+    return squares and abs(2 * part.factor * float(part.call.value) - value) <= WHOLE * abs(value)
 
 
 def _adds_up(parts: Sequence[Part], formula: Formula) -> bool:
@@ -152,18 +174,20 @@ def _classes(output: Tensor, grad: Tensor, value: Tensor | None) -> Part | None:
 
 
 def _logits(output: Tensor, grad: Tensor, value: Tensor | None, axis: int) -> Part | None:
-    p = output.softmax(axis)
-    label = grad.argmin(axis)
+    p, idle = output.softmax(axis), (grad == 0).all(axis)
+    label = torch.where(idle, p.argmax(axis), grad.argmin(axis))
     place = label.unsqueeze(axis)
     missing = (1 - p.gather(axis, place)).squeeze(axis)
-    telling = missing > SURE
+    masked = idle & (missing > SURE)
+    telling = (missing > SURE) & ~idle
     if int(telling.sum()) * (output.shape[axis] - 1) < MANY:
         return None
     scales = -grad.gather(axis, place).squeeze(axis) / missing
     scale = scales[telling].median()
-    if bool(scale > 0) and _is_whole(p - grad / scale, label, axis):
-        return part_of("cross_entropy", output, label, float(scale) * label.numel())
-    if value is None:
+    if bool(scale > 0) and _is_whole(p - grad / scale, label, axis, masked):
+        kept = int((~masked).sum())
+        return part_of("cross_entropy", output, label.masked_fill(masked, IGNORED), float(scale) * kept)
+    if value is None or bool(masked.any()):
         return None
     if output.dim() == 2:
         found = _weighted(output, grad, value, label, torch.where(telling, scales, torch.nan))
@@ -206,10 +230,10 @@ def _weighted(output: Tensor, grad: Tensor, value: Tensor, label: Tensor, scales
     )
 
 
-def _is_whole(hot: Tensor, label: Tensor, axis: int) -> bool:
-    """Whether targets that follow are one of each row, and nothing of the others."""
+def _is_whole(hot: Tensor, label: Tensor, axis: int, masked: Tensor | bool = False) -> bool:
+    """Whether targets that follow are one of each row that is not masked, and nothing of the others."""
     off = torch.zeros_like(hot).scatter_(axis, label.unsqueeze(axis), 1.0).sub_(hot).abs_()
-    return bool((off <= HARD).all())
+    return bool(((off <= HARD).all(axis) | masked).all())
 
 
 def _yes_or_no(output: Tensor, grad: Tensor, is_probability: bool) -> Part | None:
