@@ -146,20 +146,28 @@ def python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "order",
-    [
-        "import trainwell as tw; tw.watch; import trainwell.watch.watcher",
-        "import trainwell.watch.watcher; import trainwell as tw",
-        "import trainwell.watch.loop, trainwell as tw; from trainwell import watch; assert tw.watch is watch",
-    ],
+ORDERS = """
+import os, torch
+orders = (
+    "import trainwell as tw; tw.watch; import trainwell.watch.watcher",
+    "import trainwell.watch.watcher; import trainwell as tw",
+    "import trainwell.watch.loop, trainwell as tw; from trainwell import watch; assert tw.watch is watch",
 )
-def test_watch_is_room_and_function_in_any_order(order: str) -> None:
-    python(
-        f"{order}\nimport torch, trainwell.watch.losses\nnet = torch.nn.Linear(2, 1)\n"
-        "w = tw.watch(net, torch.optim.SGD(net.parameters(), 0.1), quiet=True); w.close()\n"
-        "assert trainwell.watch.watcher.Watch in type(w).__mro__"
-    )
+for order in orders:
+    child = os.fork()  # each begins without trainwell, and none loads torch again
+    if child == 0:
+        exec(order)
+        import trainwell.watch.losses
+        net = torch.nn.Linear(2, 1)
+        w = tw.watch(net, torch.optim.SGD(net.parameters(), 0.1), quiet=True); w.close()
+        assert trainwell.watch.watcher.Watch in type(w).__mro__
+        break
+    assert os.waitpid(child, 0)[1] == 0, order
+"""
+
+
+def test_watch_is_room_and_function_in_any_order() -> None:
+    python(ORDERS)
 
 
 def test_diagnose_needs_no_torch_and_keeps_its_gate(digits: Digits, tmp_path: Path) -> None:

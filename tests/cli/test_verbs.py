@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -256,11 +257,12 @@ def test_reader_that_goes_away_is_no_error() -> None:
     assert done.returncode in (0, 141)  # 0 where all fitted into the pipe
 
 
-def test_breast_cancer_from_the_shell(tmp_path: Path) -> None:
-    """The demo in small: a real table, all in processes of their own."""
+def test_breast_cancer_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo in small: a real table, and processes of their own."""
     root = Path(__file__).parents[2]
     data = tmp_path / "runs-data" / "bc.csv"
-    subprocess.run([sys.executable, str(root / "examples" / "demo_data.py"), str(data)], check=True)
+    monkeypatch.setattr(sys, "argv", ["demo_data.py", str(data)])
+    runpy.run_path(str(root / "examples" / "demo_data.py"), run_name="__main__")
     options = {"cwd": tmp_path, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
     fitted = in_new_process(
         "fit", data, "--target", "diagnosis", "--preset", "quick", "--budget", "5ep", "--json", "--no-baseline",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,8 +31,13 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(SOURCE))
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def functions(path: Path) -> Iterator[FUNCTIONS]:
-    return (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, FUNCTIONS))
+    return (n for n in nodes(path) if isinstance(n, FUNCTIONS))
 
 
 def body_lines(node: FUNCTIONS) -> int:
@@ -84,7 +90,7 @@ def test_blocks_are_not_deep() -> None:
 def test_classes_have_few_public_methods() -> None:
     found = {}
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef):
                 methods = [m for m in node.body if isinstance(m, FUNCTIONS) and not m.name.startswith("_")]
                 found[f"{name_of(path)}:{node.name}"] = len(methods)
@@ -101,7 +107,7 @@ def test_nothing_is_pickled() -> None:
     """No module but scikit-learn's contract names a way to run code that a file brings along."""
     banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             assert not {n.split(".")[0] for n in names} & banned, path
