@@ -318,6 +318,23 @@ def test_noise_of_tiny_batches_shows_where_a_few_steps_move_the_loss(
     assert ("batch_too_small" in found) is told
 
 
+@pytest.mark.parametrize(
+    ("size", "gain", "ahead", "told"),
+    [(2, 0.15, 1.0, True), (2, 0.06, 1.0, False), (2, 0.15, -3.0, False), (64, 0.15, 1.0, False)],
+)
+def test_noise_of_tiny_batches_is_most_of_what_is_left_where_a_tenth_of_the_rate_takes_that_away(
+    size: int, gain: float, ahead: float, told: bool
+) -> None:
+    """Not where the steps as they are take away still more."""
+    traces = sick_traces("underfitting")
+    as_is = {"steps": 8, "train_hot": gain - 0.04, "val_hot": 0.0}
+    tenth = {"steps": 8, "train": gain, "train_hot_z": 2.5, "val": gain, "val_hot_z": 4.0, "train_z": ahead,
+             "val_z": ahead}  # fmt: skip
+    traces.facts |= {"batch_size": size, "what_if": {"as_is": as_is, "tenth": tenth}}
+    found = told_with(traces, probe_score=0.8, val_score=0.8, q=0.95)
+    assert ("batch_too_small" in found) is told
+
+
 @pytest.mark.parametrize(("left", "told"), [(0.01, True), (0.6, False)])
 def test_of_targets_with_many_numbers_it_is_asked_what_the_network_leaves(left: float, told: bool) -> None:
     traces = sick_traces("shuffled_labels")

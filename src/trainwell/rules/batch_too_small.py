@@ -21,6 +21,9 @@ CALMER, Z = 0.05, 3.0
 FASTER = 5.0
 """How many times more a few steps move the loss than the trend of the last half of the run, where that is no trend."""
 
+HALF = 0.5
+"""Share of the loss that is left which a tenth of the rate must take away in a few steps."""
+
 MOMENT = 0.1
 """Share of the steps that makes no progress where the loss no longer falls: what moves it is chance."""
 
@@ -81,14 +84,36 @@ class BatchTooSmall(Rule):
             sure = min(view.what_if(branch, f"{part}_{z}") for part in ("train", "val"))
             if reading.holds and sure > Z and not view.gets_faster:
                 return reading
+        return BatchTooSmall._moves(view) or BatchTooSmall._settles(view)
+
+    @staticmethod
+    def _moves(view: View) -> Reading | None:
+        """By how much a few steps as they are move the loss, where many bring it nowhere."""
         moved = [view.what_if("as_is", f"{part}_hot") for part in ("train", "val")]
         sure = min(abs(view.what_if("as_is", f"{part}_hot_z")) for part in ("train", "val"))
         reading = Reading("what a few steps move the loss by / base loss", min(map(abs, moved)), CALMER)
-        # where the loss still falls, its trend must not be what moved it
-        steps = view.what_if("as_is", "steps")
-        stands = view.falling_z < 2 or FASTER * abs(view.trend) * steps < reading.value
-        few = steps < MOMENT * view.steps and stands
-        return reading if few and reading.holds and sure > Z and moved[0] * moved[1] > 0 else None
+        is_sure = reading.holds and sure > Z and moved[0] * moved[1] > 0
+        return reading if is_sure and _no_trend(view, "as_is", reading.value) else None
+
+    @staticmethod
+    def _settles(view: View) -> Reading | None:
+        """What a tenth of the rate gains in a few steps, where it is most of the loss that is left: that was noise."""
+        gain = sum(view.what_if("tenth", part) for part in ("train", "val")) / 2
+        # training and validation rows are two tests of one thing (Stouffer et al. 1949)
+        sure, ahead = (
+            sum(view.what_if("tenth", f"{part}_{z}") for part in ("train", "val")) / 2**0.5
+            for z in ("hot_z", "z")
+        )
+        reading = Reading("gain of a tenth of the rate / base loss", gain, CALMER)
+        is_most = reading.holds and gain > HALF * (1 - view.way)
+        return reading if is_most and sure > Z and ahead > 0 and _no_trend(view, "tenth", gain) else None
+
+
+def _no_trend(view: View, branch: str, moved: float) -> bool:
+    """Whether the steps of a branch are few, and the trend of the loss, where it still falls, is not what moved it."""
+    steps = view.what_if(branch, "steps")
+    stands = view.falling_z < 2 or FASTER * abs(view.trend) * steps < moved
+    return steps < MOMENT * view.steps and stands
 
 
 def _learnable(view: View) -> float:
