@@ -16,6 +16,7 @@ REGISTERS = {
     "blind4": "blind4_parts",
     "blind5": "blind5_parts",
     "blind6": "blind6_parts",
+    "blind7": "blind7_parts",
 }
 """The module that keeps both halves of a blind set; all modules whose names begin as the set's add cases to them."""
 
