@@ -131,3 +131,19 @@ def test_a_small_but_sure_rise_counts_where_training_rows_are_known_far_better(
     story.put("val_losses", np.repeat(curve[:, None], ROWS, 1))
     story.put("probe_loss", own * BASE)
     assert ("overfitting" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("new", "told"), [(0.03, False), (0.6, True)])
+def test_losses_that_jump_cost_nothing_where_new_rows_are_answered_right(new: float, told: bool) -> None:
+    """Odd rows of the training, which a clipped gradient leaves aside, jump by themselves."""
+    story = Story()
+    story.regression()
+    story.put("probe_score", 0.4)
+    story.put("val_score", 1 - new)
+    story.put("val_loss", new * BASE)
+    level = np.full(STEPS, 0.1 * BASE) * np.random.default_rng(4).uniform(0.95, 1.05, STEPS)
+    level[::12] = 3 * BASE
+    story.put("train_loss", level)
+    story.put("q", 0.6)
+    found = names(story.traces())
+    assert bool({"lr_too_high", "exploding_gradient"} & set(found)) is told

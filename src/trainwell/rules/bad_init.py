@@ -58,27 +58,36 @@ class BadInit(Rule):
                 Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
         if view.is_solved:
             return self._large(view) if view.is_harmed else None
-        zeros = _zero_products(params)
-        if zeros and view.get("lr").values.max(initial=0.0) > 0 and view.steps >= FEW_STEPS:
-            return self._finding(
-                "Several matrices start as zeros that multiply each other, as both factors of a low-rank adapter. "
-                "The gradient of each holds the other as a factor, so that none of them can ever leave zero.",
-                Reading("zeros that never move", len(zeros), 1), tuple(zeros), 0.95, view, "D")  # fmt: skip
         sided = [p["name"] for p in weights if p.get("one_sided") and not p["kind"].endswith("Norm")]
         if sided and not view.fact("pretrained"):
             return self._finding(
                 "All weights of a layer start with the same sign. Its units then all answer alike, to the sum of their "
                 "inputs, and the signal grows from layer to layer.",
                 Reading("one-sided layers", len(sided), 0), tuple(sided), 0.9, view, "D")  # fmt: skip
-        if not self._has_scale(view):
+        zeros = self._zeros(view)
+        if zeros is not None or not self._has_scale(view):
+            return zeros
+        return self._small(view) or self._large(view) or self._stays(view)
+
+    def _zeros(self, view: View) -> Finding | None:
+        """Factors of a product that all start at zero."""
+        zeros = _zero_products(view.fact("params") or [])
+        if not zeros or not view.get("lr").values.max(initial=0.0) > 0 or view.steps < FEW_STEPS:
             return None
+        return self._finding(
+            "Several matrices start as zeros that multiply each other, as both factors of a low-rank adapter. "
+            "The gradient of each holds the other as a factor, so that none of them can ever leave zero.",
+            Reading("zeros that never move", len(zeros), 1), tuple(zeros), 0.95, view, "D")  # fmt: skip
+
+    def _small(self, view: View) -> Finding | None:
+        """Weights so small that the signal fades on its way."""
         fade = self._fades(view)
-        if fade is not None:
-            return self._finding(
-                "The start weights are so small that the signal fades from layer to layer. "
-                "What arrives at the end hardly depends on the input, and no gradient comes back.",
-                fade, (), 0.93, view, "S")  # fmt: skip
-        return self._large(view) or self._stays(view)
+        if fade is None:
+            return None
+        return self._finding(
+            "The start weights are so small that the signal fades from layer to layer. "
+            "What arrives at the end hardly depends on the input, and no gradient comes back.",
+            fade, (), 0.93, view, "S")  # fmt: skip
 
     def _stays(self, view: View) -> Finding | None:
         """Matrices so large that the training hardly moves them against the others: their units are stuck."""

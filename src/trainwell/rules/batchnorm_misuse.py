@@ -60,6 +60,12 @@ class BatchnormMisuse(Rule):
             return self._finding("D", Reading("momentum", odd[0], limit, sign), names,
                 f"The running statistics of batch norm use a momentum of {odd[0]:g}. ",
                 "use momentum 0.1 (in PyTorch it is the weight of the new batch, not of the old value)")  # fmt: skip
+        return self._lags(view, layers, names, gap)
+
+    def _lags(
+        self, view: View, layers: list[dict[str, Any]], names: tuple[str, ...], gap: float
+    ) -> Finding | None:
+        """Running statistics that have not come to what the network is now."""
         slow = self._start_left(view, layers)
         if slow > START and gap > 0 and not view.is_solved:
             return self._finding("D", Reading("start left in running statistics", slow, START), names,

@@ -122,7 +122,7 @@ class LrTooHigh(Rule):
             overshoots, harm = self._restless(view, overshoots)
         else:
             harm = self._harm(view)
-            overshoots = overshoots and harm.holds and not self._cleared(view)
+            overshoots = overshoots and harm.holds and not (self._cleared(view) or view.answers_new)
             if view.is_shaken and not view.rate_decayed:
                 overshoots = True
                 if view.is_undone and not harm.holds:
@@ -204,7 +204,8 @@ class LrTooHigh(Rule):
         early, losses, unit = view.first_loss, view.get("train_loss"), view.train_base_loss
         # weights through which gradients shrink do not throw a loss up, unless nothing passes them at all
         sane = DECADES < view.back_gain <= 2
-        if view.is_solved or not view.kind or not early <= 3 or not sane or view.targets_move:
+        solved = view.is_solved or view.answers_new
+        if solved or not view.kind or not early <= 3 or not sane or view.targets_move:
             return None
         anew = view.longest_stride > ANEW
         if view.thrown > THROWN_FAR and (view.way < FAR or view.q_median < Q_LOW or anew):

@@ -64,10 +64,7 @@ class Underfitting(Rule):
     def diagnose(self, view: View) -> Finding | None:
         # of few rows one of a rare class may be half of the way, and a loss that weighs it minds the others less
         few = math.nan if view.fact("class_weights") else view.number("few_way")
-        # what answers new rows right and surely can do so: rows of training may be mixed or spoilt on purpose
-        sure = view.get("val_loss").last <= (1 - SOLVED) * view.base_loss
-        answers_new = sure and view.val_score - view.base_score >= SOLVED * (1 - view.base_score)
-        if view.is_done or view.has_nonfinite or (answers_new and not view.is_sequence):
+        if view.is_done or view.has_nonfinite or (view.answers_new and not view.is_sequence):
             return None
         if view.is_sequence:
             return self._of_sequences(view, few)

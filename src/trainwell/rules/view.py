@@ -136,6 +136,12 @@ class View(StrideView):
         return not self.is_sound or bool(self.get("val_loss").last > HARM * self.base_loss)
 
     @cached_property
+    def answers_new(self) -> bool:
+        """Whether new rows are answered right and surely: rows of training may be mixed or spoilt on purpose."""
+        sure = self.get("val_loss").last <= (1 - SOLVED) * self.base_loss
+        return bool(sure and self.val_score - self.base_score >= SOLVED * (1 - self.base_score))
+
+    @cached_property
     def is_sound(self) -> bool:
         """Whether the run is solved in training and, where there is one, in validation."""
         val = self._weighted_way("val")
