@@ -38,6 +38,9 @@ ORDER, CHANCE = 0.6, 0.05
 """Correlation of gaps between targets and distances of their rows, and its chance were they only names, from which on
 they are numbers: of ratings and counts it is 0.77 and more, of names 0.38 and less (clothes)."""
 
+ALL_ALIKE = 0.99
+"""Share of the rows whose targets are all equal; of two things that are measured few are."""
+
 SLACK = 1e-3
 """How far rounding and mixing may take a probability out of [0, 1]."""
 
@@ -58,6 +61,7 @@ class LossMismatch(Rule):
         "loss_call",
         "layers",
         "data",
+        "answers",
     )
     explains = STUCK
     source = "Schoop et al. 2021, CHI (UMLAUT); Ben Braiek and Khomh 2023, arXiv:2204.00694 (TheDeepChecker)."
@@ -65,6 +69,7 @@ class LossMismatch(Rule):
     def diagnose(self, view: View) -> Finding | None:
         for test in (
             self._coding,
+            self._repeats,
             self._left_out,
             self._probabilities,
             self._range,
@@ -110,6 +115,22 @@ class LossMismatch(Rule):
             return ("NLLLoss expects log-probabilities, and the outputs are none.",
                     "end with LogSoftmax(dim=1), or use CrossEntropyLoss on raw scores",
                     Reading("log_simplex", float(np.nanmax(logs)), 0.5, "<"), 0.95)  # fmt: skip
+        return None
+
+    @staticmethod
+    def _repeats(view: View) -> Fault | None:
+        """Targets that the network is given already, and one target that all outputs are held against."""
+        # what sees all tokens may have to pass them through a code; what sees one after the other has nothing to learn
+        seen = view.number("later_tokens_seen", 1.0)
+        if view.number("target_offset", 1.0) == 0 and seen <= MIXED:
+            return ("The targets are the tokens that the network is given at the same places: it learns to repeat them.",
+                    "shift the targets by one: inputs tokens[:, :-1], targets tokens[:, 1:]",
+                    Reading("target_offset", 0, 0, "="), 0.95)  # fmt: skip
+        alike = view.number("targets_alike", 0.0)
+        if view.kind == "regression" and alike > ALL_ALIKE and view.number("y_sd", 0.0) > 0:
+            return ("All outputs of a row are held against one and the same number.",
+                    "compare that output alone which the number is for: out.gather(1, action), or out[:, k]",
+                    Reading("targets_alike", alike, ALL_ALIKE), 0.93)  # fmt: skip
         return None
 
     @staticmethod

@@ -53,10 +53,11 @@ class ShuffledLabels(Rule):
         if _in_training_alone(view):
             return self._finding(view, Reading("residual_r2", view.number("residual_r2"), FOUND), learnable)
         # the network itself is the strongest witness: it must have learned something, and none of it may carry over
+        val = 1 - (1 - val) / _ratio(view)
         best = float(val[max(1, len(val) // 4) :].max(initial=float(val[-1])))
         base = view.base_score
         chance = base + max(0.05 * (1 - base), 2.5 * math.sqrt(max(base * (1 - base), 0.01) / rows))
-        gap = view.train_score - view.val_score
+        gap = view.train_score - float(val[-1])
         least = 0.08 * (1 - base)
         if counts:  # what a score differs by chance between so many rows
             num_val = (
@@ -111,8 +112,13 @@ def _in_training_alone(view: View) -> bool:
 
 def _beats_constant(view: View) -> bool:
     """Whether the validation loss ends below that of the best constant: of labels without any bearing it cannot."""
-    losses, base = view.get("val_loss").values, view.base_loss
+    losses, base = view.get("val_loss").values, view.base_loss * _ratio(view)
     return bool(losses.size) and base > 0 and float(losses[-1]) < (1 - CARRIES) * base
+
+
+def _ratio(view: View) -> float:
+    """Return what the best constant of the training rows costs on validation rows, against what it costs on its own."""
+    return max(view.number("val_base_ratio", 1.0), 1e-9)
 
 
 def _carries_on(view: View) -> bool:
@@ -124,9 +130,9 @@ def _carries_on(view: View) -> bool:
 
 def _only_by_heart(view: View) -> bool:
     """Whether the network goes on to learn its rows, surely so, and no validation row ever gained by it."""
-    losses, base = view.get("val_loss").values, view.base_loss
+    losses, base = view.get("val_loss").values, view.base_loss * _ratio(view)
     learns = view.what_if(view.continuation, "train_hot_z") > GOES_ON
-    learned = view.way > 0.03 and view.get("probe_loss").last < (1 - CARRIES) * base
+    learned = view.way > 0.03 and view.get("probe_loss").last < (1 - CARRIES) * view.base_loss
     learned = learned or view.what_if(view.continuation, "train_hot") > CARRIES
     worse = bool(losses.size) and float(losses[-1]) > base and float(losses.min()) > (1 - CARRIES / 2) * base
     return learns and learned and worse and view.what_if(view.continuation, "val_hot") < 0

@@ -21,6 +21,12 @@ MAX_COLUMNS = 4096
 FEW_COLUMNS = 256
 """Columns, drawn at random, on which wide rows such as images are described: temporaries of all would cost seconds."""
 
+ROUNDED = 1e-3
+"""How far equal targets that were read off a gradient may lie apart, in their deviations."""
+
+MOST_TARGETS = 16
+"""Targets of a row of which another learner is asked at once; a row with more is a picture."""
+
 NORMALISING = ("Norm", "Front", "Standard", "Scale")
 """Words in the name of a first module that brings the inputs to scale itself."""
 
@@ -60,39 +66,35 @@ class DataFacts(Family):
             # of all rows that were seen: blank ones are equal, and only the first of equal ones is kept
             blank = rows.is_blank(whole)
             facts["blank_row_share"] = 0.0 if rows.alike(y, blank, classes) else float(blank.mean())
-        if y is not None and y.ndim == 1 and len(y) == len(x) and len(keep) >= 60 and y.std() > 0:
+        told_of = y is not None and len(y) == len(x) and y[0].size <= MOST_TARGETS
+        if y is not None and told_of and len(keep) >= 60 and y.std() > 0:
             some = keep[
                 np.random.default_rng(0).permutation(len(keep))[: witness.MAX_ROWS]
             ]  # rows may come sorted
             rows_, labels = x[some].astype(np.float64), y[some]
             told = {} if scene.is_sound else witness.label_facts(rows_, labels, tokens, classes)
-            facts |= told | witness.column_facts(rows_, labels, tokens, classes, told.get("learnable"))
-            if not classes and facts.get("y_integral"):
+            facts |= told
+            if y.ndim == 1:
+                facts |= witness.column_facts(rows_, labels, tokens, classes, told.get("learnable"))
+            if not classes and y.ndim == 1 and facts.get("y_integral"):
                 facts |= witness.ordinal_facts(rows_, labels, tokens)
         if scene.val:
-            self._versus_validation(scene, x[keep], whole[keep], y, tokens)
+            self._versus_validation(scene, x, whole, keep, y, tokens)
 
-    def _versus_validation(self, scene: Scene, x: Array, whole: Array, y: Array | None, tokens: bool) -> None:
+    def _versus_validation(
+        self, scene: Scene, x: Array, whole: Array, keep: Array, y: Array | None, tokens: bool
+    ) -> None:
         facts = scene.facts
         xv, _ = inputs_of(scene.val)
         yv, classes = targets_of(scene.val, facts)
         if len(xv) < 8 or xv.shape[1:] != x.shape[1:]:
             return
-        num_train = int(facts.get("rows_per_epoch") or len(x))
-        whole_val = whole_rows(scene.val, xv)
-        if whole.shape[1] == whole_val.shape[1] and not tokens:
-            # that rows hold nothing makes them equal, but not copies of each other
-            whole, whole_val = (v[~rows.is_blank(v)] for v in (whole, whole_val))
-        if (
-            whole.shape[1] >= 2
-            and whole.shape[1] == whole_val.shape[1]
-            and min(len(whole), len(whole_val)) >= 8
-        ):
-            facts |= rows.copy_facts(whole, whole_val, num_train) | rows.near_facts(
-                few_columns(whole[:1024]), few_columns(whole_val[:512])
-            )
-        shift = rows.token_shift_facts if tokens else rows.shift_facts
-        facts |= shift(few_columns(x), few_columns(xv))
+        self._copies(facts, (whole, whole_rows(scene.val, xv)), keep, (y, yv), tokens)
+        x = x[keep]
+        if tokens:
+            facts |= rows.token_shift_facts(few_columns(x), few_columns(xv))
+        else:
+            facts |= rows.shift_facts(few_columns(x), few_columns(xv), pixels=scene.val[0].x.dim() == 4)
         if y is None or yv is None:
             return
         if classes and y.ndim == 1 and yv.ndim == 1:
@@ -104,9 +106,35 @@ class DataFacts(Family):
             # among few rows a class may be missing by chance
             missing = (own == 0) & ((1 - other) ** len(y) < 1e-3)
             facts["unseen_label_share"] = float(other[missing].sum())
-        elif not classes and y.ndim == 1 and yv.ndim == 1 and y.std() > 0:
+        elif facts.get("loss_name") == "mse_loss" and y.shape[1:] == yv.shape[1:] and y.std() > 0:
+            # the best constant of training rows costs more or less on others
+            facts["val_base_ratio"] = float(((yv - y.mean(0)) ** 2).mean() / ((y - y.mean(0)) ** 2).mean())
+        if not classes and y.ndim == 1 and yv.ndim == 1 and y.std() > 0:
             facts["target_shift_sd"] = float(abs(yv.mean() - y.mean()) / y.std())
             facts["target_shift_scale"] = float(max(yv.std() / y.std(), y.std() / max(yv.std(), 1e-300)))
+
+    @staticmethod
+    def _copies(
+        facts: dict[str, Any], whole: tuple[Array, Array], keep: Array,
+        y: tuple[Array | None, Array | None], tokens: bool,
+    ) -> None:  # fmt: skip
+        """Look for validation rows that stand in training: with their targets, for rows of codes are often equal."""
+        num_train = int(facts.get("rows_per_epoch") or len(keep))
+        if whole[0].shape[1] != whole[1].shape[1] or whole[0].shape[1] < 2:
+            return
+        # that rows hold nothing makes them equal, but not copies of each other
+        full = [np.ones(len(v), bool) if tokens else ~rows.is_blank(v) for v in whole]
+        train, val = (v[f] for v, f in zip(whole, full, strict=True))
+        once = whole[0][keep][full[0][keep]]
+        if min(len(once), len(val)) < 8:
+            return
+        told = [
+            None if t is None or len(t) != len(f) else t[f].reshape(int(f.sum()), -1)
+            for t, f in zip(y, full, strict=True)
+        ]
+        targets = (told[0], told[1]) if told[0] is not None and told[1] is not None else None
+        facts |= rows.copy_facts(train, val, num_train, targets)
+        facts |= rows.near_facts(few_columns(once[:1024]), few_columns(val[:512]))
 
 
 def inputs_of(batches: list[Batch]) -> tuple[Array, bool]:
@@ -157,6 +185,8 @@ def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | Non
     if y.dim() != 1:
         return None, False
     classes = kind == "classification" or (kind == "binary" and bool(((y == 0) | (y == 1)).all()))
+    if kind == "classification" and bool((y < 0).any()):
+        return None, False  # rows without a label
     return y.double().numpy(), classes
 
 
@@ -180,6 +210,9 @@ def target_facts(y: Tensor, kind: str) -> dict[str, Any]:
         "y_integral": bool((values == values.round()).all()), "y_distinct": int(values.unique().numel()),
         "y_width": int(values.shape[1]),
     }  # fmt: skip
+    if kind == "regression" and 1 < values.shape[1] <= MOST_TARGETS:
+        apart = (values.max(1).values - values.min(1).values) <= ROUNDED * values.std().clamp(min=1e-30)
+        facts["targets_alike"] = float(apart.double().mean()) if len(values) > 1 else 0.0
     if kind == "binary" and values.shape[1] > 1:
         facts["targets_sum_to_one"] = float(((values.sum(1) - 1).abs() < 1e-3).double().mean())
     if kind in ("classification", "binary"):

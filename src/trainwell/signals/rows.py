@@ -28,6 +28,9 @@ MOST_TOKENS = 5_000_000
 MOST_PLACES = 512
 """Tokens of a row of which the order is looked at."""
 
+BORDER = 0.1
+"""Share of the pixels that may lie elsewhere without a shift."""
+
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
@@ -216,18 +219,35 @@ def drawn_again(x: Array, batch: Array) -> float:
     return float(np.mean([g.any() and not g.all() for g in groups]))
 
 
-def copy_facts(train: Array, val: Array, num_train: int) -> dict[str, float]:
-    """Return the share of validation rows that also stand in training."""
-    known = set(hashes(train))
-    same = np.array([key in known for key in hashes(val)])
+def copy_facts(
+    train: Array, val: Array, num_train: int, targets: tuple[Array, Array] | None = None
+) -> dict[str, float]:
+    """Return the share of validation rows that also stand in training, with their targets where those are known.
+
+    Of different targets it is another case that has the same codes; `copied_alike` is how many of equal rows have equal
+    ones.
+    """
+    pair = (train, val) if targets is None else [
+        np.hstack([v, t]) for v, t in zip((train, val), targets, strict=True)
+    ]  # fmt: skip
+    known = set(hashes(pair[0]))
+    same = np.array([key in known for key in hashes(pair[1])])
     distinct = len(set(hashes(val))) / max(1, len(val))
-    coverage = min(1.0, len(train) / max(1, num_train))
+    coverage = min(1.0, len(first_of_each(train)) / max(1, num_train))
     facts = {
         "copied_share": float(same.mean()) / coverage if distinct > 0.5 else 0.0, "copied_rows": float(same.sum()),
         "val_distinct_share": distinct, "copied_of_seen": float(same.mean()),
     }  # fmt: skip
+    if targets is not None:
+        inputs = set(hashes(train))
+        equal = sum(key in inputs for key in hashes(val))
+        facts |= {
+            "copied_alike": float(same.sum()) / max(1, equal),
+            "equal_of_seen": equal / max(1, len(val)),
+        }
     if same.any():  # a row of codes may come again by chance, one with a measured number in it hardly does
-        facts["most_distinct"] = max(len(np.unique(column)) / len(train) for column in train.T)
+        once = train[first_of_each(train)]
+        facts["most_distinct"] = max(len(np.unique(column)) / len(once) for column in once.T)
     return facts
 
 
@@ -256,8 +276,11 @@ def _near(a: Array, b: Array) -> tuple[float, float]:
     return float((own < near).mean()), float((cross < near).mean())
 
 
-def shift_facts(train: Array, val: Array) -> dict[str, float]:
-    """Return how far validation inputs lie from training inputs, column by column and as a cloud."""
+def shift_facts(train: Array, val: Array, pixels: bool = False) -> dict[str, float]:
+    """Return how far validation inputs lie from training inputs, column by column and as a cloud.
+
+    Of pixels a tenth must lie so far: what turns or moves the pictures of a training fills their borders.
+    """
     a, b = (np.where(np.isfinite(v), v, 0.0) for v in (train, val))
     sd = a.std(0)
     keep = sd > 1e-3 * sd.max(initial=0.0)
@@ -268,7 +291,8 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
     a, b, sd = a[:, keep], b[:, keep], sd[keep]
     difference = (b.mean(0) - a.mean(0)) / sd
     error = np.sqrt(1 / len(a) + (b.std(0) / sd) ** 2 / len(b))
-    strongest = int(np.abs(difference).argmax())
+    ranked = np.abs(difference).argsort()
+    strongest = int(ranked[-1 - int(BORDER * len(ranked)) if pixels else -1])
     ratio = np.sqrt((b.var(0).sum() + 1e-300) / (a.var(0).sum() + 1e-300))
     changed = _scale_changed(a, b)
     n = min(len(a), len(b), 400)
@@ -278,7 +302,7 @@ def shift_facts(train: Array, val: Array) -> dict[str, float]:
     near, _ = neighbours(scaled)
     same = float((side[near] == side[:, None]).mean())
     return {
-        "shift_sd": float(np.abs(difference).max()), "shift_z": float(np.abs(difference / error)[strongest]),
+        "shift_sd": float(np.abs(difference[strongest])), "shift_z": float(np.abs(difference / error)[strongest]),
         "shift_scale": float(max(ratio, 1 / ratio)), "shift_scaled_columns": float(changed.mean()),
         "shift_same_side": same, "shift_same_side_z": (same - 0.5) / math.sqrt(0.25 / (2 * n)),
         "shift_overall": float(np.sqrt((difference**2).mean())),

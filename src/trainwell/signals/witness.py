@@ -105,7 +105,7 @@ def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, fl
     """
     x, y = x[:MAX_ROWS], y[:MAX_ROWS]
     seen = views(x, tokens)
-    targets = _hot(y) if classes else y.reshape(-1, 1)
+    targets = _hot(y) if classes else y.reshape(len(y), -1)
     learnable, guess = testify(seen, targets)
     facts = {"learnable": learnable, "label_rows": float(len(y))}
     if not tokens and x.shape[1] <= FEW_COLUMNS:
