@@ -1,6 +1,6 @@
 """Damage to checkpoints: bits flipped, processes killed; and what the protection costs.
 
-    python benchmarks/corruption.py [--flips 2000] [--kills 100] [--stride 1] [--mb 64] [--json]
+    python benchmarks/corruption.py [--flips 2000] [--kills 100] [--stride 1] [--mb 64] [--rounds 7] [--json]
 
 flips:  one bit of one file is flipped (half of them anywhere by size, half in each file alike); the load must
         fail and name the file and the tensor. As many random flips in files of safetensors and torch.save.
@@ -209,7 +209,7 @@ def calls(root: Path, stride: int) -> dict[str, Any]:
         k += stride
 
 
-def cost(root: Path, mb: float) -> dict[str, float]:
+def cost(root: Path, mb: float, rounds: int) -> dict[str, float]:
     """Return medians of CPU-ms a MB, and wall-ms of one save of a small model."""
     rows = max(1, int(mb * 2**20 / 4 / 1024 / 8))
     tensors = {f"layer{i}": torch.randn(rows, 1024) for i in range(8)}
@@ -224,7 +224,7 @@ def cost(root: Path, mb: float) -> dict[str, float]:
         work()
         spent.setdefault(name, []).append((clock() - start) * 1e3 / scale)
 
-    for _ in range(7):
+    for _ in range(rounds):
         cpu = time.process_time
         os.sync()  # else our sync pays for what the libraries left unwritten in the last round
         timed("save", lambda: save_checkpoint(folder, {"weights": tensors}, {"step": 1}), total, cpu)
@@ -247,6 +247,9 @@ def main() -> None:
     parser.add_argument(
         "--mb", type=float, default=64.0, help="size of the checkpoint that is timed; 0: no timing"
     )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="timings of each; before each the machine is synced"
+    )
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -260,7 +263,7 @@ def main() -> None:
         "flips": lambda root: flips(root, args.flips),
         "kills": lambda root: kills(root, args.kills),
         "calls": lambda root: calls(root, args.stride),
-        "cost": lambda root: cost(root, args.mb) if args.mb else {},
+        "cost": lambda root: cost(root, args.mb, args.rounds) if args.mb else {},
     }.items():
         with tempfile.TemporaryDirectory() as root:
             result[name] = work(Path(root))

@@ -368,7 +368,7 @@ def test_an_interrupt_in_the_middle_leaves_a_whole_checkpoint(
 
 def test_flips_kills_and_cost_in_the_small() -> None:
     script = REPOSITORY / "benchmarks" / "corruption.py"
-    words = ["--flips", "500", "--kills", "20", "--stride", "17", "--mb", "16", "--json"]
+    words = ["--flips", "500", "--kills", "20", "--stride", "17", "--mb", "16", "--rounds", "1", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, timeout=300
