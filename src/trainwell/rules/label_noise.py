@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
@@ -26,6 +27,11 @@ how many standard errors both together must be fewer than those of the best cons
 what they do not know has nothing to do with how sure they are."""
 
 
+QUARTER, BEYOND = 0.25, 4.0
+"""Share of the rows that count as sure; standard errors by which errors among them exceed those of overlapping classes,
+of witness and network each, from which the labels are wrong: one look in ten thousand shows as much by chance."""
+
+
 class LabelNoise(Rule):
     """Find labels that contradict an independent learner even where it is surest."""
 
@@ -44,7 +50,7 @@ class LabelNoise(Rule):
         alone = flat >= FLAT and overall <= POOR * base and _at_least(rate, rows) > LOWER
         clear = overall <= POOR * base and self._knows_new_rows_better(view)
         agrees = flat >= FLAT_OF_BOTH and (clear or self._network_agrees(view, base))
-        agrees = agrees or self._is_even(view, base)
+        agrees = agrees or self._is_even(view, base) or self._is_beyond_overlap(view, base)
         if not alone and not agrees:
             return None
         return Finding(
@@ -91,6 +97,34 @@ class LabelNoise(Rule):
         knows = (base - both) / math.sqrt(max(both * (1 - both), 1e-9) / max(1.0, sum(rows)))
         even = all(s >= max(RATE, EVEN * e) for s, e in zip(sure, errors, strict=True))
         return even and min(rows) >= 30 and knows > Z and max(errors) < base and not view.is_shaken
+
+    @staticmethod
+    def _is_beyond_overlap(view: View, base: float) -> bool:
+        """Whether witness and network each err where they are surest far more than overlapping classes let them."""
+        apart = []
+        for of in ("witness", "val"):
+            rows, sure, error = (view.number(f"{of}_{k}", 0.0) for k in ("sure_rows", "sure_error", "error"))
+            usual = error * flat_of_overlap(error / max(base, 1e-9))
+            apart.append((sure - usual) * math.sqrt(rows / max(usual * (1 - usual), 1 / max(rows, 1.0))))
+            if rows < 30 or sure <= RATE or not error < base:
+                return False
+        return min(apart) > BEYOND and not view.is_shaken
+
+
+def flat_of_overlap(error: float) -> float:
+    """Return errors among the surest quarter over all errors, of two classes that overlap so that the best learner errs.
+
+    They are normal and equally frequent; sure is what lies far from the line between them.
+    Args: error: of that learner, in units of guessing.
+    """
+    normal = NormalDist()
+    half = -normal.inv_cdf(min(max(error, 1e-6), 1 - 1e-6) / 2)  # of the distance between the classes
+    low, high = 0.0, half + 5.0
+    for _ in range(40):
+        line = (low + high) / 2
+        beyond = normal.cdf(half - line) + normal.cdf(-half - line)
+        low, high = (line, high) if beyond > QUARTER else (low, line)
+    return normal.cdf(-half - low) / QUARTER / max(normal.cdf(-half), 1e-12)
 
 
 def _at_least(rate: float, rows: float) -> float:
