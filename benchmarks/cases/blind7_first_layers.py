@@ -22,7 +22,7 @@ def bn_momentum_of_another_library(seed: int, fixed: bool) -> Any:
     return job(m, SGD(m.parameters(), 0.05), CE(), d, batch=10, epochs=10, seed=seed, drop_last=True)
 
 
-@case("A", [("dead_units", "lr_too_high")], ("test_score", 1, 0.1), [*UNSTABLE, *STUCK, "lr_too_high",
+@case("A", ["dead_units", "lr_too_high"], ("test_score", 1, 0.1), [*UNSTABLE, *STUCK, "lr_too_high",
       "vanishing_gradient"])  # fmt: skip
 def dead_by_rmsprop(seed: int, fixed: bool) -> Any:
     """Start RMSprop at 0.05: its first steps push most units below zero for good."""

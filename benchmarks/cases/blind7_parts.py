@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from faultbench.core import Data
 from faultbench.lib import F, define, nets, nn, np, optim, torch
 
 HALVES: dict[str, list[Any]] = {"A": [], "B": []}
@@ -125,3 +126,118 @@ def viewed(out: Any, y: Any) -> Any:
     """Return the cross entropy of (B, T, V) scores brought to (B, V, T) by `view`, which mixes steps and classes."""
     b, t, v = out.shape
     return F.cross_entropy(out.reshape(b, v, t), y)
+
+
+def tagged(seed: int, n: int = 700, length: int = 12, vocab: int = 12) -> Any:
+    """Return tokens of rows of unequal length, and a tag of 1 to 3 for each that rests on it and on the one before."""
+    r = np.random.default_rng(seed + 3)
+    x = r.integers(1, vocab, (n + 800, length))
+    y = 1 + (x + np.roll(x, 1, 1)) % 3
+    past = np.arange(length) >= r.integers(4, length + 1, (len(x), 1))
+    x[past], y[past] = 0, 0
+    a, b = (torch.as_tensor(v) for v in (x, y))
+    return Data(a[:n], b[:n], a[n : n + 300], b[n : n + 300], a[n + 300 :], b[n + 300 :], 4)
+
+
+def masked(out: Any, y: Any, pads: bool = False) -> Any:
+    """Return the cross entropy over the tokens, or, with the mask upside down, over the padding."""
+    keep = (y == 0) if pads else (y != 0)
+    return F.cross_entropy(out[keep], y[keep])
+
+
+def tag_accuracy(out: Any, y: Any) -> float:
+    return float((out.argmax(-1) == y)[y != 0].float().mean())
+
+
+class Lines(torch.utils.data.Dataset):
+    """Rows of a CSV file, each read by pandas when it is asked for."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.text = "\n".join(",".join(f"{float(v):.4f}" for v in row) for row in x)
+        self.y = y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, i: int) -> Any:
+        import io
+
+        import pandas as pd
+
+        row = pd.read_csv(io.StringIO(self.text), header=None, skiprows=i, nrows=1)
+        return torch.as_tensor(row.to_numpy(np.float32)[0]), self.y[i]
+
+
+class Committee(nn.Module):
+    """Small networks whose answers are averaged; they are asked in turn."""
+
+    def __init__(self, members: int, d: int, h: int, k: int) -> None:
+        super().__init__()
+        self.members = nn.ModuleList([nets.mlp([d, h, k], "tanh") for _ in range(members)])
+
+    def forward(self, x: Any) -> Any:
+        return torch.stack([m(x) for m in self.members]).mean(0)
+
+
+class Council(nn.Module):
+    """The same, asked at once by one product of stacked matrices."""
+
+    def __init__(self, members: int, d: int, h: int, k: int) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(members, d, h) / d**0.5)
+        self.b = nn.Parameter(torch.randn(members, h, k) / h**0.5)
+        self.u, self.v = nn.Parameter(torch.zeros(members, 1, h)), nn.Parameter(torch.zeros(k))
+
+    def forward(self, x: Any) -> Any:
+        return (torch.tanh(x @ self.a + self.u) @ self.b).mean(0) + self.v
+
+
+class Deaf(nn.Module):
+    """A network with norms and dropout whose train() may ignore what it is told."""
+
+    def __init__(self, net: Any, heeds: bool) -> None:
+        super().__init__()
+        self.net, self.heeds = net, heeds
+
+    def train(self, mode: bool = True) -> Any:
+        return super().train(mode if self.heeds else True)
+
+    def forward(self, x: Any) -> Any:
+        return self.net(x)
+
+
+class Thinned(nn.Module):
+    """Two hidden layers with `F.dropout`, which is told of the mode or left at its default, training."""
+
+    def __init__(self, d: int, h: int, k: int, told: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.told = nn.Linear(d, h), nn.Linear(h, h), nn.Linear(h, k), told
+
+    def forward(self, x: Any) -> Any:
+        on = self.training or not self.told
+        h = F.dropout(torch.relu(self.a(x)), 0.5, training=on)
+        return self.c(F.dropout(torch.relu(self.b(h)), 0.5, training=on))
+
+
+class Parted(nn.Module):
+    """A body and a head, between which the gradient may be cut."""
+
+    def __init__(self, body: Any, head: Any, cut: bool) -> None:
+        super().__init__()
+        self.body, self.head, self.cut = body, head, cut
+
+    def forward(self, x: Any) -> Any:
+        h = self.body(x)
+        return self.head(h.detach() if self.cut else h)
+
+
+def columns_r2(out: Any, y: Any) -> float:
+    """Return the mean of R2 over the outputs."""
+    from faultbench.core import r2
+
+    return float(np.mean([r2(out[:, i], y[:, i]) for i in range(y.shape[1])]))
+
+
+def any_tag(out: Any, y: Any) -> float:
+    """Return the share of right yes-no answers over all outputs."""
+    return float(((out > 0) == (y > 0.5)).float().mean())
