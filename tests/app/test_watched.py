@@ -148,6 +148,8 @@ def python(code: str) -> str:
 
 ORDERS = """
 import os, torch
+net = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
 orders = (
     "import trainwell as tw; tw.watch; import trainwell.watch.watcher",
     "import trainwell.watch.watcher; import trainwell as tw",
@@ -158,8 +160,7 @@ for order in orders:
     if child == 0:
         exec(order)
         import trainwell.watch.losses
-        net = torch.nn.Linear(2, 1)
-        w = tw.watch(net, torch.optim.SGD(net.parameters(), 0.1), quiet=True); w.close()
+        w = tw.watch(net, optimizer, quiet=True); w.close()
         assert trainwell.watch.watcher.Watch in type(w).__mro__
         break
     assert os.waitpid(child, 0)[1] == 0, order
