@@ -42,3 +42,8 @@ def test_the_value_of_the_action_taken_is_taken_of_other_outputs_too() -> None:
 def test_of_equal_values_none_is_taken_for_that_of_the_action() -> None:
     with pytest.raises(LookupError, match="not the output of the model"):
         relation(torch.zeros(8, 1), torch.zeros(8, 4))
+
+
+def test_the_value_of_an_action_is_known_where_the_run_blew_up() -> None:
+    broken, action = torch.full((8, 4), torch.nan), torch.randint(0, 4, (8, 1))
+    assert relation(broken.gather(1, action), broken).apply(torch.ones(8, 4)).shape == (8, 1)

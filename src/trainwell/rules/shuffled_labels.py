@@ -117,8 +117,11 @@ def _beats_constant(view: View) -> bool:
 
 
 def _ratio(view: View) -> float:
-    """Return what the best constant of the training rows costs on validation rows, against what it costs on its own."""
-    return max(view.number("val_base_ratio", 1.0), 1e-9)
+    """Return what the best constant costs on validation rows against its own, where that is less.
+
+    Targets that vary less are nearer to any constant; that new ones vary more says nothing of what was learned.
+    """
+    return min(1.0, max(view.number("val_base_ratio", 1.0), 1e-9))
 
 
 def _carries_on(view: View) -> bool:

@@ -354,8 +354,10 @@ def _picked(input: Tensor, output: Tensor) -> tuple[int, ...]:
     """Return which column each row of an output gave one number of; nothing where that is not sure."""
     if output.dim() != 2 or output.shape[1] < 2 or input.numel() != len(output) or not len(output):
         return ()
-    equal = output.detach() == input.detach().reshape(-1, 1)
-    once = equal.sum(1) == 1  # equal columns could be any of them
+    given = input.detach().reshape(-1, 1)
+    equal = (output.detach() == given) | (output.detach().isnan() & given.isnan())
+    # equal columns could be any of them; of a run that blew up any is as good
+    once = (equal.sum(1) == 1) | (equal.any(1) & ~given[:, 0].isfinite())
     return tuple(equal.int().argmax(1).tolist()) if bool(once.all()) else ()
 
 
