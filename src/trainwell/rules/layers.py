@@ -69,13 +69,13 @@ class LayerView:
 
     @cached_property
     def _strides(self) -> list[Array]:
-        """|update| / |weight before it| of the sampled steps, for each matrix."""
+        """|update| / |weight before it| of the sampled steps, for each matrix; 0 from zeros, where every step is long."""
         ratios = []
         for layer in self.traces.layers("update_norm"):
             update, weight = self.get("update_norm", layer).values, self.get("weight_norm", layer).values
             n = min(len(update), len(weight))
             with np.errstate(all="ignore"):
-                ratios.append(update[:n] / np.maximum(weight[:n], 1e-30))
+                ratios.append(np.where(weight[:n] == 0, 0.0, update[:n] / np.maximum(weight[:n], 1e-30)))
         return ratios
 
     @cached_property

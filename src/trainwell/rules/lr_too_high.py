@@ -123,7 +123,8 @@ class LrTooHigh(Rule):
         else:
             harm = self._harm(view)
             overshoots = overshoots and harm.holds and not (self._cleared(view) or view.answers_new)
-            if view.is_shaken and not view.rate_decayed:
+            lost = view.is_undone and view.thrown > THROWN_FAR  # by whatever steps, nothing is left
+            if (view.is_shaken or lost) and not view.rate_decayed:
                 overshoots = True
                 if view.is_undone and not harm.holds:
                     harm = Reading("rises of the epoch loss", view.unrest, UNREST)
@@ -151,8 +152,11 @@ class LrTooHigh(Rule):
         # steps past the minimum along their line leave off far from it, however far that is
         far = view.way < MOSTLY or view.q_median < Q_SOLVED
         behind = view.number("learnable", 0.0) - view.way > BEHIND
-        if not harm.holds and ((far and view.late_rate < SLOW) or behind):
+        ended = far and view.late_rate < SLOW and not view.goes_on
+        if not harm.holds and (ended or behind):
             harm = Reading("update_ratio", view.update_ratio, RENEWED)
+        if not harm.holds:
+            harm = Reading("longest step / weights", view.longest_stride, ANEW)
         return harm
 
     @staticmethod

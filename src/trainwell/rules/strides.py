@@ -13,6 +13,9 @@ from trainwell.values.signal import Array
 MOST_TIMES, SURE = 2.0, 5.0
 """How often at most the gain of a continuation is counted for as long a run, and standard errors of one of few steps."""
 
+MORE, Z = 0.05, 3.0
+"""What going on must gain on training rows, in units of the base loss and in standard errors, to be no creep."""
+
 
 class StrideView(LayerView):
     """The traces of one run, and how its steps behaved."""
@@ -48,6 +51,12 @@ class StrideView(LayerView):
         # of a few steps only a sure gain is counted on, and where they were half as many as the run had
         counted = branch == "longer" or (times <= MOST_TIMES and self.what_if(branch, "val_hot_z") > SURE)
         return self.what_if(branch, "val_hot") * (min(times, MOST_TIMES) if counted else 1.0)
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether a long continuation surely learned more of its own rows: what was tried tells more than the curve."""
+        gain, sure = (self.what_if("longer", f"train{part}") for part in ("", "_z"))
+        return gain > MORE and sure > Z and not self.rate_decayed
 
     @cached_property
     def continuation(self) -> str:

@@ -4,7 +4,7 @@ import math
 
 from trainwell.rules.lr_too_low import SMALL, STRAIGHT
 from trainwell.rules.rule import Rule
-from trainwell.rules.undertrained import MORE, Z
+from trainwell.rules.undertrained import MORE
 from trainwell.rules.view import SHRUNK, SOLVED, View
 from trainwell.values.finding import Finding, Reading
 
@@ -79,7 +79,8 @@ class Underfitting(Rule):
         strong = max(rates, default=0.0)
         # what cannot even learn half of a few rows by heart is too small, be it that it still creeps on
         hopeless = few < HALF and left > MUCH_LEFT and view.way > 0
-        stands = hopeless or self._stands(view)
+        rests = view.late_rate < FALLING or view.doubling_gain < MORE
+        stands = hopeless or (rests and not view.goes_on)
         # nor is it too small for what it reaches as soon as its rate comes down
         stands = stands and not view.what_if("as_is", "train") > CALMED
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
@@ -99,13 +100,6 @@ class Underfitting(Rule):
         # what others still find, in shares of all there is: much where the way is short, or of what is left
         much = left > LEFT and (view.way < 0.8 or left * (1 - view.way) > 1 - SOLVED)
         return self._finding(view, told, 0.8, strong, SMALL_NET) if much and stands and small else None
-
-    @staticmethod
-    def _stands(view: View) -> bool:
-        """Whether the run has come to its end: what going on gained on its own rows is surer than the curve."""
-        gain, sure = (view.what_if("longer", f"train{part}") for part in ("", "_z"))
-        goes_on = gain > MORE and sure > Z and not view.rate_decayed
-        return not goes_on and (view.late_rate < FALLING or view.doubling_gain < MORE)
 
     def _of_sequences(self, view: View, few: float) -> Finding | None:
         """Sequences are never solved, and no other learner tells what is left: here it must be nearly all."""

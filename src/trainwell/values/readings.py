@@ -96,6 +96,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "q, median": ("actual / predicted fall of a step, median", ""),
     "q < 0, share": ("share of the steps that went uphill", SHARE),
     "update_ratio": ("length of a step / length of the weights", ""),
+    "longest step / weights": ("longest step / length of the weights", ""),
     "largest loss / base loss": (f"largest loss / {OF_BASE}", ""),
     "rise of the loss / base loss": (f"rise of the loss / {OF_BASE}", ""),
     "rises of the epoch loss": (f"rises of the epoch loss / {OF_BASE}", ""),
