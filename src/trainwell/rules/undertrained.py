@@ -20,6 +20,10 @@ SHORT = 0.5
 BEGUN = 0.05
 """Fall of the training loss, in units of the base loss, by which a run has begun to learn."""
 
+LIKELY, STEADY = 2.0, 0.5
+"""Standard errors that are enough for new rows where the run itself surely bettered them to its last epoch, its curve has
+lost less than half of its slope, and its own rows surely gain: new rows are few, and what witnesses say adds up."""
+
 FEW_STEPS = 100
 """A loss that falls over fewer steps is the beginning of every training; then only a continuation can tell."""
 
@@ -62,7 +66,8 @@ class Undertrained(Rule):
         gain = view.doubling_gain
         if math.isfinite(gain):
             more = MORE_SEQUENCE if view.is_sequence else MORE
-            surely = view.what_if(view.continuation, "val_hot_z") > Z
+            z = view.what_if(view.continuation, "val_hot_z")
+            surely = z > Z or (z > LIKELY and view.goes_on and _bettered_to_the_end(view))
             if gain > more and surely:
                 return Reading("gain of doubling / base loss", gain, more)
             # that short it cannot tell how much, only that the fall which the curve shows goes on, also on new rows
@@ -76,3 +81,12 @@ class Undertrained(Rule):
         if view.late_rate > late and view.falling_z > 2:
             return Reading("fall at the end / mean fall", view.late_rate, late)
         return None
+
+
+def _bettered_to_the_end(view: View) -> bool:
+    """Whether the curve has kept its slope, and the last epoch surely bettered the rows that are validated on."""
+    losses = view.get("val_losses").values
+    if losses.ndim != 2 or len(losses) < 2 or not view.late_rate > STEADY:
+        return False
+    fall = losses[-2] - losses[-1]
+    return bool(fall.mean() > Z * fall.std() / math.sqrt(max(1, fall.size)))
