@@ -19,6 +19,10 @@ SURE = 2.0
 FEW_STEPS = 3
 """Steps from which what has not moved is taken to stand."""
 
+ANEW, LONG_STEP = 1.0, 0.1
+"""|update| / |weight| of a step after which nothing is left of the weights, and that of a step too long for weights that
+keep the scale."""
+
 LOUD, STILL = 5.0, 0.1
 """Start weights in units of what keeps the scale, and their relative way against that of the other matrices. A step of
 Adam moves all weights alike, so that one five times as large goes a fifth as far; less shows that it gets no gradient."""
@@ -149,8 +153,12 @@ class BadInit(Rule):
             if len(p["shape"]) >= 2 and p["leaf"].startswith("weight") and p["kind"] not in ("Embedding",
             "MultiheadAttention")
         ]  # fmt: skip
-        if len(gains) < 3 or sorted(gains)[len(gains) // 2] > 0.1:
+        middle = sorted(gains)[len(gains) // 2] if gains else math.nan
+        if len(gains) < 3 or middle > 0.1:
             return None
+        # norms hide how small they are, but a step of usual length makes them anew
+        if view.longest_stride > ANEW and view.longest_stride * middle < LONG_STEP:
+            return Reading("longest step / weights", view.longest_stride, ANEW)
         if view.back_gain < -3:
             return Reading("back_gain", view.back_gain, -3.0, "<")
         acts = [view.get("act_rms", m["name"]).values for m in view.fact("modules", ())]
