@@ -9,6 +9,7 @@ import pytest
 
 from tests.rules.synthetic import BASE, EPOCHS, LOOKS, ROWS, SICK, STEPS, Story
 from tests.rules.test_causes import names
+from trainwell.rules.view import View
 
 MATRICES = ("0.weight", "2.weight", "4.weight")
 
@@ -147,3 +148,107 @@ def test_losses_that_jump_cost_nothing_where_new_rows_are_answered_right(new: fl
     story.put("q", 0.6)
     found = names(story.traces())
     assert bool({"lr_too_high", "exploding_gradient"} & set(found)) is told
+
+
+@pytest.mark.parametrize(("stride", "q", "told"), [(1.4, 0.6, True), (0.3, 0.6, False), (1.4, 0.9, False)])
+def test_a_step_as_long_as_the_weights_among_steps_past_the_minimum_is_too_long(
+    stride: float, q: float, told: bool
+) -> None:
+    """No sound run that is left unsolved made its weights anew in one step, however calm it looks afterwards."""
+    story = Story()
+    story.stuck(0.6)
+    story.put("q", q)
+    for layer in MATRICES:
+        steps = np.full(len(LOOKS), 0.03)
+        steps[0] = 6.0 * stride
+        story.put("update_norm", steps, layer)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+def test_a_step_from_zeros_is_not_long() -> None:
+    """As the first of a low-rank change, half of which begins as nothing."""
+    story = Story()
+    weights = np.full(len(LOOKS), 6.0)
+    weights[0] = 0.0
+    for layer in MATRICES:
+        story.put("weight_norm", weights, layer)
+    assert View(story.traces()).longest_stride == pytest.approx(0.03 / 6.0)
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.02, True), (0.2, False)])
+def test_long_steps_have_not_come_to_their_end_where_going_on_still_gains(gain: float, told: bool) -> None:
+    story = Story()
+    story.stuck(0.5)
+    story.put("q", 0.6)
+    for layer in MATRICES:
+        story.put("update_norm", 0.6, layer)
+    story.facts |= {"learnable": 0.4, "what_if": {"longer": {"steps": STEPS, "train": gain, "train_z": 9.0}}}
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("z", "own", "last", "told"),
+    [(2.3, 0.2, 0.70, True), (1.5, 0.2, 0.70, False), (2.3, 0.01, 0.70, False), (2.3, 0.2, 0.7275, False)],
+)
+def test_few_new_rows_tell_a_short_budget_together_with_the_run_itself(
+    z: float, own: float, last: float, told: bool
+) -> None:
+    """The curve is as steep as ever, the last epoch bettered the very rows, and its own rows gain on."""
+    story = Story()
+    SICK["undertrained"](story)
+    curve = BASE * np.append(np.linspace(0.98, 0.7275, EPOCHS - 1), last)
+    rows = np.repeat(curve[:, None], ROWS, 1) * np.random.default_rng(6).uniform(0.99, 1.01, (1, ROWS))
+    story.put("val_loss", rows.mean(1))
+    story.put("val_losses", rows)
+    going_on = {
+        "steps": STEPS,
+        "val_hot": 0.1,
+        "val_hot_z": z,
+        "train_hot_z": 9.0,
+        "train": own,
+        "train_z": 9.0,
+    }
+    story.facts["what_if"] = {"longer": going_on}
+    assert ("undertrained" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("rms", "stride", "told"), [(0.002, 2.0, True), (0.2, 2.0, False), (0.002, 0.2, False)]
+)
+def test_weights_that_a_step_of_usual_length_makes_anew_began_too_small(
+    rms: float, stride: float, told: bool
+) -> None:
+    """Norms keep the signal at its scale, so that nothing fades; the weights are small all the same."""
+    story = Story()
+    story.stuck(0.4)
+    for param in story.facts["params"]:
+        param["rms"] = rms
+    for layer in MATRICES:
+        steps = np.full(len(LOOKS), 0.03)
+        steps[0] = 6.0 * stride
+        story.put("update_norm", steps, layer)
+    assert ("bad_init" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("tenfold", "as_is", "z", "told"),
+    [(0.12, 0.02, 9.0, True), (0.12, 0.07, 9.0, False), (0.06, 0.02, 9.0, False), (0.12, 0.02, 3.0, False)],
+)  # fmt: skip
+def test_ten_times_the_rate_that_gets_below_a_constant_answer_shows_a_low_one(
+    tenfold: float, as_is: float, z: float, told: bool
+) -> None:
+    """The whole run did not; what is learned first is soon learned, so that more cannot be gained in few steps."""
+    story = Story()
+    story.stuck(0.25)
+    story.put("q", 0.9995)
+    story.put("train_loss", BASE * np.linspace(1.2, 1.05, STEPS))
+    for part in ("val_loss", "probe_loss"):
+        story.put(part, BASE * np.linspace(1.2, 1.05, EPOCHS))
+    story.put("val_losses", np.repeat(BASE * np.linspace(1.2, 1.05, EPOCHS)[:, None], ROWS, 1))
+    for layer in MATRICES:
+        story.put("update_norm", 5e-3, layer)
+    story.facts["what_if"] = {
+        "as_is": {"steps": 24, "train": as_is, "val": as_is},
+        "tenfold": {"steps": 24, "train": tenfold, "val": tenfold, "train_z": z, "val_z": z},
+    }
+    assert ("lr_too_low" in names(story.traces(), folded=False)) is told

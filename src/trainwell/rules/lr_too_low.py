@@ -98,6 +98,7 @@ class LrTooLow(Rule):
         ratio = RATIO if view.update_ratio < 2 * SMALL or stays else ALL
         better = tenfold > ratio * max(as_is, 0.0) and sure > (SURE if stays else Z)
         better = (better and min(seen) >= 2) or self._pays_later(view) or self._outruns(view, tenfold, seen)
+        better = better or self._crosses(view, seen)
         # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
         whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
         return better and (stays or (q > LINEAR and whole > LEAST))
@@ -111,6 +112,20 @@ class LrTooLow(Rule):
         few = SHARE * view.what_if("tenfold", "steps") <= view.steps
         whole = view.early_loss - float(view.epoch_loss[-1])
         return few and tenfold > whole and min(z, default=0.0) > Z and view.update_ratio < 2 * SMALL
+
+    @staticmethod
+    def _crosses(view: View, z: list[float]) -> bool:
+        """Whether ten times the rate gets below a constant answer in a part of the steps, which the run never did.
+
+        What every network learns first, and soon, is how often each answer comes: more it cannot gain so quickly.
+        """
+        few = SHARE * view.what_if("tenfold", "steps") <= view.steps and view.update_ratio < 2 * SMALL
+        losses = {"train": view.get("probe_loss").last, "val": view.get("val_loss").last}
+        at_tenfold, as_is = (
+            max(loss / view.base_loss - view.what_if(branch, part) for part, loss in losses.items())
+            for branch in ("tenfold", "as_is")
+        )
+        return few and at_tenfold < 1 - LEAST / 2 and as_is > 1 and len(z) > 1 and min(z) > Z
 
     @staticmethod
     def _pays_later(view: View) -> bool:
