@@ -299,6 +299,17 @@ def test_a_damaged_checkpoint_gives_way_to_its_predecessor(tmp_path: Path, whole
     assert equal(folder, whole)
 
 
+def test_a_last_checkpoint_that_a_kill_left_without_its_name_gets_it(tmp_path: Path, whole: Path) -> None:
+    """The kill came after the last step's checkpoint was written and before it was renamed."""
+    folder, older = tmp_path / "run", resume.cut("module", tmp_path, 50)
+    shutil.copytree(whole, folder)
+    (folder / "last").rename(folder / ".last.tmp-999999999-0")
+    (older / "last").rename(folder / "last")
+    go_on(folder, Listener())
+    assert equal(folder, whole)
+    assert not list(folder.glob(".last*"))
+
+
 def test_a_torn_journal_is_told_and_mended(tmp_path: Path, whole: Path) -> None:
     folder = resume.cut("module", tmp_path, 50)
     with open(folder / "journal.jsonl", "ab") as file:

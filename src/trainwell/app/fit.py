@@ -337,6 +337,8 @@ def _restore(setup: Setup, training: Training, recorder: Recorder) -> None:
         say(f"warning: {line}")
     if last is not None:
         recorder.restore(training, last)
+        if training.state.stop_reason and last.path.name != "last":  # no step will come that saves it there
+            recorder.save(training)
     else:
         why = "no checkpoint is whole" if skipped else "no checkpoint yet"
         say(f"{'warning: ' * bool(skipped)}{why}: the run starts again from its first step.")
