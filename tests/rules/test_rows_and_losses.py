@@ -76,3 +76,24 @@ def test_a_score_on_new_rows_is_held_against_their_own_constant(ratio: float, to
     story.put("val_score", 0.13)
     story.put("val_loss", 0.87)
     assert ("shuffled_labels" in names(story.traces(), folded=False)) is told
+
+
+@pytest.mark.parametrize(
+    ("learnable", "val", "gain", "told"),
+    [(0.5, 1.04, -0.1, True), (0.02, 1.04, -0.1, False), (0.5, 0.7, -0.1, False), (0.5, 1.04, 0.2, False)],
+)
+def test_a_network_that_cannot_see_what_another_learner_tells_is_too_simple(
+    learnable: float, val: float, gain: float, told: bool
+) -> None:
+    """A mean of words learns some texts by heart, and of their order nothing that holds for others."""
+    story = Story()
+    story.stuck(0.4)
+    story.flat(0.95)
+    story.put("val_score", 0.27)
+    story.put("val_loss", val * BASE)
+    story.facts |= {"learnable": learnable, "residual_r2": learnable, "few_way": 0.97}
+    story.facts["what_if"] = {
+        "as_is": {"steps": 24, "train_hot": 0.01, "val_hot": gain / 20},
+        "longer": {"steps": 480, "train_hot": 0.1, "val_hot": gain, "val_hot_z": 9 * np.sign(gain)},
+    }
+    assert ("underfitting" in names(story.traces(), folded=False)) is told

@@ -24,6 +24,9 @@ HALF = 0.5
 NOTHING = 0.1
 """Way of a run that learned nothing: of sequences no other learner tells what is left, so only then it is asked."""
 
+POOR_WAY = 0.5
+"""Way on its own rows up to which a network has not simply learned them by heart."""
+
 STRONG = 0.8
 """Dropout that leaves a fifth of the units; the authors of dropout found 0.5 best and 0.8 harmful (Srivastava et al.
 2014, figure 9)."""
@@ -50,6 +53,17 @@ def asks_few_rows(view: View) -> bool:
     """Whether it matters how well a few rows are learned by heart: something is left, or nothing was learned at all."""
     nothing = view.is_sequence and view.way < NOTHING
     return not view.is_solved and (view.number("residual_r2", 0.0) > LEFT or nothing)
+
+
+def _is_blind(view: View) -> bool:
+    """Whether nothing of what the network learns ever held for new rows, while another learner tells much of both parts.
+
+    Then it cannot see what the answer follows from, as a mean of words their order; what it learns is learned by heart.
+    """
+    losses = view.get("val_loss").values
+    told = min(view.number("learnable", 0.0), view.number("residual_r2", 0.0))
+    never = losses.size > 1 and losses.min() > (1 - MORE) * view.base_loss
+    return bool(never and told > MUCH_LEFT and view.way < POOR_WAY and view.doubling_gain <= 0)
 
 
 class Underfitting(Rule):
@@ -85,7 +99,7 @@ class Underfitting(Rule):
         stands = stands and not view.what_if("as_is", "train") > CALMED
         # a network that can learn some rows by heart is not too small: then rate, budget or data are to blame
         crawls = view.q_median > STRAIGHT and view.update_ratio < SMALL
-        small = few < POOR or (few < FEW and left > MUCH_LEFT and not crawls)
+        small = few < POOR or (few < FEW and left > MUCH_LEFT and not crawls) or _is_blind(view)
         readings = (
             Reading("residual_r2", left, LEFT), Reading("few_way", few, FEW, "<"), Reading("dropout", strong, STRONG)
         )  # fmt: skip
