@@ -49,7 +49,7 @@ class BatchTooSmall(Rule):
         restless = view.upward > RISING and view.unrest > UNREST
         flat = view.upward > RISING or abs(view.falling_z) < 2
         # a network that was thrown out by noise may stay where it answers the same to all
-        stuck = view.way < 0.1 and abs(view.falling_z) < 2 and view.number("learnable", 0.0) > LEARNABLE
+        stuck = view.way < 0.1 and abs(view.falling_z) < 2 and _learnable(view) > LEARNABLE
         # weights that twenty steps renew hold what the last eighty rows said, and no more comes of it
         renewed = view.update_ratio > RENEWED and abs(view.falling_z) < 2
         behind = _learnable(view) - view.way > MORE and view.update_ratio > FORGETS

@@ -159,6 +159,11 @@ class LossMismatch(Rule):
         if not meant or view.fact("loss_weighted") or view.fact("reduction") == "none":
             return None  # rows may be masked
         low, high = view.number("y_min", 0.0), view.number("y_max", 1.0)
+        if view.fact("loss_name") == "soft_margin_loss":
+            return None if low < 0 else (
+                "SoftMarginLoss takes 1 for yes and -1 for no, and of a 0 it asks for nothing: no row is taught as no.",
+                "give 2 * y - 1 as its targets, or use BCEWithLogitsLoss",
+                Reading("y_min", low, 0.0, ">="), 0.95)  # fmt: skip
         if low >= -SLACK and high <= 1 + SLACK:
             return None
         outside = Reading("y_min", low, 0.0, "<") if low < -SLACK else Reading("y_max", high, 1.0)

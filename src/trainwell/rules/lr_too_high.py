@@ -123,8 +123,7 @@ class LrTooHigh(Rule):
         else:
             harm = self._harm(view)
             overshoots = overshoots and harm.holds and not (self._cleared(view) or view.answers_new)
-            lost = view.is_undone and view.thrown > THROWN_FAR  # by whatever steps, nothing is left
-            if (view.is_shaken or lost) and not view.rate_decayed:
+            if view.is_shaken and not view.rate_decayed:
                 overshoots = True
                 if view.is_undone and not harm.holds:
                     harm = Reading("rises of the epoch loss", view.unrest, UNREST)

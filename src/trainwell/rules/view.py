@@ -33,6 +33,9 @@ THROW, UNREST, SWINGS = 0.3, 0.15, 0.3
 """In units of the base loss: rise of the loss beyond the noise of batches that kills units, sum of all rises of the epoch
 loss, and how far the validation loss rises and falls again; healthy unsolved runs swing by at most 0.16."""
 
+LOST = 1.0
+"""Rise of the loss beyond the noise of batches, in units of the base loss, that takes all there was to learn."""
+
 MIXED = 0.01
 """Share of the output of a row that changes with the other rows of its batch; rounding alone changes 1e-6."""
 
@@ -345,8 +348,11 @@ class View(StrideView):
     def is_shaken(self) -> bool:
         """Whether steps that renew the weights within twenty throw training and validation loss up and down.
 
-        The prediction ratio is blind to that: each step may suit its own batch and undo what others taught.
+        Or steps of whatever size throw it so far that nothing is left of what was learned. The prediction ratio is blind
+        to that: each step may suit its own batch and undo what others taught.
         """
+        if self.is_undone and self.thrown > LOST and not self.targets_move:
+            return True
         thrown = self.thrown > THROW and not self.is_sound
         shaken = (thrown or self.unrest > UNREST) and (self.val_swings > SWINGS or self.is_undone)
         return bool(shaken and self.update_ratio > RENEWED and not self.targets_move)

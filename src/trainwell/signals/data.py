@@ -184,6 +184,8 @@ def targets_of(batches: list[Batch], facts: dict[str, Any]) -> tuple[Array | Non
         return y.double().numpy(), False
     if y.dim() != 1:
         return None, False
+    if kind == "binary" and bool((y.abs() == 1).all()):
+        y = (y > 0).to(y.dtype)  # yes and no are also told as 1 and -1
     classes = kind == "classification" or (kind == "binary" and bool(((y == 0) | (y == 1)).all()))
     if kind == "classification" and bool((y < 0).any()):
         return None, False  # rows without a label
@@ -217,6 +219,8 @@ def target_facts(y: Tensor, kind: str) -> dict[str, Any]:
         facts["targets_sum_to_one"] = float(((values.sum(1) - 1).abs() < 1e-3).double().mean())
     if kind in ("classification", "binary"):
         label = values if values.shape[1] == 1 or kind == "binary" else values.argmax(1, keepdim=True)
+        if kind == "binary" and bool((values.abs() == 1).all()):
+            label = (values > 0).double()  # yes and no are also told as 1 and -1
         known, counts = label.unique(return_counts=True)
         facts["class_counts"] = {str(int(k)): int(c) for k, c in zip(known, counts, strict=True) if k >= 0}
         facts["base_score"] = float(counts.max() / counts.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,9 @@ from trainwell.signals.scene import Look, Scene, thinned
 from trainwell.values.signal import Signal
 
 RECTIFIERS = (nn.ReLU, nn.ReLU6)
+SHRINKERS = (nn.Threshold, nn.Hardshrink, nn.Softshrink)
+"""Those that give one number for a whole range of inputs and then have no slope, wherever the range lies."""
+
 SQUASHERS = (nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid)
 EDGE = 0.03
 """A unit is in its flat part within this distance of a bound of its activation (half of it for tanh's width 2)."""
@@ -33,6 +37,11 @@ class Units(Family):
         for name, module in scene.replica.modules.items():
             if isinstance(module, RECTIFIERS):
                 module.register_forward_hook(self._hook(name, "unit_activity", _is_on, convolutions))
+            elif isinstance(module, SHRINKERS):
+                idle = float(getattr(module, "value", 0.0))
+                module.register_forward_hook(
+                    self._hook(name, "unit_activity", functools.partial(_differs, idle), convolutions)
+                )
             elif isinstance(module, (nn.Tanh, nn.Hardtanh)) or (
                 type(module) is nn.RNN and module.nonlinearity == "tanh"
             ):
@@ -62,6 +71,10 @@ class Units(Family):
 
 def _is_on(out: Tensor) -> Tensor:
     return out > 0
+
+
+def _differs(idle: float, out: Tensor) -> Tensor:
+    return out != idle
 
 
 def _is_flat_tanh(out: Tensor) -> Tensor:

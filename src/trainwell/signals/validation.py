@@ -18,6 +18,12 @@ PROBE_ROWS = 256
 FINAL_ROWS = 512
 """Training rows that are evaluated at the end."""
 
+YES_FROM = {
+    "binary_cross_entropy": 0.5, "binary_cross_entropy_with_logits": 0.0, "soft_margin_loss": 0.0,
+    "multilabel_soft_margin_loss": 0.0,
+}  # fmt: skip
+"""Losses of answers yes or no, and the output above which it is yes."""
+
 SHARE, FREE_S = 0.003, 0.01
 """Share of the CPU time so far, and seconds, that the evaluations beside validations may take together."""
 
@@ -110,12 +116,9 @@ def judged(name: str, call: Any, rows: int, each: Tensor) -> dict[str, Any]:
         hit, left_out = out.argmax(1) == label, call.left_out
         known = slice(None) if left_out is None else ~left_out.reshape(-1)
         entry |= {"label": label.reshape(-1)[known], "hit": hit.reshape(-1)[known]}
-    elif name.startswith("binary") and out.shape == target.shape:
-        line = 0.0 if name.endswith("logits") else 0.5
-        entry |= {
-            "label": (target > 0.5).reshape(-1).long(),
-            "hit": ((out > line) == (target > 0.5)).reshape(-1),
-        }
+    elif name in YES_FROM and out.shape == target.shape:
+        yes = (target > (0.0 if name == "soft_margin_loss" else 0.5)).reshape(-1)
+        entry |= {"label": yes.long(), "hit": (out > YES_FROM[name]).reshape(-1) == yes}
     return entry
 
 

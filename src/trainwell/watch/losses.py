@@ -17,7 +17,8 @@ from torch import Tensor
 
 KINDS = {
     "cross_entropy": "classification", "nll_loss": "classification", "multi_margin_loss": "classification",
-    "binary_cross_entropy": "binary", "binary_cross_entropy_with_logits": "binary",
+    "binary_cross_entropy": "binary", "binary_cross_entropy_with_logits": "binary", "soft_margin_loss": "binary",
+    "multilabel_soft_margin_loss": "binary",
     "mse_loss": "regression", "l1_loss": "regression", "smooth_l1_loss": "regression",
     "huber_loss": "regression", "kl_div": "distribution", "poisson_nll_loss": "regression",
 }  # fmt: skip

@@ -1,0 +1,78 @@
+"""Rows that are in order in part, runs that lost all they had learned, and losses for 1 and -1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.rules.synthetic import BASE, STEPS, Story
+from tests.rules.test_causes import names
+from trainwell.rules.unshuffled_data import _chance
+from trainwell.rules.view import View
+
+
+@pytest.mark.parametrize("batch", [2, 25])
+def test_the_chance_that_batches_differ_is_that_of_a_shuffled_epoch(batch: int) -> None:
+    """Against 300 shuffles: the share of the variation that lies between batches, beyond what is expected."""
+    rng, rows = np.random.default_rng(0), 600
+    y, shares = rng.normal(size=rows), []
+    for _ in range(300):
+        means = rng.permutation(y).reshape(-1, batch).mean(1)
+        share = batch * ((means - y.mean()) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+        expected = (rows / batch - 1) / (rows - 1)
+        shares.append((share - expected) / (1 - expected))
+    story = Story()
+    story.facts |= {"seen_rows": rows, "batch_size": batch}
+    assert _chance(View(story.traces())) == pytest.approx(np.std(shares), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("between", "batch", "probe", "tenth", "told"),
+    [
+        (0.25, 25, 0.6, 0.0, True),
+        (0.25, 25, 0.2, 4.0, True),
+        (0.25, 25, 0.2, 0.0, False),
+        (0.05, 25, 0.6, 4.0, False),
+        (0.25, 2, 0.6, 4.0, False),
+    ],
+)
+def test_rows_in_order_in_part_are_told_of_where_that_is_no_chance_and_does_harm(
+    between: float, batch: int, probe: float, tenth: float, told: bool
+) -> None:
+    story = Story()
+    story.put("train_loss", BASE * np.linspace(0.5, 0.25, STEPS))
+    story.put("probe_loss", probe * BASE)
+    story.put("probe_score", 0.6)
+    story.put("val_score", 0.6)
+    story.facts |= {"between_batches": between, "seen_rows": 600, "rows_per_epoch": 600, "batch_size": batch}
+    story.facts["what_if"] = {"as_is": {"steps": 24}, "tenth": {"train_z": tenth, "val_z": tenth}}
+    assert ("unshuffled_data" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("end", "told"), [(2.5, True), (0.9, False)])
+def test_a_run_that_lost_all_it_had_learned_made_too_long_steps_however_short_they_look(
+    end: float, told: bool
+) -> None:
+    story = Story()
+    fall = BASE * np.linspace(1.0, 0.2, STEPS - STEPS // 4)
+    rise = BASE * np.linspace(0.2, end, STEPS // 4)
+    story.put("train_loss", np.concatenate([fall, rise]))
+    story.put("probe_score", 0.6)
+    story.put("val_score", 0.6)
+    story.put("q", 0.9)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("low", "told"), [(0.0, True), (-1.0, False)])
+def test_a_loss_for_one_and_minus_one_wants_them(low: float, told: bool) -> None:
+    story = Story()
+    facts: dict[str, Any] = {
+        "loss_name": "soft_margin_loss",
+        "loss_kind": "binary",
+        "y_min": low,
+        "y_max": 1.0,
+    }
+    story.facts |= facts | {"out_shape": [32, 1], "target_shape": [32, 1]}
+    assert ("loss_mismatch" in names(story.traces())) is told
