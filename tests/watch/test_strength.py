@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -146,3 +147,26 @@ def test_another_gradient_is_no_multiple() -> None:
                 param.grad = torch.randn_like(param) + 0.5
         strengths.note(list(one.parameters()), list(other.parameters()))
     assert strengths.found == Strength()
+
+
+@pytest.mark.parametrize(
+    ("norms", "factors", "limit"),
+    [
+        ([0.6, 0.7, 0.5, 3.4], [1.0, 1.0, 1.0, 1 / 3.4], 1.0),
+        ([0.6, 0.7, 0.5, 3.4], [1.0, 0.8, 0.9, 1 / 3.4], math.inf),
+        ([0.6, 0.7, 0.5, 3.4], [1.0, 1.0, 1.0, 1.0], math.inf),
+        ([0.6, 0.7, 0.5, 3.4], [1.0, 1.0, 1.0, 0.1], math.inf),
+    ],
+)
+def test_a_limit_that_is_seldom_reached_is_known_from_one_step(
+    norms: list[float], factors: list[float], limit: float
+) -> None:
+    """Its gradient alone was shrunk, and what was left of it is as large as none before."""
+    strengths, param = Strengths(), nn.Parameter(torch.zeros(4))
+    for norm, factor in zip(norms, factors, strict=True):
+        own = nn.Parameter(torch.zeros(4))
+        own.grad = F.normalize(torch.arange(1.0, 5.0), dim=0) * norm
+        param.grad = own.grad * factor
+        strengths.note([own], [param])
+    assert strengths.found.limit == pytest.approx(limit)
+    assert strengths.found.factor == pytest.approx(1.0, abs=0.2)

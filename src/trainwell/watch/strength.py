@@ -28,7 +28,7 @@ SAME = 0.02
 
 ALIKE, OFTEN, VARY = 0.01, 3, 0.05
 """Norms that differ by less than the first share are one; so many of that size, the largest that there are, are those of
-a clipped gradient, where what was clipped varies by more than the third."""
+a clipped gradient, where what was clipped varies by more than the third. Of fewer, factors must be smaller by it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +93,13 @@ class Strengths:
         clipped = [(factor, own) for factor, own, given in looks if given >= (1 - ALIKE) * limit]
         owns = [own for _, own in clipped]
         is_clipped = len(clipped) >= OFTEN and max(owns) > (1 + VARY) * min(owns)
+        # a single one tells, too, if all that were smaller than what is left of it were given as they are
+        others = [factor for factor, _, given in looks if given < (1 - ALIKE) * limit]
+        is_clipped = is_clipped or (
+            len(others) >= OFTEN
+            and max(others) <= (1 + SAME) * min(others)
+            and max(factor for factor, _ in clipped) < (1 - VARY) * min(others)
+        )
         free = [factor for factor, _, given in looks if not is_clipped or given < (1 - ALIKE) * limit]
         factor = statistics.median(free) if free else max(1.0, *(f for f, _ in clipped))
         factor = factor if factor and abs(factor - 1) > SAME else 1.0
