@@ -252,3 +252,15 @@ def test_ten_times_the_rate_that_gets_below_a_constant_answer_shows_a_low_one(
         "tenfold": {"steps": 24, "train": tenfold, "val": tenfold, "train_z": z, "val_z": z},
     }
     assert ("lr_too_low" in names(story.traces(), folded=False)) is told
+
+
+@pytest.mark.parametrize(("low", "told"), [(0.7, True), (-2.5, False)])
+def test_what_is_gained_is_held_against_the_whole_way_of_the_run(low: float, told: bool) -> None:
+    """A likelihood falls far below zero, so that what a constant answer costs is a small part of the way."""
+    story = Story()
+    SICK["undertrained"](story)
+    story.put("train_loss", BASE * np.linspace(1.0, low, STEPS))
+    story.facts["what_if"] = {
+        "longer": {"steps": STEPS, "val_hot": 0.1, "val_hot_z": 9.0, "train_hot_z": 9.0}
+    }
+    assert ("undertrained" in names(story.traces())) is told

@@ -37,7 +37,7 @@ class Undertrained(Rule):
     source = "Domhan et al. 2015, IJCAI (learning curves); the continuation is measured on a copy."
 
     def diagnose(self, view: View) -> Finding | None:
-        more = MORE_SEQUENCE if view.is_sequence else MORE
+        more = _marked(view)
         measured = view.doubling_gain > more and view.what_if(view.continuation, "val_hot_z") > Z
         # the curve of two epochs has no shape, but a continuation needs none
         if view.is_solved or view.rate_decayed or (len(view.epoch_loss) < 3 and not measured):
@@ -65,7 +65,7 @@ class Undertrained(Rule):
         """What shows it: what the loss did when the training went on with a copy, or else the curve itself."""
         gain = view.doubling_gain
         if math.isfinite(gain):
-            more = MORE_SEQUENCE if view.is_sequence else MORE
+            more = _marked(view)
             z = view.what_if(view.continuation, "val_hot_z")
             surely = z > Z or (z > LIKELY and view.goes_on and _bettered_to_the_end(view))
             if gain > more and surely:
@@ -81,6 +81,14 @@ class Undertrained(Rule):
         if view.late_rate > late and view.falling_z > 2:
             return Reading("fall at the end / mean fall", view.late_rate, late)
         return None
+
+
+def _marked(view: View) -> float:
+    """Return the gain that is a marked part of all there was to learn: a run from far above a constant answer, or to far
+    below a loss of zero, went a longer way than the base loss.
+    """
+    fall = view.early_loss - float(view.epoch_loss[-1]) if view.epoch_loss.size else 1.0
+    return (MORE_SEQUENCE if view.is_sequence else MORE) * (max(1.0, fall) if math.isfinite(fall) else 1.0)
 
 
 def _bettered_to_the_end(view: View) -> bool:
