@@ -86,3 +86,22 @@ class StrideView(LayerView):
     def grad_norms(self) -> Array:
         values = self.get("grad_norm").values
         return values[np.isfinite(values)]
+
+    @cached_property
+    def falling_z(self) -> float:
+        """How surely the training loss still falls over the last half of the steps: the t of its slope."""
+        slope, error = self._slope
+        return -slope / error if error > 0 else 0.0
+
+    @cached_property
+    def _slope(self) -> tuple[float, float]:
+        """Slope of the training loss over the last half of the steps, and its standard error."""
+        values = self.get("train_loss").values
+        tail = values[-max(8, len(values) // 2) :]
+        tail = tail[np.isfinite(tail)]
+        if tail.size < 8:
+            return 0.0, 0.0
+        at = np.arange(tail.size) - (tail.size - 1) / 2
+        slope = float((at * tail).sum() / (at**2).sum())
+        rest = tail - tail.mean() - slope * at
+        return slope, math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))

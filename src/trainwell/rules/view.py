@@ -358,28 +358,9 @@ class View(StrideView):
         return bool(shaken and self.update_ratio > RENEWED and not self.targets_move)
 
     @cached_property
-    def falling_z(self) -> float:
-        """How surely the training loss still falls over the last half of the steps: the t of its slope."""
-        slope, error = self._slope
-        return -slope / error if error > 0 else 0.0
-
-    @cached_property
     def trend(self) -> float:
         """Fall of the training loss per step over the last half of the steps, in units of the base loss."""
         return -self._slope[0] / self.train_base_loss if self.train_base_loss else 0.0
-
-    @cached_property
-    def _slope(self) -> tuple[float, float]:
-        """Slope of the training loss over the last half of the steps, and its standard error."""
-        values = self.get("train_loss").values
-        tail = values[-max(8, len(values) // 2) :]
-        tail = tail[np.isfinite(tail)]
-        if tail.size < 8:
-            return 0.0, 0.0
-        at = np.arange(tail.size) - (tail.size - 1) / 2
-        slope = float((at * tail).sum() / (at**2).sum())
-        rest = tail - tail.mean() - slope * at
-        return slope, math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))
 
     # ------------------------------------------------------------------ the steps
 
