@@ -100,6 +100,15 @@ def test_a_tenth_of_the_rate_that_surely_falls_behind_clears_the_rate(
     assert ("lr_too_high" in found) is told
 
 
+@pytest.mark.parametrize(("z", "told"), [(-3.0, False), (0.0, True)])
+def test_a_trial_clears_the_rate_of_a_restless_run_that_is_solved_too(z: float, told: bool) -> None:
+    story = overshooting(z, z, 0.04)
+    for signal in ("probe_score", "val_score"):
+        story.put(signal, 0.95)
+    story.put("val_loss", 0.3 * BASE)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
 @pytest.mark.parametrize(
     ("last", "update", "told"), [(1.02, 0.6, True), (0.85, 0.6, False), (1.02, 0.03, False)]
 )

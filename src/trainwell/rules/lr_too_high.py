@@ -120,6 +120,7 @@ class LrTooHigh(Rule):
             return self._finding(view, told, confidence + 0.03, (0, view.steps), "W")
         if view.is_solved:
             overshoots, harm = self._restless(view, overshoots)
+            overshoots = overshoots and not self._cleared(view)
         else:
             harm = self._harm(view)
             overshoots = overshoots and harm.holds and not (self._cleared(view) or view.answers_new)
