@@ -68,19 +68,6 @@ class LayerView:
         return np.asarray(dead.values < DEAD_RATE if len(dead) else stuck.values > STUCK_ROWS), trace.steps
 
     @cached_property
-    def mate_effect(self) -> float:
-        """How far at least an output depends on the other rows of its batch, in evaluation mode; 0 if unknown."""
-        effect = self.get("mate_effect").values
-        return float(np.nanmin(effect)) if np.isfinite(effect).any() else 0.0
-
-    @cached_property
-    def norms_of_the_batch(self) -> tuple[str, ...]:
-        """Layers of batch norm that keep no statistics, so that they take those of the batch in use as well."""
-        return tuple(
-            m["name"] for m in self.fact("layers", ()) if m.get("norm") == "batch" and not m["running"]
-        )
-
-    @cached_property
     def _strides(self) -> list[Array]:
         """|update| / |weight before it| of the sampled steps, for each matrix; 0 from zeros, where every step is long."""
         ratios = []

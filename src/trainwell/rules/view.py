@@ -310,6 +310,19 @@ class View(StrideView):
         return float(self._rises[curve.size // 4 :].sum()) if curve.size > 2 else 0.0
 
     @cached_property
+    def mate_effect(self) -> float:
+        """How far at least an output depends on the other rows of its batch, in evaluation mode; 0 if unknown."""
+        effect = self.get("mate_effect").values
+        return float(np.nanmin(effect)) if np.isfinite(effect).any() else 0.0
+
+    @cached_property
+    def norms_of_the_batch(self) -> tuple[str, ...]:
+        """Layers of batch norm that keep no statistics, so that they take those of the batch in use as well."""
+        return tuple(
+            m["name"] for m in self.fact("layers", ()) if m.get("norm") == "batch" and not m["running"]
+        )
+
+    @cached_property
     def val_swings(self) -> float:
         """How far the validation loss rose and fell again after the first quarter, in units of the base loss.
 
