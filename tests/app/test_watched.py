@@ -211,7 +211,7 @@ def test_a_rate_far_too_low_is_found_by_going_on_with_a_copy() -> None:
 
     x, y = load_digits(return_X_y=True)
     data = ((x / 16).astype(np.float32), y.astype(np.int64))
-    runs = [fit(data, preset="quick", settings_={"lr": 1e-5}, budget="12ep", watch=w) for w in (True, False)]
+    runs = [fit(data, preset="quick", settings_={"lr": 1e-5}, budget="6ep", watch=w) for w in (True, False)]
     assert [f.ailment for f in runs[0].findings] == ["lr_too_low"]
     assert all(torch.equal(a, b) for a, b in zip(weights(runs[0]), weights(runs[1]), strict=True))
 
