@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rules.synthetic import BASE, STEPS, Story
+from tests.rules.synthetic import BASE, EPOCHS, STEPS, Story
 from tests.rules.test_causes import names
 from trainwell.rules.unshuffled_data import _chance
 from trainwell.rules.view import View
@@ -63,6 +63,71 @@ def test_a_run_that_lost_all_it_had_learned_made_too_long_steps_however_short_th
     story.put("val_score", 0.6)
     story.put("q", 0.9)
     assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("level", "told"), [(2.5, True), (0.4, False)])
+def test_a_loss_that_rises_again_and_again_by_all_there_was_to_learn_was_thrown_up(
+    level: float, told: bool
+) -> None:
+    """Though the last rows are far better known than at the start."""
+    story, half = Story(), STEPS // 2
+    low = [np.linspace(1.0, 0.2, half), np.full(half // 2, 0.2)]
+    waves = [*low, np.linspace(level, 0.7, STEPS - half - half // 2)]
+    story.put("train_loss", BASE * np.concatenate(waves))
+    val = np.full(EPOCHS, 0.5)
+    val[EPOCHS // 3 :: 4] = level
+    story.put("val_loss", BASE * val)
+    story.put("probe_score", 0.6)
+    story.put("val_score", 0.6)
+    story.put("q", 0.9)
+    assert View(story.traces()).is_shaken is told
+
+
+@pytest.mark.parametrize(("q", "ratio", "told"), [(0.3, 0.08, True), (0.3, 0.01, False), (0.9, 0.08, False)])
+def test_steps_twice_too_long_that_renew_the_weights_are_too_long_though_the_loss_falls(
+    q: float, ratio: float, told: bool
+) -> None:
+    story = Story()
+    story.put("train_loss", BASE * np.linspace(1.0, 0.8, STEPS))
+    story.put("probe_score", 0.35)
+    story.put("val_score", 0.35)
+    story.put("q", q)
+    for layer in ("0.weight", "2.weight", "4.weight"):
+        story.put("weight_norm", 10.0, layer)
+        story.put("update_norm", 10.0 * ratio, layer)
+    assert ("lr_too_high" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("val", "told"), [(0.6, True), (0.75, False)])
+def test_training_rows_that_were_made_harder_are_no_shift(val: float, told: bool) -> None:
+    story = Story()
+    story.facts["shift_scaled_columns"] = 0.5
+    story.put("probe_score", 0.62)
+    story.put("val_score", val)
+    assert ("train_val_shift" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("per_sample", "counts", "told"),
+    [(12, {"0": 900}, True), (12, {"0": 900, "2": 3}, False), (1, {"0": 900}, False)],
+)
+def test_a_mask_that_leaves_one_class_is_upside_down(
+    per_sample: int, counts: dict[str, int], told: bool
+) -> None:
+    story = Story()
+    story.facts |= {"class_counts": counts, "targets_per_sample": per_sample, "out_shape": [384, 4]}
+    story.facts["target_shape"] = [384]
+    assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.95, True), (0.1, False)])
+def test_units_that_stay_copies_of_others_make_a_narrow_layer(share: float, told: bool) -> None:
+    story = Story()
+    story.facts["params"] = [
+        dict(p, copies=share if p["name"] == "0.weight" else 0.0) for p in story.facts["params"]
+    ]
+    story.put("probe_score", 0.6)
+    assert ("bad_init" in names(story.traces())) is told
 
 
 @pytest.mark.parametrize(("low", "told"), [(0.0, True), (-1.0, False)])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.watch.loops import rows
+from trainwell.signals.contracts import _copies
 from trainwell.values.signal import Traces
 from trainwell.watch import watch
 
@@ -50,3 +51,14 @@ def traces_of(kind: str) -> Traces:
 )
 def test_plain_tensors_that_nobody_trains_are_named(kind: str, plain: list[str]) -> None:
     assert traces_of(kind).fact("plain_tensors") == plain
+
+
+@pytest.mark.parametrize("kind", ["copies", "drawn", "zeros"])
+def test_units_that_are_copies_are_counted(kind: str) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(60, 64)
+    if kind == "copies":
+        weight = weight[:3].repeat(20, 1)
+    elif kind == "zeros":
+        weight[:40] = 0
+    assert _copies(weight) == pytest.approx(57 / 60 if kind == "copies" else 0)

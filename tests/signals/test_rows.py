@@ -269,3 +269,11 @@ def facts_of(x: np.ndarray, y: np.ndarray, new: np.ndarray, new_y: np.ndarray) -
     scene = Scene(nothing, nothing, nothing, Traces({"loss_kind": kind}), batches(x, y), batches(new, new_y))
     DataFacts().close(scene, nothing)
     return scene.facts
+
+
+def test_a_column_of_billions_makes_no_other_constant() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
+    x[:, 1] = 1.6e9 + 3e7 * x[:, 1]
+    x[:, 2] = np.float32(0.1)
+    assert rows.scale_facts(x)["x_constant_share"] == pytest.approx(0.25)

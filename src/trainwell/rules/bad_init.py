@@ -23,6 +23,9 @@ ANEW, LONG_STEP = 1.0, 0.1
 """|update| / |weight| of a step after which nothing is left of the weights, and that of a step too long for weights that
 keep the scale."""
 
+HALF = 0.5
+"""Share of the units of a layer that are copies of others to the end."""
+
 LOUD, STILL = 5.0, 0.1
 """Start weights in units of what keeps the scale, and their relative way against that of the other matrices. A step of
 Adam moves all weights alike, so that one five times as large goes a fifth as far; less shows that it gets no gradient."""
@@ -60,6 +63,13 @@ class BadInit(Rule):
                 "All units of a layer start with the same weights, so they get the same gradients and stay alike. "
                 "The layer works as a single unit.",
                 Reading("symmetric layers", len(alike), 0), tuple(alike), 0.95, view, "D")  # fmt: skip
+        copies = {p["name"]: p.get("copies", 0.0) for p in weights[:-1]}
+        worst = max(copies, key=lambda name: copies[name], default="")
+        if worst and copies[worst] > HALF:
+            return self._finding(
+                "Units of a layer began as copies of others, so they get the same gradients and stay copies. "
+                "The layer works as one of far fewer units.",
+                Reading("copies", copies[worst], HALF), (worst,), 0.95, view, "D")  # fmt: skip
         if view.is_solved:
             return self._large(view) if view.is_harmed else None
         sided = [p["name"] for p in weights if p.get("one_sided") and not p["kind"].endswith("Norm")]

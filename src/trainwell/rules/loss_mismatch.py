@@ -41,6 +41,9 @@ they are numbers: of ratings and counts it is 0.77 and more, of names 0.38 and l
 ALL_ALIKE = 0.99
 """Share of the rows whose targets are all equal; of two things that are measured few are."""
 
+MASKED = 100
+"""Targets of one class from which that is no chance, where every sample has several."""
+
 SLACK = 1e-3
 """How far rounding and mixing may take a probability out of [0, 1]."""
 
@@ -143,6 +146,16 @@ class LossMismatch(Rule):
             return (f"The loss leaves out class {ignored} (ignore_index): its rows teach nothing.",
                     "drop ignore_index; it is for padding and for rows without a label",
                     Reading("ignored_share", rows, 0.0), 0.93)  # fmt: skip
+        counts, width = view.class_counts, (view.fact("out_shape") or [0, 0])[-1]
+        if (
+            view.kind == "classification"
+            and len(counts) == 1
+            and sum(counts.values()) >= MASKED
+            and not one_each
+        ):
+            return (f"Of the {width} classes that the network tells apart the loss sees one only: "
+                    "targets of the others are left out of it.", "turn the mask round: keep what is not padding",
+                    Reading("classes in the loss", 1, 1, "<="), 0.93)  # fmt: skip
         low = view.get("out_min").values
         if name == "poisson_nll_loss" and view.fact("log_input") is False and low.size and np.nanmin(low) < 0:
             return ("The loss takes the outputs for rates and their logarithm, and some lie below zero.",

@@ -153,7 +153,10 @@ class LrTooHigh(Rule):
         far = view.way < MOSTLY or view.q_median < Q_SOLVED
         behind = view.number("learnable", 0.0) - view.way > BEHIND
         ended = far and view.late_rate < SLOW and not view.goes_on
-        if not harm.holds and (ended or behind):
+        twice = (
+            view.way < FAR and view.q_median < Q_SOLVED
+        )  # past the minimum as far as the start lies before it
+        if not harm.holds and (ended or behind or twice):
             harm = Reading("update_ratio", view.update_ratio, RENEWED)
         if not harm.holds:
             harm = Reading("longest step / weights", view.longest_stride, ANEW)

@@ -21,6 +21,9 @@ SCALED, SCALED_MUCH = 2.0, 1.4
 """Ratio of the spreads over all columns; the second, a variance twice as large, where new rows fare far worse: healthy
 parts of many columns differ by 1.25 at most."""
 
+EASIER = 0.05
+"""By how much the score of validation lies above that of training rows where these are the harder ones."""
+
 TOKENS = 0.25
 """Share of the tokens of validation that are too many there; what one language says of like things differs by less."""
 
@@ -54,7 +57,9 @@ class TrainValShift(Rule):
         if view.number("label_shift", 0.0) > 0.25:
             readings.append(Reading("label_shift", view.number("label_shift"), 0.25))
         scaled = any(r.trace in ("shift_scale", "shift_scaled_columns") for r in readings)
-        if not readings or not (scaled or self._costs(view)):
+        # rows that are shifted and blurred to train on are to be harder than those of validation
+        harder = scaled and view.val_score > view.train_score + EASIER
+        if not readings or not ((scaled and not harder) or self._costs(view)):
             return None
         return Finding(
             self.ailment, "critical" if self._costs(view) else "warning", 0.85, "S",

@@ -348,10 +348,12 @@ class View(StrideView):
     def is_shaken(self) -> bool:
         """Whether steps that renew the weights within twenty throw training and validation loss up and down.
 
-        Or steps of whatever size throw it so far that nothing is left of what was learned. The prediction ratio is blind
-        to that: each step may suit its own batch and undo what others taught.
+        Or steps of whatever size throw it so far that nothing is left of what was learned, or as far as there was to
+        learn and do not find back. The prediction ratio is blind to that: each step may suit its own batch and undo
+        what others taught.
         """
-        if self.is_undone and self.thrown > LOST and not self.targets_move:
+        rises = self.val_swings > LOST and self.falling_z < -2
+        if (self.is_undone or rises) and self.thrown > LOST and not self.targets_move:
             return True
         thrown = self.thrown > THROW and not self.is_sound
         shaken = (thrown or self.unrest > UNREST) and (self.val_swings > SWINGS or self.is_undone)

@@ -15,6 +15,9 @@ from trainwell.values.signal import Signal
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
+FEW, MOST, WIDE = 8, 4096, 4096
+"""Units of a layer among which copies are sought, and numbers of each that are compared."""
+
 MANY, ONE_SIDED = 64, 0.95
 """Values of a matrix from which their signs tell, and share of one sign that none has that was drawn about zero."""
 
@@ -79,6 +82,8 @@ class Contracts(Family):
             entry["moved"] = bool(_checksum(param) != self._sums[i])
             entry["rms_end"] = float(param.detach().float().pow(2).mean().sqrt())
             entry["received"] = self._received[i]
+            if entry["leaf"].startswith("weight") and entry["kind"] != "Embedding":
+                entry["copies"] = _copies(param.detach())
         # what an optimizer has, or the loop moves by hand, does learn
         scene.facts["plain_tensors"] = [
             name for name, (t, was) in self._plain.items() if id(t) not in optimized and _checksum(t) == was
@@ -116,6 +121,20 @@ def _checksum(param: Tensor) -> tuple[float, float]:
     values, exact = param.detach(), torch.float64
     values = values if values.is_floating_point() else values.double()
     return float(values.sum(dtype=exact)), float(torch.linalg.vector_norm(values, dtype=exact))
+
+
+def _copies(weight: Tensor) -> float:
+    """Return the share of a layer's units whose weights are those of another unit, and not zero."""
+    if weight.dim() < 2 or not FEW <= weight.shape[0] <= MOST or not weight.is_floating_point():
+        return 0.0
+    rows = weight.flatten(1)[:, :WIDE].double()
+    # equal rows fall on equal places of a line, others hardly ever
+    line = torch.randn(rows.shape[1], dtype=rows.dtype, generator=torch.Generator().manual_seed(0))
+    places = (rows @ line.to(rows.device)).sort().values
+    near = 1e-6 * rows.norm(dim=1).median() * line.norm()
+    places = places[places.abs() > near]
+    same = places.diff() <= 1e-3 * near
+    return float((same.sum() / weight.shape[0]).item())
 
 
 def _look_of(weight: Tensor, module: nn.Module) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def scale_facts(x: Array) -> dict[str, float]:
         clean = np.where(finite, x, 0.0)
         sd = clean.std(0)
         top = float(sd.max()) if sd.size else 0.0
-        alive = sd > 1e-6 * max(top, 1e-300)
+        # against itself: beside a column of billions one of a usual scale still moves
+        alive = sd > np.maximum(1e-6 * np.abs(clean.mean(0)), 1e-300)
         rms = float(np.sqrt((clean**2).mean()))
     ratio = float(top / np.median(sd[alive])) if alive.any() else 1.0
     return {
