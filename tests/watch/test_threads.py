@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REPO
 
 SCRIPT = """
-import contextlib, json
+import contextlib, json, os
 import torch
 from threadpoolctl import threadpool_info
 import trainwell as tw
@@ -48,7 +48,8 @@ def run(watched, width, steps):
         "error": seen and (seen.traces.fact("watch_error") or seen.traces.fact("unmeasured")),
     }
 
-print(json.dumps({"plain": run(False, 16, 24), "small": run(True, 16, 24), "large": run(True, 2000, 12)}))
+print(json.dumps({"plain": run(False, 16, 24), "small": run(True, 16, 24), "large": run(True, 2000, 12)}), flush=True)
+os._exit(0)  # without the second that Python takes to end
 """
 
 
