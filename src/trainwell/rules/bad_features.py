@@ -26,12 +26,19 @@ ENOUGH, SHORT = 3, 0.9
 WINDOW, GROWN = 20, 3.0
 """Losses before the first that is no number, and how far the last of them may lie above the usual one."""
 
+STUCK = 0.02
+"""Share of rows with a channel that stands still, as of other odd rows."""
+
+SURE, WORSE = 4.0, 1.5
+"""Standard errors by which the losses of some rows rank higher, and how many times higher they are, from which their
+inputs are to blame: chance shows the first once in thirty thousand looks."""
+
 
 class BadFeatures(Rule):
     """Find inputs that are missing, stand for missing, or are destroyed."""
 
     ailment = "bad_features"
-    needs = ("data", "probe_score")
+    needs = ("data", "destroyed", "probe_score")
     explains = (*UNSTABLE, "unscaled_inputs", "undertrained", "overfitting", "bad_init", "lr_too_low",
                 "train_val_shift", "batch_too_small", "shuffled_labels", "label_noise",
                 "vanishing_gradient")  # fmt: skip
@@ -64,7 +71,30 @@ class BadFeatures(Rule):
                     "The network takes them for real measurements, and they outweigh the rest.",
                     (Reading(fact, share, limit),), fix=fix, source=self.source, measured=view.measured,
                 )  # fmt: skip
-        return self._breaks(view)
+        return self._costly(view) or self._breaks(view)
+
+    def _costly(self, view: View) -> Finding | None:
+        """Channels that stand still, and cells that were filled, where the network answers rows with them far worse."""
+        cost, z = view.number("filled_cost", 1.0), view.number("filled_cost_z", 0.0)
+        share = view.number("stuck_share", 0.0)
+        if view.is_solved:
+            return None
+        if share > STUCK:
+            what = "rows in which a channel stands still that moves at every place of other rows"
+            fix = "check the sensor or the file behind that channel; leave such rows out"
+            readings: tuple[Reading, ...] = (Reading("stuck_share", share, STUCK),)
+        elif z > SURE and cost > WORSE:
+            share = view.number("filled_share", 0.0)
+            what = "rows with a cell that holds one number again and again, in a column of measured ones"
+            fix = "find out where that number comes from, a filler or columns that moved; say in a column where it stood"
+            readings = (Reading("filled_cost", cost, WORSE), Reading("z", z, SURE))
+        else:
+            return None
+        return Finding(
+            self.ailment, "critical", 0.8, "S",
+            f"{_percent(share)} % of the inputs seen are {what}. The network takes them for real measurements.",
+            readings, fix=fix, source=self.source, measured=view.measured,
+        )  # fmt: skip
 
     def _breaks(self, view: View) -> Finding | None:
         """A loss that is no number out of nothing: what diverges grows before, what meets a bad value does not."""
