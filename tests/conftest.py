@@ -16,7 +16,9 @@ MEMORY = Path("/dev/shm")
 
 def pytest_configure() -> None:
     """Lay temporary files, those of started processes too, into memory if there is room; `TMPDIR` overrules it."""
-    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < 2**31:
+        return
+    if not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:  # else compiled layers could not be loaded from it
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
