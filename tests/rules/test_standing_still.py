@@ -273,3 +273,11 @@ def test_what_is_gained_is_held_against_the_whole_way_of_the_run(low: float, tol
         "longer": {"steps": STEPS, "val_hot": 0.1, "val_hot_z": 9.0, "train_hot_z": 9.0}
     }
     assert ("undertrained" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("rows", "told"), [(40, False), (400, True)])
+def test_what_more_rows_tell_is_no_fault_of_a_network_that_saw_fewer(rows: int, told: bool) -> None:
+    story = Story()
+    SICK["underfitting"](story)
+    story.facts["seen_rows"] = float(rows)
+    assert ("underfitting" in names(story.traces())) is told

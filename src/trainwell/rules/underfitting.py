@@ -24,6 +24,9 @@ HALF = 0.5
 NOTHING = 0.1
 """Way of a run that learned nothing: of sequences no other learner tells what is left, so only then it is asked."""
 
+WITNESSED = 400
+"""Rows at most of which the other learner is taught (signals/witness.py)."""
+
 POOR_WAY = 0.5
 """Way on its own rows up to which a network has not simply learned them by heart."""
 
@@ -53,6 +56,13 @@ def asks_few_rows(view: View) -> bool:
     """Whether it matters how well a few rows are learned by heart: something is left, or nothing was learned at all."""
     nothing = view.is_sequence and view.way < NOTHING
     return not view.is_solved and (view.number("residual_r2", 0.0) > LEFT or nothing)
+
+
+def _knows_fewer(view: View) -> bool:
+    """Whether the network saw fewer rows than the learner that is asked what it left: then rows are what it lacks."""
+    losses = view.get("val_losses").values
+    asked = min(losses.shape[1], WITNESSED) if losses.ndim == 2 else 0
+    return view.number("seen_rows", math.inf) < asked
 
 
 def _is_blind(view: View) -> bool:
@@ -113,6 +123,7 @@ class Underfitting(Rule):
             return self._finding(view, told, 0.88, strong, HELD)
         # what others still find, in shares of all there is: much where the way is short, or of what is left
         much = left > LEFT and (view.way < 0.8 or left * (1 - view.way) > 1 - SOLVED)
+        small = small and not _knows_fewer(view)
         return self._finding(view, told, 0.8, strong, SMALL_NET) if much and stands and small else None
 
     def _of_sequences(self, view: View, few: float) -> Finding | None:
