@@ -281,3 +281,18 @@ def test_what_more_rows_tell_is_no_fault_of_a_network_that_saw_fewer(rows: int, 
     SICK["underfitting"](story)
     story.facts["seen_rows"] = float(rows)
     assert ("underfitting" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("constant", "score", "told"), [(70.0, 0.5, True), (300.0, 0.5, False), (70.0, 0.97, False)]
+)
+def test_a_decay_stronger_than_any_of_a_sound_run_is_misuse_where_much_is_left(
+    constant: float, score: float, told: bool
+) -> None:
+    story = Story()
+    story.stuck(score)
+    story.put("lr", 0.1)
+    story.facts |= {"optimizer": "SGD", "hyper": {"lr": 0.1, "weight_decay": 10 / constant, "momentum": 0.0}}
+    for layer in (None, *MATRICES):
+        story.put("grad_norm", 100.0, layer)  # against these the decay itself is small
+    assert ("weight_decay_misuse" in names(story.traces())) is told

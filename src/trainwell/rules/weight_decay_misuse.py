@@ -7,9 +7,10 @@ from trainwell.rules.view import SHRUNK, View
 from trainwell.values.finding import Finding, Reading
 from trainwell.values.signal import Array
 
-GROWN, CONSTANT = 3.0, 50.0
+GROWN, CONSTANT = 3.0, 100.0
 """Weights at the end over weights at the start, too large for a decay that rules; steps in which decay
-alone takes a weight to a third; usual ones need thousands, the strongest of a healthy run 100 (own_healthy, grokking)."""
+alone takes a weight to a third; usual ones need thousands, the strongest of a healthy run 100 (own_healthy, grokking,
+which is solved), and those of healthy runs that are not solved 360."""
 
 PULL, PULL_DECOUPLED, BALANCED = 0.3, 0.5, 0.1
 """Pull of the decay against the gradient of the loss, and of decoupled decay against the whole step. Healthy runs
@@ -39,7 +40,7 @@ class WeightDecayMisuse(Rule):
         readings = []
         if shrunk < SHRUNK and not view.is_solved:
             readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
-        if constant < CONSTANT and not view.is_solved:
+        if constant < min(CONSTANT, view.steps) and not view.is_solved:
             readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
         pull, limit = self._pull(view, decay)
         # weights that have grown much were not held back by their decay, and others only by one that takes something away
