@@ -42,26 +42,35 @@ class LabelNoise(Rule):
     source = "Northcutt et al. 2021, arXiv:1911.00068 (confident errors)."
 
     def diagnose(self, view: View) -> Finding | None:
-        rows, rate = view.number("witness_sure_rows", 0.0), view.number("witness_sure_error", 0.0)
         overall, base = view.number("witness_error", 1.0), view.number("witness_base_error", 1.0)
-        if rows < 30 or rate <= RATE or view.is_sound:
+        if view.number("witness_sure_rows", 0.0) < 30 or view.is_sound:
             return None
-        flat = rate / max(overall, 1e-9)
-        alone = flat >= FLAT and overall <= POOR * base and _at_least(rate, rows) > LOWER
-        clear = overall <= POOR * base and self._knows_new_rows_better(view)
-        agrees = flat >= FLAT_OF_BOTH and (clear or self._network_agrees(view, base))
-        agrees = agrees or self._is_even(view, base) or self._is_beyond_overlap(view, base)
-        if not alone and not agrees:
+        limit = self._limit(view, overall, base)
+        name = "witness_sure_error" if limit else "witness_surest_error"
+        if not limit and not self._is_of_some_classes(view, base):
             return None
+        rate = view.number(name)
         return Finding(
             self.ailment, "warning", 0.85, "S",
             f"About {100 * rate:.0f} % of the labels contradict an independent learner even on the rows of which "
             "it is surest. They are probably wrong, and the network can only learn them by heart.",
-            (Reading("witness_sure_error", rate, RATE),
-             Reading("witness_sure_error / witness_error", flat, FLAT if alone else FLAT_OF_BOTH)),
+            (Reading(name, rate, RATE), Reading(f"{name} / witness_error", rate / max(overall, 1e-9), limit or FLAT)),
             fix="review the rows whose label differs from that of all similar rows", source=self.source,
             measured={**view.measured, "noise": rate},
         )  # fmt: skip
+
+    def _limit(self, view: View, overall: float, base: float) -> float:
+        """Return how even errors of the witness have to be, where they show wrong labels wherever these lie; else 0."""
+        rows, rate = view.number("witness_sure_rows", 0.0), view.number("witness_sure_error", 0.0)
+        if rate <= RATE:
+            return 0.0
+        flat = rate / max(overall, 1e-9)
+        if flat >= FLAT and overall <= POOR * base and _at_least(rate, rows) > LOWER:
+            return FLAT
+        clear = overall <= POOR * base and self._knows_new_rows_better(view)
+        agrees = flat >= FLAT_OF_BOTH and (clear or self._network_agrees(view, base))
+        agrees = agrees or self._is_even(view, base) or self._is_beyond_overlap(view, base)
+        return FLAT_OF_BOTH if agrees else 0.0
 
     @staticmethod
     def _knows_new_rows_better(view: View) -> bool:
@@ -97,6 +106,21 @@ class LabelNoise(Rule):
         knows = (base - both) / math.sqrt(max(both * (1 - both), 1e-9) / max(1.0, sum(rows)))
         even = all(s >= max(RATE, EVEN * e) for s, e in zip(sure, errors, strict=True))
         return even and min(rows) >= 30 and knows > Z and max(errors) < base and not view.is_shaken
+
+    @staticmethod
+    def _is_of_some_classes(view: View, base: float) -> bool:
+        """Whether witness and network err as much among the surest rows of each answer as elsewhere.
+
+        Where some classes only are taken for each other, the surest rows of all are of the others.
+        """
+        errs = []
+        for of, worst in (("witness", POOR), ("val", WEAK)):
+            rows, each, error = (
+                view.number(f"{of}_{k}", 0.0) for k in ("sure_rows", "surest_error", "error")
+            )
+            sure = rows >= 30 and each > RATE and _at_least(each, rows) > LOWER
+            errs.append(sure and each >= FLAT * error and error <= worst * base)
+        return all(errs) and not view.is_shaken
 
     @staticmethod
     def _is_beyond_overlap(view: View, base: float) -> bool:

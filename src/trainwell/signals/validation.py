@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import FORWARD, Scene, Validation
+from trainwell.signals.witness import surest_of_each
 from trainwell.values.signal import Signal
 
 PROBE_ROWS = 256
@@ -137,17 +138,19 @@ def _sure_errors(results: list[dict[str, Any]]) -> dict[str, float]:
         return {}
     hit, out = (torch.cat([r[k] for r in results]).float().cpu() for k in ("hit", "out"))
     if out.dim() == 2 and out.shape[1] > 1:
-        top = out.softmax(1).topk(2, 1).values
-        margin = top[:, 0] - top[:, 1]
+        top, answers = out.softmax(1).topk(2, 1)
+        margin, answer = top[:, 0] - top[:, 1], answers[:, 0]
     elif out.numel() == len(out):
         line = 0.5 if bool(((out >= 0) & (out <= 1)).all()) else 0.0  # probabilities, or scores
         margin = (out.reshape(len(out)) - line).abs()
+        answer = out.reshape(len(out)) > line
     else:
         return {}
     sure = margin.argsort(descending=True)[: max(1, len(hit) // 4)]
     return {
         "val_error": 1 - float(hit.mean()), "val_sure_error": 1 - float(hit[sure].mean()),
         "val_sure_rows": float(len(sure)),
+        "val_surest_error": 1 - float(hit[surest_of_each(margin.numpy(), answer.numpy())].mean()),
     }  # fmt: skip
 
 

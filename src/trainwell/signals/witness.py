@@ -101,7 +101,8 @@ def label_facts(x: Array, y: Array, tokens: bool, classes: bool) -> dict[str, fl
     `learnable`: explained variation; of few columns also `nearest_z`: by how many standard errors the nearest row has
     a more similar target than any. With classes also `witness_error`, its share of errors, `witness_sure_error`,
     the same among the quarter of the rows of which it is surest, and `witness_sure_rows`, how many those are: where
-    classes overlap or the witness is poor the sure ones are nearly all right, where labels are wrong they are not.
+    classes overlap or the witness is poor the sure ones are nearly all right, where labels are wrong they are not. And
+    `witness_surest_error`, the same among the surest quarter of each answer, for labels of some classes alone.
     """
     x, y = x[:MAX_ROWS], y[:MAX_ROWS]
     seen = views(x, tokens)
@@ -191,10 +192,19 @@ def _errors(guess: Array, targets: Array) -> dict[str, float]:
     margin = ranked[:, -1] - ranked[:, -2]
     wrong = guess.argmax(1) != targets.argmax(1)
     sure = np.argsort(-margin, kind="stable")[: max(1, len(wrong) // 4)]
+    each = surest_of_each(margin, guess.argmax(1))
     return {
         "witness_error": float(wrong.mean()), "witness_base_error": float(1 - targets.mean(0).max()),
         "witness_sure_error": float(wrong[sure].mean()), "witness_sure_rows": float(len(sure)),
+        "witness_surest_error": float(wrong[each].mean()),
     }  # fmt: skip
+
+
+def surest_of_each(margin: Array, answer: Array) -> Array:
+    """Return the rows among the surest quarter of those with the same answer. Shapes: (N,) and (N,), to (M,)."""
+    order = np.argsort(-margin, kind="stable")
+    kinds = [order[answer[order] == kind] for kind in np.unique(answer)]
+    return np.concatenate([rows_[: max(1, len(rows_) // 4)] for rows_ in kinds])
 
 
 def _lone_column(x: Array, targets: Array) -> tuple[float, int]:

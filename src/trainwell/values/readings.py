@@ -44,6 +44,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "between_batches_x": ("share of the spread of an input that lies between batches", SHARE),
     "between_batches": ("share of the spread of the target that lies between batches", SHARE),
     "witness_sure_error": ("error on rows of which similar rows leave no doubt", SHARE),
+    "witness_surest_error": ("error on the surest rows of each answer", SHARE),
+    "witness_surest_error / witness_error": ("error on the surest rows of each answer / error elsewhere", ""),
     "witness_sure_error / witness_error": ("error where similar rows leave no doubt / error elsewhere", ""),
     "learnable": ("share of the way that similar rows tell the labels", SHARE),
     "shift_sd": ("distance of the means of the parts", DEVIATIONS),
