@@ -141,3 +141,18 @@ def test_a_loss_for_one_and_minus_one_wants_them(low: float, told: bool) -> None
     }
     story.facts |= facts | {"out_shape": [32, 1], "target_shape": [32, 1]}
     assert ("loss_mismatch" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(
+    ("spread", "learnable", "score", "told"),
+    [(1e-6, 0.0, 0.26, True), (0.3, 0.0, 0.26, False), (1e-6, 0.6, 0.26, False), (1e-6, 0.0, 0.6, False)],
+)
+def test_rows_scaled_one_by_one_are_told_of_where_nobody_finds_anything_in_them(
+    spread: float, learnable: float, score: float, told: bool
+) -> None:
+    """A picture may well be brought to scale by itself."""
+    story = Story()
+    story.put("probe_score", score)
+    story.put("val_score", score)
+    story.facts |= {"own_scale": spread, "learnable": learnable}
+    assert ("bad_features" in names(story.traces())) is told

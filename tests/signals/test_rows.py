@@ -277,3 +277,12 @@ def test_a_column_of_billions_makes_no_other_constant() -> None:
     x[:, 1] = 1.6e9 + 3e7 * x[:, 1]
     x[:, 2] = np.float32(0.1)
     assert rows.scale_facts(x)["x_constant_share"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("kind", "alike"), [("rows", True), ("columns", False), ("nothing", False)])
+def test_rows_that_were_standardised_one_by_one_are_alike(kind: str, alike: bool) -> None:
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(100, 10)).astype(np.float32)
+    axis = {"rows": 1, "columns": 0, "nothing": None}[kind]
+    if axis is not None:
+        x = (x - x.mean(axis, keepdims=True)) / x.std(axis, keepdims=True)
+    assert (rows.own_scale(x) < 1e-3) is alike

@@ -29,6 +29,10 @@ WINDOW, GROWN = 20, 3.0
 STUCK = 0.02
 """Share of rows with a channel that stands still, as of other odd rows."""
 
+ALIKE, NOTHING = 1e-3, 0.1
+"""By how much mean and deviation differ between rows that were standardised one by one, which is rounding alone; share of
+the way up to which nothing was learned."""
+
 SURE, WORSE = 4.0, 1.5
 """Standard errors by which the losses of some rows rank higher, and how many times higher they are, from which their
 inputs are to blame: chance shows the first once in thirty thousand looks."""
@@ -71,7 +75,22 @@ class BadFeatures(Rule):
                     "The network takes them for real measurements, and they outweigh the rest.",
                     (Reading(fact, share, limit),), fix=fix, source=self.source, measured=view.measured,
                 )  # fmt: skip
-        return self._costly(view) or self._breaks(view)
+        return self._costly(view) or self._levelled(view) or self._breaks(view)
+
+    def _levelled(self, view: View) -> Finding | None:
+        """Rows that were each standardised by themselves, where nobody finds anything in what is left of them."""
+        spread = view.number("own_scale", np.inf)
+        found = max(view.way, (view.val_score - view.base_score) / max(1e-9, 1 - view.base_score))
+        if spread > ALIKE or not found < NOTHING or not view.number("learnable", np.inf) < NOTHING:
+            return None
+        return Finding(
+            self.ailment, "critical", 0.7, "S",
+            "Every row was brought to mean 0 and deviation 1 by itself, so that its level and size are gone. "
+            "Neither the network nor a simple learner finds anything in what is left.",
+            (Reading("own_scale", spread, ALIKE, "<"),),
+            fix="scale each column by its mean and deviation over the training rows, not each row by its own",
+            source=self.source, measured=view.measured,
+        )  # fmt: skip
 
     def _costly(self, view: View) -> Finding | None:
         """Channels that stand still, and cells that were filled, where the network answers rows with them far worse."""

@@ -21,6 +21,9 @@ MAX_COLUMNS = 4096
 FEW_COLUMNS = 256
 """Columns, drawn at random, on which wide rows such as images are described: temporaries of all would cost seconds."""
 
+ROWS = 256
+"""Rows of which it is asked whether each was brought to scale by itself."""
+
 ROUNDED = 1e-3
 """How far equal targets that were read off a gradient may lie apart, in their deviations."""
 
@@ -63,6 +66,7 @@ class DataFacts(Family):
                 facts["drawn_again"] = rows.drawn_again(x, order)
         if not tokens:
             facts |= rows.scale_facts(few) | rows.odd_facts(few[keep])
+            facts["own_scale"] = rows.own_scale(x[keep[:ROWS]])
             # of all rows that were seen: blank ones are equal, and only the first of equal ones is kept
             blank = rows.is_blank(whole)
             facts["blank_row_share"] = 0.0 if rows.alike(y, blank, classes) else float(blank.mean())

@@ -31,6 +31,9 @@ MOST_PLACES = 512
 BORDER = 0.1
 """Share of the pixels that may lie elsewhere without a shift."""
 
+LEAST_CELLS = 6
+"""Cells of a row, and rows, from which that their mean and deviation are all alike is no chance."""
+
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
@@ -54,6 +57,17 @@ def scale_facts(x: Array) -> dict[str, float]:
         "x_constant_share": float(1 - alive.mean()) if sd.size else 0.0,
         "x_nonfinite_share": float(1 - finite.mean()) if finite.size else 0.0,
     }  # fmt: skip
+
+
+def own_scale(x: Array) -> float:
+    """Return by how much mean and deviation of the (N, D) rows differ from row to row, in units of their deviation.
+
+    Next to nothing where each row was standardised by itself. Infinite where rows are too short to tell.
+    """
+    if x.shape[1] < LEAST_CELLS or len(x) < LEAST_CELLS:
+        return float("inf")
+    middle, size = x.mean(1), x.std(1)
+    return float(max(middle.std(), size.std()) / max(float(np.median(size)), 1e-300))
 
 
 def odd_facts(x: Array) -> dict[str, float]:

@@ -20,6 +20,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "x_constant_share": ("share of columns that never change", SHARE),
     "blank_row_share": ("share of rows whose cells are all equal", SHARE),
     "filled_cost": ("loss of rows with a filled cell / loss of the others", ""),
+    "own_scale": ("difference of mean and deviation between rows", DEVIATIONS),
     "stuck_share": ("share of rows with a channel that stands still", SHARE),
     "losses before / usual loss": ("loss before it broke / usual loss", ""),
     "x_sd_ratio": ("spread of the widest column / of the narrowest", ""),
