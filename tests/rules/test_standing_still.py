@@ -296,3 +296,22 @@ def test_a_decay_stronger_than_any_of_a_sound_run_is_misuse_where_much_is_left(
     for layer in (None, *MATRICES):
         story.put("grad_norm", 100.0, layer)  # against these the decay itself is small
     assert ("weight_decay_misuse" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("few", "val_z", "told"), [(1.0, 1.5, True), (0.3, 1.5, False), (1.0, -1.0, False)])
+def test_weights_that_cannot_leave_their_start_may_be_told_by_a_few_rows_learned_at_a_usual_rate(
+    few: float, val_z: float, told: bool
+) -> None:
+    """No simple learner finds anything, and new rows hardly differ yet: it is enough that they do not contradict."""
+    story = Story()
+    story.stuck(0.25)
+    story.put("q", 0.9999)
+    story.put("train_loss", BASE * np.linspace(1.001, 1.0, STEPS))
+    for part in ("val_loss", "probe_loss"):
+        story.put(part, BASE)
+    for layer in MATRICES:
+        story.put("update_norm", 2e-4, layer)
+    as_is, tenfold = ({"steps": 24, "train": g, "train_hot": g} for g in (1e-4, 1e-3))
+    tenfold |= {"train_z": 6.0, "val_z": val_z}
+    story.facts |= {"learnable": 0.05, "few_way": few, "what_if": {"as_is": as_is, "tenfold": tenfold}}
+    assert ("lr_too_low" in names(story.traces(), folded=False)) is told

@@ -31,6 +31,9 @@ USUAL, MOST = 5.0, 100.0
 SHARE = 5.0
 """How many times as many steps the run had as the few in which ten times its rate gains as much."""
 
+BY_HEART = 0.9
+"""Way on a few rows, at a usual rate, from which it is no fault of the network that it learned nothing."""
+
 BLURRED = 0.9
 """Prediction ratio of steps so short that they change the loss by hardly more than its last digits, which blur it."""
 
@@ -97,7 +100,12 @@ class LrTooLow(Rule):
             sure = max(sure, sum(seen) / math.sqrt(max(1, len(seen))))
         ratio = RATIO if view.update_ratio < 2 * SMALL or stays else ALL
         better = tenfold > ratio * max(as_is, 0.0) and sure > (SURE if stays else Z)
-        better = (better and min(seen) >= 2) or self._pays_later(view) or self._outruns(view, tenfold, seen)
+        # so near to the start new rows hardly differ yet: it is enough that they do not contradict
+        better = (
+            (better and min(seen) >= (0 if stays else 2))
+            or self._pays_later(view)
+            or self._outruns(view, tenfold, seen)
+        )
         better = better or self._crosses(view, seen)
         # what it would come to over the whole run: at a hundredth of a good rate ten times it is little as well
         whole = (tenfold - as_is) * max(1.0, view.steps / view.what_if("tenfold", "steps"))
@@ -141,8 +149,10 @@ class LrTooLow(Rule):
     @classmethod
     def _stays(cls, view: View, q: float) -> bool:
         """Whether the weights could not leave their start, though there is something to learn and gradients arrive."""
-        # another learner finds something, or new rows gain at ten times the rate
-        left = _learnable(view) or view.what_if("tenfold", "val_z") > SURE
+        # another learner finds something, new rows gain at ten times the rate, or at a usual one a few are learned
+        left = (
+            _learnable(view) or view.what_if("tenfold", "val_z") > SURE or view.number("few_way") > BY_HEART
+        )
         could_not = view.steps * view.update_ratio < PATH and not view.rate_decayed
         return could_not and cls._learned_nothing(view, q) and left
 
