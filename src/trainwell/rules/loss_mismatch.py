@@ -66,7 +66,8 @@ class LossMismatch(Rule):
         "data",
         "answers",
     )
-    explains = STUCK
+    # a softmax over the wrong axis lets outputs of one place depend on those that come after it
+    explains = (*STUCK, "leakage")
     source = "Schoop et al. 2021, CHI (UMLAUT); Ben Braiek and Khomh 2023, arXiv:2204.00694 (TheDeepChecker)."
 
     def diagnose(self, view: View) -> Finding | None:
