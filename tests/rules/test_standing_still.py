@@ -315,3 +315,15 @@ def test_weights_that_cannot_leave_their_start_may_be_told_by_a_few_rows_learned
     tenfold |= {"train_z": 6.0, "val_z": val_z}
     story.facts |= {"learnable": 0.05, "few_way": few, "what_if": {"as_is": as_is, "tenfold": tenfold}}
     assert ("lr_too_low" in names(story.traces(), folded=False)) is told
+
+
+@pytest.mark.parametrize(("constant", "told"), [(70.0, "lr_too_high"), (20.0, "weight_decay_misuse")])
+def test_a_rate_that_is_too_high_makes_a_usual_decay_strong(constant: float, told: str) -> None:
+    story = Story()
+    SICK["lr_too_high"](story)
+    story.put("lr", 10.0)
+    story.facts |= {
+        "optimizer": "SGD",
+        "hyper": {"lr": 10.0, "weight_decay": 0.1 / constant, "momentum": 0.0},
+    }
+    assert names(story.traces(), folded=False)[0] == told

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainwell.rules.lr_too_high import LrTooHigh
 from trainwell.rules.rule import Rule
 from trainwell.rules.view import SHRUNK, View
 from trainwell.values.finding import Finding, Reading
 from trainwell.values.signal import Array
 
-GROWN, CONSTANT = 3.0, 100.0
+GROWN, CONSTANT, FAST = 3.0, 100.0, 50.0
 """Weights at the end over weights at the start, too large for a decay that rules; steps in which decay
 alone takes a weight to a third; usual ones need thousands, the strongest of a healthy run 100 (own_healthy, grokking,
-which is solved), and those of healthy runs that are not solved 360."""
+which is solved), and those of healthy runs that are not solved 360; half as many are strong at any rate."""
 
 PULL, PULL_DECOUPLED, BALANCED = 0.3, 0.5, 0.1
 """Pull of the decay against the gradient of the loss, and of decoupled decay against the whole step. Healthy runs
@@ -40,8 +41,10 @@ class WeightDecayMisuse(Rule):
         readings = []
         if shrunk < SHRUNK and not view.is_solved:
             readings.append(Reading("weight rms, end / start", shrunk, SHRUNK, "<"))
-        if constant < min(CONSTANT, view.steps) and not view.is_solved:
-            readings.append(Reading("time constant of the decay", constant, CONSTANT, "<"))
+        # a rate that is too high makes a usual decay strong as well: then it must be stronger still
+        limit = FAST if constant < CONSTANT and LrTooHigh().diagnose(view) else CONSTANT
+        if constant < min(limit, view.steps) and not view.is_solved:
+            readings.append(Reading("time constant of the decay", constant, limit, "<"))
         pull, limit = self._pull(view, decay)
         # weights that have grown much were not held back by their decay, and others only by one that takes something away
         takes = np.isinf(constant) or view.steps > TAKEN * constant
