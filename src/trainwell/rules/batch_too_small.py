@@ -104,7 +104,7 @@ class BatchTooSmall(Rule):
             sum(view.what_if("tenth", f"{part}_{z}") for part in ("train", "val")) / 2**0.5
             for z in ("hot_z", "z")
         )
-        reading = Reading("gain of a tenth of the rate / base loss", gain, CALMER)
+        reading = Reading("gain of a tenth of the rate", gain, CALMER)
         is_most = reading.holds and gain > HALF * (1 - view.way)
         return reading if is_most and sure > Z and ahead > 0 and _no_trend(view, "tenth", gain) else None
 
