@@ -327,3 +327,17 @@ def test_a_rate_that_is_too_high_makes_a_usual_decay_strong(constant: float, tol
         "hyper": {"lr": 10.0, "weight_decay": 0.1 / constant, "momentum": 0.0},
     }
     assert names(story.traces(), folded=False)[0] == told
+
+
+@pytest.mark.parametrize(
+    ("learnable", "gain", "told"), [(0.9, 0.1, True), (0.1, 0.1, False), (0.1, 0.25, True)]
+)
+def test_a_network_that_knows_more_than_a_simple_learner_is_cut_off_only_where_much_is_gained(
+    learnable: float, gain: float, told: bool
+) -> None:
+    """What others know and it does not can surely be learned; a little more is to be had from every training."""
+    story = Story()
+    SICK["undertrained"](story)
+    going_on = {"steps": STEPS, "val_hot": gain, "val_hot_z": 9.0, "train_hot_z": 9.0}
+    story.facts |= {"learnable": learnable, "what_if": {"longer": going_on}}
+    assert ("undertrained" in names(story.traces())) is told

@@ -20,6 +20,10 @@ SHORT = 0.5
 BEGUN = 0.05
 """Fall of the training loss, in units of the base loss, by which a run has begun to learn."""
 
+AHEAD = 3.0
+"""How many times more doubling must gain where the network knows more than a simple learner: what is plain is learned,
+and of the rest every longer training learns a little."""
+
 LIKELY, STEADY = 2.0, 0.5
 """Standard errors that are enough for new rows where the run itself surely bettered them to its last epoch, its curve has
 lost less than half of its slope, and its own rows surely gain: new rows are few, and what witnesses say adds up."""
@@ -88,7 +92,8 @@ def _marked(view: View) -> float:
     below a loss of zero, went a longer way than the base loss.
     """
     fall = view.early_loss - float(view.epoch_loss[-1]) if view.epoch_loss.size else 1.0
-    return (MORE_SEQUENCE if view.is_sequence else MORE) * (max(1.0, fall) if math.isfinite(fall) else 1.0)
+    more = (MORE_SEQUENCE if view.is_sequence else MORE) * (max(1.0, fall) if math.isfinite(fall) else 1.0)
+    return more * (AHEAD if view.way > view.number("learnable") else 1.0)
 
 
 def _bettered_to_the_end(view: View) -> bool:
