@@ -58,7 +58,9 @@ def test_a_loop_that_masks_its_padding() -> None:
                     value = F.cross_entropy(net(words).flatten(0, 1), target.flatten())
     kept = target[target >= 0]
     share = kept.bincount(minlength=K) / len(kept)
-    counts = {str(k): 7 * int((kept == k).sum()) for k in range(K)}  # of the epochs before the first validation
+    counts = {
+        str(k): 7 * int((kept == k).sum()) for k in range(K)
+    }  # of the epochs before the first validation
     assert seen.traces.fact("class_counts") == counts
     assert seen.traces.fact("base_loss") == pytest.approx(-float((share * share.log()).sum()), rel=1e-5)
     assert seen.traces.get("val_loss").values[-1] == pytest.approx(value.item(), rel=1e-5)
