@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rules.synthetic import BASE, EPOCHS, STEPS, Story
+from tests.rules.synthetic import BASE, EPOCHS, LOOKS, STEPS, Story
 from tests.rules.test_causes import names
 from trainwell.rules.unshuffled_data import _chance
 from trainwell.rules.view import View
@@ -156,3 +156,13 @@ def test_rows_scaled_one_by_one_are_told_of_where_nobody_finds_anything_in_them(
     story.put("val_score", score)
     story.facts |= {"own_scale": spread, "learnable": learnable}
     assert ("bad_features" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("last", "judged"), [(30.0, False), (0.01, True)])
+def test_a_network_that_makes_its_own_targets_is_not_held_against_those_of_its_start(
+    last: float, judged: bool
+) -> None:
+    story = Story()
+    story.series["target_mean", None] = (LOOKS, np.linspace(0.0, last, len(LOOKS)))
+    story.facts["y_sd"] = 1.0
+    assert View(story.traces()).is_judged is judged

@@ -100,6 +100,8 @@ class View(StrideView):
     @cached_property
     def way(self) -> float:
         """Share of the way from the best constant answer to perfection, on training rows."""
+        if self.targets_move:
+            return math.nan  # the best constant answer of early targets is none of late ones
         weighted = self._weighted_way("train")
         if weighted is not None:
             return weighted
