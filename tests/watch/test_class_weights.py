@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainwell.watch.kept import base_loss, class_weights, facts_of_targets
-from trainwell.watch.losses import LossCall
+from trainwell.watch.losses import LossCall, listen, unlisten
 
 RARE = torch.tensor([0] * 90 + [1] * 8 + [2] * 2)
 WEIGHTS = torch.tensor([1.0, 8.0, 30.0])
@@ -55,6 +55,24 @@ def test_best_constant_of_a_weighted_yes_is_what_torch_finds(weight: float) -> N
     reference = best_constant("binary_cross_entropy_with_logits", 1, target.double(), pos_weight=yes.double())
     assert found["base_loss"] == pytest.approx(reference, rel=1e-4)
     assert class_weights(heard, found) == ({"0": 1.0, "1": weight} if weight != 1 else {})
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_weights_that_are_given_by_their_place_are_heard_as_if_named(name: str) -> None:
+    scores = torch.randn(100, 3, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    heard: list[LossCall] = []
+    listen(heard.append)
+    try:
+        getattr(F, name)(scores, RARE, WEIGHTS)
+        getattr(F, name)(scores, RARE, weight=WEIGHTS)
+    finally:
+        unlisten(heard.append)
+    placed, named = heard
+    assert placed.kwargs.keys() == named.kwargs.keys() and not placed.args
+    facts = [facts_of_targets([c], {"loss_kind": "classification"}) for c in heard]
+    assert facts[0] == facts[1] and "class_weights" in facts[0]
+    torch.testing.assert_close(placed.each(100), named.each(100))
+    assert placed.each(100).mean().item() == pytest.approx(placed.value.item(), rel=1e-5)
 
 
 def test_rows_of_a_weighted_loss_average_to_what_the_loop_computes() -> None:

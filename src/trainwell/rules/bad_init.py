@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from trainwell.rules.layers import ANEW
 from trainwell.rules.rule import Rule
 from trainwell.rules.vanishing_gradient import NEAR
 from trainwell.rules.view import View
@@ -19,9 +20,8 @@ SURE = 2.0
 FEW_STEPS = 3
 """Steps from which what has not moved is taken to stand."""
 
-ANEW, LONG_STEP = 1.0, 0.1
-"""|update| / |weight| of a step after which nothing is left of the weights, and that of a step too long for weights that
-keep the scale."""
+LONG_STEP = 0.1
+"""|update| / |weight| of a step that is too long for weights that keep the scale."""
 
 HALF = 0.5
 """Share of the units of a layer that are copies of others to the end."""

@@ -13,6 +13,9 @@ from trainwell.values.signal import Array, Trace, Traces
 DEAD_RATE, DEAD_SHARE, DEAD_ROWS = 0.002, 0.45, 500
 """A unit is dead that is on in under 0.2 % of at least 500 samples; healthy layers have up to 12.5 % of them."""
 
+ANEW = 1.0
+"""|update| / |weight| of one step after which nothing is left of the weights before it."""
+
 STUCK_ROWS = 0.9
 """A unit is stuck that is in the flat part of its activation for so many of the samples."""
 

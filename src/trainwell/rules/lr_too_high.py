@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainwell.rules.layers import DEAD_SHARE
+from trainwell.rules.layers import ANEW, DEAD_SHARE
 from trainwell.rules.rule import Rule
 from trainwell.rules.train_val_shift import TrainValShift
 from trainwell.rules.vanishing_gradient import DECADES
@@ -58,9 +58,6 @@ SLOW = 0.3
 
 NOTHING, LEARNABLE = 0.1, 0.15
 """Way of a run that learned nothing, and share of the targets that a simple learner explains."""
-
-ANEW = 1.0
-"""|update| / |weight| of one step after which nothing is left of the weights before it."""
 
 STRIDE, SANE_STRIDE = 0.3, 0.04
 """|update| / |weight| of one step, and that of the first step of Adam at a rate of 0.003."""
@@ -153,9 +150,8 @@ class LrTooHigh(Rule):
         far = view.way < MOSTLY or view.q_median < Q_SOLVED
         behind = view.number("learnable", 0.0) - view.way > BEHIND
         ended = far and view.late_rate < SLOW and not view.goes_on
-        twice = (
-            view.way < FAR and view.q_median < Q_SOLVED
-        )  # past the minimum as far as the start lies before it
+        # past the minimum as far as the start lies before it
+        twice = view.way < FAR and view.q_median < Q_SOLVED
         if not harm.holds and (ended or behind or twice):
             harm = Reading("update_ratio", view.update_ratio, RENEWED)
         if not harm.holds:

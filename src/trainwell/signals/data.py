@@ -12,9 +12,7 @@ from torch import Tensor
 from trainwell.signals import rows, witness
 from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import Batch, Scene
-from trainwell.values.signal import Signal
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from trainwell.values.signal import Array, Signal
 
 MAX_COLUMNS = 4096
 

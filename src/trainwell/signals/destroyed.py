@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from trainwell.signals.family import Family, Record
 from trainwell.signals.scene import Batch, Scene
-from trainwell.values.signal import Signal
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from trainwell.values.signal import Array, Signal
 
 ROWS, CELLS = 1024, 262_144
 """Rows that are looked at, and numbers that they may hold."""

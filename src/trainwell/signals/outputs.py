@@ -60,7 +60,7 @@ class Outputs(Family):
                 "target_integer": not call.target.is_floating_point(),
                 "reduction": str(call.kwargs.get("reduction", "mean")),
                 "label_smoothing": float(call.kwargs.get("label_smoothing", 0.0) or 0.0),
-                "ignore_index": int(call.kwargs.get("ignore_index", -100)),
+                "ignore_index": call.ignore_index,
                 "log_input": bool(call.kwargs.get("log_input", True)),
                 "loss_weighted": _differ(call.kwargs.get("weight")) or _weighs(call.kwargs.get("pos_weight")),
             }  # fmt: skip

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from trainwell.values.signal import Array
 
 NEIGHBOURS = 5
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
 from trainwell.signals import rows
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from trainwell.values.signal import Array
 
 MAX_ROWS, TRIAL_ROWS = 400, 160
 """Rows that are judged, and rows on which the kernel is chosen."""

@@ -86,7 +86,7 @@ def facts_of_targets(calls: Sequence[LossCall], facts: dict[str, Any]) -> dict[s
 
 def may_leave_out(call: LossCall, per_sample: int) -> bool:
     """Whether targets that the loss passes over are padding, or have no label; else they are a class like any other."""
-    return per_sample > 1 or call.target.dim() > 1 or int(call.kwargs.get("ignore_index", -100)) < 0
+    return per_sample > 1 or call.target.dim() > 1 or call.ignore_index < 0
 
 
 def class_weights(call: LossCall, facts: dict[str, Any]) -> dict[str, float]:

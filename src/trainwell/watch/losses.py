@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ KINDS = {
 }  # fmt: skip
 """The loss functions that are seen, and the task that each stands for."""
 
+IGNORED = -100
+"""What cross-entropy takes, where nothing else is said, for the class of a target that it passes over."""
+
 WEIGHED_MEANS = ("cross_entropy", "nll_loss")
 """Those that average with the weights of the classes."""
 
@@ -36,7 +40,7 @@ class LossCall:
         name: its name in `torch.nn.functional`.
         function: the original function.
         input, target: its first two arguments.
-        args, kwargs: the others.
+        args, kwargs: the others; of torch's functions all are in `kwargs`, named or not.
         value: what it returned.
     """
 
@@ -55,11 +59,15 @@ class LossCall:
         return result
 
     @property
+    def ignore_index(self) -> int:
+        return int(self.kwargs.get("ignore_index", IGNORED))
+
+    @property
     def left_out(self) -> Tensor | None:
         """Which targets the loss passes over (`ignore_index`); shape of the target, `None` if it never does."""
         if self.name not in WEIGHED_MEANS or self.target.is_floating_point():
             return None
-        return self.target == int(self.kwargs.get("ignore_index", -100))
+        return self.target == self.ignore_index
 
     def each(self, rows: int) -> Tensor:
         """Return the loss of each sample, averaged over positions where a sample has several.
@@ -92,6 +100,8 @@ def is_transformed() -> bool:
 
 
 def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    names = _names(original)
+
     @functools.wraps(original)
     def seen(*args: Any, **kwargs: Any) -> Tensor:
         value = original(*args, **kwargs)
@@ -101,23 +111,33 @@ def _wrap(name: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 if not quick(value):
                     others = [*(others or ()), listener]
             if others:
-                _tell(others, name, original, args, kwargs, value)
+                _tell(others, name, original, names, args, kwargs, value)
         return value
 
     return seen
 
 
+def _names(function: Callable[..., Tensor]) -> tuple[str, ...]:
+    """Return what the arguments of a loss after the first two are called; nothing of a function that does not say."""
+    try:
+        names = tuple(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # e.g. one that a script has put in the place of torch's
+        return ()
+    return names[2:] if names[:2] == ("input", "target") else ()
+
+
 def _tell(
-    listeners: list[Listener], name: str, original: Callable[..., Tensor], args: tuple[Any, ...],
-    kwargs: dict[str, Any], value: Tensor,
+    listeners: list[Listener], name: str, original: Callable[..., Tensor], names: tuple[str, ...],
+    args: tuple[Any, ...], kwargs: dict[str, Any], value: Tensor,
 ) -> None:  # fmt: skip
-    rest = dict(kwargs)
+    more = args[2:]
+    rest = dict(zip(names, more, strict=False)) | kwargs
     pair = list(args[:2])
     for key in ("input", "target")[len(pair) :]:
         if key in rest:
             pair.append(rest.pop(key))
     if len(pair) == 2:
-        call = LossCall(name, original, pair[0], pair[1], args[2:], rest, value)
+        call = LossCall(name, original, pair[0], pair[1], () if names else more, rest, value)
         for listener in listeners:
             listener(call)
 

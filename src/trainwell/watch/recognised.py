@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainwell.watch.against import Part, against, part_of
 from trainwell.watch.formula import Formula
-from trainwell.watch.losses import LossCall
+from trainwell.watch.losses import IGNORED, LossCall
 from trainwell.watch.scaled import scaled
 
 HARD = 2e-3
@@ -38,9 +38,6 @@ MANY = 8
 
 ALIKE = 1e-2
 """How far the scales of the rows of one class may lie apart, as a share: a weight for each class is one number."""
-
-IGNORED = -100
-"""What torch's functions take for the class of a row that is left out."""
 
 OPEN = ("cosine_similarity",)
 """Losses of whose value a constant may have been taken, which minimises alike."""
