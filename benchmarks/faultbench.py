@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--blind5", choices=("A", "B", "all"), help="a fifth such set, in two halves")
     parser.add_argument("--blind6", choices=("A", "B", "all"), help="a sixth such set, in two halves")
     parser.add_argument("--blind7", choices=("A", "B", "all"), help="a seventh such set, in two halves")
+    parser.add_argument("--blind8", choices=("A", "B", "all"), help="an eighth such set, in two halves")
     parser.add_argument("--mutations", action="store_true", help="healthy trainings broken in one way each")
     parser.add_argument(
         "--wild", choices=("A", "B", "C", "all"), help="slips on real data, a third of them each"

@@ -17,6 +17,7 @@ REGISTERS = {
     "blind5": "blind5_parts",
     "blind6": "blind6_parts",
     "blind7": "blind7_parts",
+    "blind8": "blind8_parts",
 }
 """The module that keeps both halves of a blind set; all modules whose names begin as the set's add cases to them."""
 
