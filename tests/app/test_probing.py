@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits, make_regression
 
 import trainwell as tw
 from trainwell.app.cli.entry import run_command
+from trainwell.watch.probe import FACTOR, HALVINGS
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +23,26 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_rate_of_a_quadratic_lies_below_the_edge_of_stability() -> None:
-    """Full-batch SGD on least squares diverges above 2 / (largest curvature); the range must end there."""
+    """Full-batch SGD on least squares diverges above 2 / (largest curvature); the range must end there.
+
+    From the optimum moved along the steepest direction, so that no step above the edge lowers the loss.
+    """
     x, y = make_regression(64, 3, random_state=0)
     inputs, targets = (
         torch.tensor(x, dtype=torch.float32),
         torch.tensor(y / y.std(), dtype=torch.float32)[:, None],
     )
+    curvatures, directions = torch.linalg.eigh(2 * inputs.T @ inputs / len(inputs))
     model = torch.nn.Linear(3, 1, bias=False)
+    start = torch.linalg.lstsq(inputs, targets).solution[:, 0] + directions[:, -1]
+    model.load_state_dict({"weight": start[None]})
     found = tw.probe(
         ((inputs, targets), (inputs, targets)), model=model, loss=torch.nn.functional.mse_loss,
         settings_={"optimizer": "sgd:momentum=0", "batch_size": 64},
     )  # fmt: skip
-    edge = 2 / float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / len(inputs)).max())
-    assert found.lr.high == pytest.approx(edge, rel=0.1)
-    assert found.lr.value is not None and found.lr.value <= edge / 2 * 1.05
+    edge, resolved = 2 / float(curvatures[-1]), FACTOR ** (1 / 2**HALVINGS)
+    assert found.lr.high is not None and edge / resolved <= found.lr.high <= edge
+    assert found.lr.value is not None and found.lr.value <= edge / 2
 
 
 def test_nothing_of_the_callers_is_touched() -> None:
