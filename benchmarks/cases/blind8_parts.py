@@ -25,3 +25,10 @@ def case(half: str, labels: list[Any], better: Any = SCORE, accept: Any = (), se
         return maker
 
     return register
+
+
+def over_time(d: Any) -> Any:
+    """Turn waves (N, 1, T) into sequences (N, T, 1)."""
+    for a in ("x", "xv", "xt"):
+        setattr(d, a, getattr(d, a).transpose(1, 2).contiguous())
+    return d
