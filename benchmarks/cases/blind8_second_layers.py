@@ -111,7 +111,9 @@ def van_plain_cnn14(seed: int, fixed: bool) -> Any:
     """Stack fourteen plain convolutions without norms or skips: the default weights shrink signal and gradient."""
     d = data.shapes(seed, n=600, noise=0.2)
     m = nets.deep_cnn(4, 8, 14, norm="bn" if fixed else None)
-    return job(m, SGD(m.parameters(), 0.02, momentum=0.9), CE(), d, batch=32, epochs=12, seed=seed)
+    o = SGD(m.parameters(), 0.05, momentum=0.9)
+    s = optim.lr_scheduler.CosineAnnealingLR(o, 12)
+    return job(m, o, CE(), d, batch=32, epochs=12, seed=seed, scheduler=s)
 
 
 DECAYED = [("weight_decay_misuse", "underfitting")]

@@ -47,20 +47,8 @@ class Towers(nn.Module):
         return self.head(torch.cat([t(v) for t, v in zip(self.towers, x.chunk(3, 1), strict=True)], 1))
 
 
-class Reader(nn.Module):
-    """A GRU over word vectors that are given and stay as they are."""
-
-    def __init__(self, vectors: Any, h: int, k: int) -> None:
-        super().__init__()
-        self.emb = nn.Embedding.from_pretrained(vectors, freeze=True)
-        self.rnn, self.head = nn.GRU(vectors.shape[1], h, batch_first=True), nn.Linear(h, k)
-
-    def forward(self, x: Any) -> Any:
-        return self.head(self.rnn(self.emb(x))[0].mean(1))
-
-
 class Tuned(nn.Module):
-    """A convolutional body and a new head; the norms of the body may keep their statistics."""
+    """A body and a new head; the norms of the body may keep their statistics."""
 
     frozen = False
 
@@ -74,7 +62,7 @@ class Tuned(nn.Module):
     def train(self, mode: bool = True) -> Any:
         super().train(mode)
         for layer in self.body if self.frozen else ():
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, nn.BatchNorm1d):
                 layer.eval()
         return self
 
