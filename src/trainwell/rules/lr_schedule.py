@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainwell.rules.rule import Rule
+from trainwell.rules.strides import gain_anew
 from trainwell.rules.view import UNREST, View
 from trainwell.values.finding import Finding, Reading
 
@@ -12,6 +13,9 @@ and what some 24 steps at the peak must gain on training or validation rows afte
 
 SURE, AGREES = 5.0, 2.0
 """Standard errors of that gain, and those that the other rows must show."""
+
+ANEW_BETTER = 0.15
+"""By how much a run at its peak rate throughout must end lower, in units of the base loss."""
 
 STEADY = 0.9
 """First rate over the last, the highest, of a rate that rises faster and faster."""
@@ -40,7 +44,17 @@ class LrSchedule(Rule):
             or self._decays_early(view)
             or self._rises_for_ever(view)
             or self._leaps(view)
+            or self._ends_lower(view)
         )
+
+    def _ends_lower(self, view: View) -> Finding | None:
+        """The run trained anew at its peak rate throughout."""
+        gain = gain_anew(view, "unscheduled")
+        if not gain > ANEW_BETTER:
+            return None
+        return self._finding(view, Reading("gain of a run at the peak rate", gain, ANEW_BETTER), 0,
+            "The same run at its peak rate throughout learned far more. ",
+            "decay only over the last part of the training, and warm up over 1 to 10 % of the steps")  # fmt: skip
 
     def _is_spent(self, view: View) -> Finding | None:
         trace = view.get("lr")

@@ -4,6 +4,7 @@ import numpy as np
 
 from trainwell.rules.layers import ANEW, DEAD_SHARE
 from trainwell.rules.rule import Rule
+from trainwell.rules.strides import gain_anew
 from trainwell.rules.train_val_shift import TrainValShift
 from trainwell.rules.vanishing_gradient import DECADES
 from trainwell.rules.view import RENEWED, SWINGS, THROW, UNREST, View
@@ -35,6 +36,10 @@ THROWN_OUT = (
     "A few steps make the weights anew, and nothing of what one step learns is left after them. "
     "The network answers no better than a constant, though the rows can tell more."
 )
+RUN_LOWER = (
+    "The same run at a tenth of the rate, from the same start, learned far more. "
+    "The steps were so long that they threw away what others had taught, or units with it."
+)
 LOST = (
     "Steps were so long that they threw units out of the range in which they respond. "
     "Such a unit gives the same for nearly every sample, gets almost no gradient, and hardly comes back."
@@ -61,6 +66,9 @@ NOTHING, LEARNABLE = 0.1, 0.15
 
 STRIDE, SANE_STRIDE = 0.3, 0.04
 """|update| / |weight| of one step, and that of the first step of Adam at a rate of 0.003."""
+
+ANEW_BETTER = 0.1
+"""By how much a run that is trained anew at a tenth of its rate must end lower, in units of the base loss."""
 
 KILLED = 0.2
 """Share of a layer's rectifiers that died, or of its squashers that got stuck, in the training."""
@@ -91,7 +99,20 @@ class LrTooHigh(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.has_nonfinite:
             return self._diverged(view)
-        return self._overshoots(view) or self._flung(view) or self._killed(view) or self._renewed(view)
+        found = self._overshoots(view) or self._flung(view) or self._killed(view) or self._renewed(view)
+        return found or self._ends_lower(view)
+
+    def _ends_lower(self, view: View) -> Finding | None:
+        """The run trained anew at a tenth of its rate: what weights that were thrown away do not show any more."""
+        gain = gain_anew(view, "tenth")
+        if not gain > ANEW_BETTER:
+            return None
+        reading = Reading("gain of a run at a tenth of the rate", gain, ANEW_BETTER)
+        # steps of a few rows are noise, which a lower rate averages as more rows do
+        confidence = 0.6 if 0 < view.batch_size <= 4 else 0.8
+        return self._finding(
+            view, (reading,), confidence, (0, view.steps), "W", factor=0.1, meaning=RUN_LOWER
+        )
 
     def _overshoots(self, view: View) -> Finding | None:
         """Steps past the minimum on their own batch, and the harm that they do."""

@@ -13,6 +13,9 @@ from trainwell.values.signal import Array
 MOST_TIMES, SURE = 2.0, 5.0
 """How often at most the gain of a continuation is counted for as long a run, and standard errors of one of few steps."""
 
+ANEW_Z = 5.0
+"""Standard errors by which a training anew must end lower, on training and on validation rows."""
+
 MORE, Z = 0.05, 3.0
 """What going on must gain on training rows, in units of the base loss and in standard errors, to be no creep."""
 
@@ -105,3 +108,16 @@ class StrideView(LayerView):
         slope = float((at * tail).sum() / (at**2).sum())
         rest = tail - tail.mean() - slope * at
         return slope, math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))
+
+
+def gain_anew(view: StrideView, change: str) -> float:
+    """Return by how much the run, trained anew with a change, surely ends lower (see `watch/anew.py`).
+
+    On training or on validation rows, whichever is less, in units of the base loss; 0 where it does not surely, NaN where
+    it was not tried.
+    """
+    found = (view.fact("anew") or {}).get(change)
+    if not found:
+        return math.nan
+    sure = min(found["train_z"], found["val_z"]) > ANEW_Z
+    return max(0.0, min(found["train"], found["val"])) if sure else 0.0

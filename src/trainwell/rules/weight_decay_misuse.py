@@ -4,6 +4,7 @@ import numpy as np
 
 from trainwell.rules.lr_too_high import LrTooHigh
 from trainwell.rules.rule import Rule
+from trainwell.rules.strides import gain_anew
 from trainwell.rules.view import SHRUNK, View
 from trainwell.values.finding import Finding, Reading
 from trainwell.values.signal import Array
@@ -17,6 +18,10 @@ PULL, PULL_DECOUPLED, BALANCED = 0.3, 0.5, 0.1
 """Pull of the decay against the gradient of the loss, and of decoupled decay against the whole step. Healthy runs
 show 0.00 to 0.02 and 0.00 to 0.06, too strong a decay 0.4 to 8 and 3 to 4 (own_faults, wdm_*). Where the loss no longer
 falls the mean gradient is what the decay takes away, and that of one batch is some times larger by its noise."""
+
+ANEW_BETTER, NO_BETTER, LEARNED = 0.1, 0.02, 0.5
+"""By how much a run without decay must end lower, in units of the base loss; gain under which the decay costs nothing, of
+a run that came further than half of the way."""
 
 TAKEN = 0.1
 """Share of a weight that the decay alone takes over the run, under which it is not what holds anything back."""
@@ -50,7 +55,11 @@ class WeightDecayMisuse(Rule):
         takes = np.isinf(constant) or view.steps > TAKEN * constant
         if pull > limit and shrunk < GROWN and takes:
             readings.append(Reading("pull of the decay / pull of the loss", pull, limit))
-        if not readings:
+        without = gain_anew(view, "undecayed")
+        if without > ANEW_BETTER:
+            readings.append(Reading("gain of a run without decay", without, ANEW_BETTER))
+        # a run that learned needs the decay that it got, if without it new rows fare no better
+        if not readings or (without < NO_BETTER and view.way > LEARNED):
             return None
         return Finding(
             self.ailment, "critical", 0.9, "S",

@@ -54,6 +54,14 @@ class Batch:
         return self.calls[0].target
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Weights and buffers that a run began with, in the order of the model."""
+
+    params: list[Tensor]
+    buffers: list[Tensor]
+
+
 @dataclasses.dataclass
 class Scene:
     """The objects of the loop.
@@ -66,6 +74,7 @@ class Scene:
         step: optimizer steps done.
         started: CPU time when the watch began.
         row_s: seconds of a training step per row, the least that was seen; 0 where it is not known.
+        began: what the run began with, of a network that is not large.
     """
 
     model: nn.Module
@@ -83,6 +92,7 @@ class Scene:
     """Calls a function with its arguments so that no error in it reaches the loop."""
     started: float = dataclasses.field(default_factory=time.process_time)
     row_s: float = 0.0
+    began: Start | None = None
     is_sound: bool = False
     """At the end: whether the run is solved in training and validation, so that costly questions can be left out."""
 

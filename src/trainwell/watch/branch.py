@@ -138,7 +138,7 @@ class WhatIf:
     def start(self) -> tuple[Tensor, Tensor]:
         """Return the losses per row where the training stands."""
         self.replica.take(self.scene.model)
-        return self._losses()
+        return self.losses()
 
     @property
     def rates(self) -> list[float]:
@@ -165,24 +165,24 @@ class WhatIf:
         rates = [rate * factor for rate in self.rates]
         qs: list[Tensor] = []
         began = self.clock()
-        hot = self._losses() if steps == 0 else ()
+        hot = self.losses() if steps == 0 else ()
         cool = min(COOL * self.more, max(4, steps // 2))
         for i in range(steps + cool):
             share = 1.0 if i < steps else 1 - (i - steps + 0.5) / cool
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share
             batch = self.batches[i % len(self.batches)]
-            ratio = _step(self.loss_of, replica, optimizer, batch, self.strength, want_q and i < steps)
+            ratio = take_step(self.loss_of, replica, optimizer, batch, self.strength, want_q and i < steps)
             if ratio is not None:
                 qs.append(ratio)
             if i == steps - 1:
-                hot = self._losses()
+                hot = self.losses()
             if self.clock() > self.until:
                 raise OutOfTime
         self.pace_s = (self.clock() - began) / (steps + cool)
         found = torch.stack(qs).float().cpu().tolist() if qs else []
         assert len(hot) == 2
-        return Branch(steps, hot, self._losses(), tuple(found))
+        return Branch(steps, hot, self.losses(), tuple(found))
 
     def fitting_steps(self, budget_s: float) -> int:
         """Return the steps of a branch of which the budget lasts for two, by the time of one step.
@@ -204,7 +204,7 @@ class WhatIf:
         left = (self.until - self.clock()) * 2 / 3
         return max(0, int(left / self.pace_s) - COOL) if self.pace_s > 0 else 0
 
-    def _losses(self) -> tuple[Tensor, Tensor]:
+    def losses(self) -> tuple[Tensor, Tensor]:
         """Losses of the probe rows, one by one, in evaluation mode."""
         with torch.no_grad(), self.replica.mode(training=False):
             both = [[self.evaluate(b)["each"] for b in probe] for probe in self.probes]
@@ -227,9 +227,15 @@ def _backward(loss: Tensor) -> None:
         loss.backward()
 
 
-def _step(
-    loss_of: LossOf, replica: Replica, optimizer: Optimizer, batch: Batch, strength: Strength, want_q: bool
+def take_step(
+    loss_of: LossOf,
+    replica: Replica,
+    optimizer: Optimizer,
+    batch: Batch,
+    strength: Strength,
+    want_q: bool = False,
 ) -> Tensor | None:
+    """Take one step of a copy as the loop does; return its prediction ratio where it is wanted."""
     for param in replica.params:
         param.grad = None
     with torch.enable_grad():
@@ -327,9 +333,9 @@ def _gains(start: tuple[Tensor, Tensor], branch: Branch, as_is: Branch, base: fl
             continue
         gains[name] = float((start[i] - branch.end[i]).mean()) / base
         gains[f"{name}_hot"] = float((start[i] - branch.hot[i]).mean()) / base
-        gains[f"{name}_hot_z"] = _paired_z(start[i], branch.hot[i])
-        gains[f"{name}_z"] = _paired_z(as_is.end[i], branch.end[i])
-        gains[f"{name}_cool_z"] = _paired_z(branch.hot[i], branch.end[i])
+        gains[f"{name}_hot_z"] = paired_z(start[i], branch.hot[i])
+        gains[f"{name}_z"] = paired_z(as_is.end[i], branch.end[i])
+        gains[f"{name}_cool_z"] = paired_z(branch.hot[i], branch.end[i])
     return gains
 
 
@@ -377,7 +383,8 @@ def few_facts(scene: Scene, budget_s: float) -> dict[str, Any]:
     return {"few_way": 1 - float(torch.cat([r["each"] for r in results]).mean()) / base} if base else {}
 
 
-def _paired_z(a: Tensor, b: Tensor) -> float:
+def paired_z(a: Tensor, b: Tensor) -> float:
+    """Return how many standard errors the second losses lie below the first, row by row."""
     d = (a - b).double().cpu().numpy()
     error = float(np.std(d) / np.sqrt(max(1, d.size)))
     return float(d.mean() / error) if error > 0 else 0.0

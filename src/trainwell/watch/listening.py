@@ -19,6 +19,7 @@ from trainwell.signals.scene import Batch, Scene, Validation
 from trainwell.signals.validation import judged
 from trainwell.values.signal import Traces
 from trainwell.watch import losses
+from trainwell.watch.anew import start_of
 from trainwell.watch.by_hand import ByHand
 from trainwell.watch.kept import facts_of_targets, kept, samples, static_facts
 from trainwell.watch.ledger import Ledger
@@ -36,6 +37,9 @@ MAX_ROWS = 2048
 
 MAX_VALUES = 16_000_000
 """Numbers that the kept rows may hold."""
+
+MAX_START = 4_000_000
+"""Weights of a network of which a copy of the first ones is kept; larger ones are not trained anew."""
 
 TIMED = 20
 """Steps whose times are taken in any case; after that one follows every look."""
@@ -109,6 +113,8 @@ class Listening(ByHand):
             self.scene.replica = Replica(self.model)
         except Exception as error:  # a model that cannot be copied is watched without probes
             self.traces.facts["no_replica"] = f"{type(error).__name__}: {error}"[:200]
+        if sum(p.numel() for p in self.model.parameters()) <= MAX_START:
+            self.scene.began = start_of(self.model)
         record = self._ledger.at(0)
         for family in self._families:
             if self.scene.replica is not None:

@@ -17,6 +17,7 @@ from trainwell.signals.family import Family
 from trainwell.signals.scene import Batch, Look
 from trainwell.signals.validation import judged
 from trainwell.values.finding import Finding
+from trainwell.watch.anew import anew_facts
 from trainwell.watch.branch import CURVED, branch_facts, few_facts
 from trainwell.watch.listening import Listening
 from trainwell.watch.listening import Say as Say
@@ -44,6 +45,9 @@ WHAT_IF_S, WHAT_IF_SHARE = (1.0, 0.4), 0.01
 WHAT_IF_STEPS, WHAT_IF_MOST_S = (200, 240), (3.0, 1.2)
 """The same as work: as long as so many steps of the run took, up to some seconds. Two branches of 24 steps that cool
 down and are judged come to some 110 steps, on a machine under load as on a free one."""
+
+ANEW_S, ANEW_STEPS, ANEW_MOST_S = 1.5, 1_500, 5.0
+"""The same of trainings anew: two of a run of 600 steps, or three of which one has to be repeated."""
 
 
 class Watch(Listening):
@@ -327,12 +331,16 @@ class Watch(Listening):
 
     def _budgets_s(self, seconds: float) -> tuple[float, float]:
         """Return the seconds that other rates, and few rows, may take after a run of so many."""
-        step_s = (time.process_time() - self._started_cpu) / max(1, self._step)
         rates_s, rows_s = (
-            max(least, min(steps * step_s, most), WHAT_IF_SHARE * seconds)
-            for least, steps, most in zip(WHAT_IF_S, WHAT_IF_STEPS, WHAT_IF_MOST_S, strict=True)
+            max(self._budget_s(*limits), WHAT_IF_SHARE * seconds)
+            for limits in zip(WHAT_IF_S, WHAT_IF_STEPS, WHAT_IF_MOST_S, strict=True)
         )
         return rates_s, rows_s
+
+    def _budget_s(self, least: float, steps: int, most: float) -> float:
+        """Return what so many steps of the run took in seconds, between both limits."""
+        step_s = (time.process_time() - self._started_cpu) / max(1, self._step)
+        return max(least, min(steps * step_s, most))
 
     def _ask_what_if(self) -> None:
         """Let copies go on from here: at other rates, and where the run is not solved also longer, and on few rows."""
@@ -345,6 +353,11 @@ class Watch(Listening):
         }
         if asks_few_rows(view):
             asks["few_facts"] = lambda: few_facts(self.scene, rows_s)
+        if self._repeats and not view.is_solved:
+            anew_s = self._budget_s(ANEW_S, ANEW_STEPS, ANEW_MOST_S)
+            asks["anew_facts"] = lambda: anew_facts(
+                self.scene, self.scene.began, anew_s, self._strengths.found
+            )
         with same_streams():
             for name, ask in asks.items():
                 try:

@@ -1,0 +1,229 @@
+"""What would the whole run have come to otherwise? A copy is trained anew, from the weights that the run began with."""
+
+from __future__ import annotations
+
+import bisect
+import copy
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainwell.signals.contracts import DROPOUTS
+from trainwell.signals.scene import Batch, Scene, Start
+from trainwell.watch.branch import AS_IT_IS, LINEAR, OutOfTime, WhatIf, copied_optimizer, paired_z, take_step
+from trainwell.watch.strength import Strength
+
+MOST_STEPS, LEAST_STEPS, COOL_SHARE = 600, 40, 3
+"""Steps of a training anew at most and at least; where it has fewer than the run, its rate falls to zero over the last
+third of them, for a lower rate always looks worse over a short way."""
+
+TWICE = 0.45
+"""Part of the budget that one training anew may take: one that does better is held against the run itself, once more."""
+
+BETTER = 0.03
+"""What it must gain on training and validation rows, in units of the base loss, for the run itself to be repeated too."""
+
+ALIKE = 1.6
+"""Ratio of deviations and of root mean squares up to which start weights are those that their layer draws by itself."""
+
+FEW = 16
+"""Numbers of a parameter under which its deviation says nothing."""
+
+Losses = tuple[Tensor, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What a training anew does otherwise.
+
+    Args:
+        factor: of the learning rate.
+        usual_start: whether every layer draws its weights as it does by itself.
+        decays: whether weights decay as in the run.
+        scheduled: whether the rate goes its way, or stays at its peak.
+    """
+
+    factor: float = 1.0
+    usual_start: bool = False
+    decays: bool = True
+    scheduled: bool = True
+
+
+AS_IT_WAS = Change()
+
+
+def start_of(model: nn.Module) -> Start:
+    """Return copies of the weights and buffers that a run begins with."""
+    return Start(
+        [p.detach().clone() for p in model.parameters()], [b.detach().clone() for b in model.buffers()]
+    )
+
+
+class Anew(WhatIf):
+    """Trainings of a copy from the first weights, over the rows that were kept, in their order."""
+
+    def __init__(self, scene: Scene, start: Start, budget_s: float, strength: Strength = AS_IT_IS) -> None:
+        super().__init__(scene, budget_s, strength)
+        self.first = start
+        step_s = scene.row_s * (self.batches[0].forward.rows if self.batches else 0)
+        payable = int(TWICE * budget_s / step_s) if step_s > 0 else 0
+        self.steps = min(int(scene.step), MOST_STEPS, payable)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a training anew can be paid, and would be the run that it stands for."""
+        scene = self.scene
+        plain = isinstance(scene.optimizer, Optimizer) and int(scene.facts.get("accumulation", 1)) == 1
+        return plain and super().is_possible and self.steps >= min(LEAST_STEPS, int(scene.step))
+
+    def train(self, change: Change) -> Losses:
+        """Return the losses per row, of training and of validation, after a training anew.
+
+        Raises:
+            OutOfTime: the budget does not last.
+        """
+        scene, replica = self.scene, self.replica
+        self._begin(change)
+        optimizer = copied_optimizer(scene.optimizer, replica.params, list(scene.model.parameters()))
+        optimizer.state = defaultdict(dict)
+        if not change.decays:
+            for group in optimizer.param_groups:
+                group["weight_decay"] = 0.0
+        shares = self._shares()
+        drops = any(isinstance(m, DROPOUTS) and m.training for m in replica.all_modules)
+        for i in range(self.steps):
+            rate = change.factor * (self._rate_at(i) if change.scheduled else self._peak)
+            for group, share in zip(optimizer.param_groups, shares, strict=True):
+                group["lr"] = rate * share
+            batch = self.batches[i % len(self.batches)]
+            take_step(self.loss_of, replica, optimizer, _drawn(batch, i) if drops else batch, self.strength)
+            if self.clock() > self.until:
+                raise OutOfTime
+        return self.losses()
+
+    def is_usual(self) -> bool:
+        """Whether the run began with what its layers draw by themselves."""
+        self._begin(Change(usual_start=True))
+        pairs = zip(self.replica.params, self.first.params, strict=True)
+        return all(_alike(usual.detach(), first) for usual, first in pairs if first.numel() >= FEW)
+
+    @torch.no_grad()
+    def _begin(self, change: Change) -> None:
+        replica = self.replica
+        for own, first in zip(
+            (*replica.params, *replica.buffers), (*self.first.params, *self.first.buffers), strict=True
+        ):
+            own.copy_(first)
+        if change.usual_start:
+            torch.manual_seed(0)  # the caller gives the streams back
+            for module in replica.all_modules:
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+        for module, training in zip(replica.all_modules, self.scene.train_modes, strict=False):
+            module.training = training
+
+    def _shares(self) -> list[float]:
+        """Rates of the groups as shares of that of the first, which is the one that is recorded."""
+        rates = self.rates
+        return [rate / rates[0] if rates[0] > 0 else 1.0 for rate in rates]
+
+    @property
+    def _peak(self) -> float:
+        """The highest rate that the run had, or was to rise to."""
+        peak = float(self.scene.traces.get("lr").values.max(initial=0.0))
+        return max(peak, float(self.scene.optimizer.param_groups[0].get("initial_lr", 0.0)))
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the rate went under half of its peak."""
+        return float(self.scene.traces.get("lr").values.min(initial=self._peak)) < self._peak / 2
+
+    def _rate_at(self, i: int) -> float:
+        """Return the rate of a step of the run, cooled down where the training anew is shorter."""
+        trace = self.scene.traces.get("lr")
+        place = max(0, bisect.bisect_right(trace.steps.tolist(), i + 1) - 1)
+        rate = float(trace.values[place]) if len(trace) else 0.0
+        cool = 0 if self.steps == self.scene.step else self.steps // COOL_SHARE
+        return rate * min(1.0, (self.steps - i - 0.5) / cool) if cool else rate
+
+
+def anew_facts(
+    scene: Scene, start: Start | None, budget_s: float, strength: Strength = AS_IT_IS
+) -> dict[str, Any]:
+    """Return what the run would have come to at another rate, from usual start weights, or without its decay or schedule.
+
+    `anew` has an entry for each: `tenth`, `tenfold`, `usual_start`, `undecayed`, `unscheduled`. Each has `steps`, how far
+    it ends below the run on training and validation rows in units of the loss of the best constant answer, `train` and
+    `val`, and in standard errors, row by row, `train_z` and `val_z`. One that ends below the run is also held against
+    the run repeated alike, and what is told is the lesser of both.
+    """
+    base = float(scene.facts.get("base_loss") or 0.0)
+    if start is None or not base > 0:
+        return {}
+    anew = Anew(scene, start, budget_s, strength)
+    if not anew.is_possible:
+        return {}
+    end, found = anew.start(), dict[str, dict[str, float]]()
+    if not len(end[1]):
+        return {}
+    repeated: Losses | None = None
+    try:
+        for name, change in _changes(anew):
+            losses = anew.train(change)
+            gains = _gains([end], losses, base)
+            if min(gains["train"], gains["val"]) > BETTER:
+                repeated = repeated or anew.train(AS_IT_WAS)
+                gains = _gains([end, repeated], losses, base)
+            found[name] = {"steps": float(anew.steps), **gains}
+    except OutOfTime:
+        pass
+    return {"anew": found} if found else {}
+
+
+def _changes(anew: Anew) -> list[tuple[str, Change]]:
+    """Return what to ask, the likeliest first."""
+    scene = anew.scene
+    values = scene.traces.get("q").values
+    values = values[values == values]
+    straight = values.size > 0 and float(sorted(values)[values.size // 2]) > LINEAR
+    rates = [("tenth", Change(0.1)), ("tenfold", Change(10.0))]
+    asks = [("unscheduled", Change(scheduled=False))] if anew.is_scheduled else []
+    asks.append(rates[straight])
+    if not scene.facts.get("pretrained") and not anew.is_usual():
+        asks.append(("usual_start", Change(usual_start=True)))
+    if any(float(group.get("weight_decay", 0.0)) > 0 for group in scene.optimizer.param_groups):
+        asks.append(("undecayed", Change(decays=False)))
+    return asks
+
+
+def _gains(references: Sequence[Losses], losses: Losses, base: float) -> dict[str, float]:
+    gains: dict[str, float] = {}
+    for i, name in enumerate(("train", "val")):
+        least = min(references, key=lambda r: float(r[i].mean()))[i]
+        gain = float((least - losses[i]).mean()) / base
+        gains[name] = gain if math.isfinite(gain) else -math.inf
+        gains[f"{name}_z"] = paired_z(least, losses[i])
+    return gains
+
+
+def _alike(usual: Tensor, first: Tensor) -> bool:
+    for of in (lambda t: t.float().std(), lambda t: t.float().square().mean().sqrt()):
+        a, b = float(of(usual)), float(of(first))
+        if not (a <= ALIKE * b and b <= ALIKE * a):
+            return False
+    return True
+
+
+def _drawn(batch: Batch, number: int) -> Batch:
+    """Return a batch whose dropout is drawn anew."""
+    torch.manual_seed(number)
+    forward = copy.copy(batch.forward)
+    forward.rng = torch.get_rng_state()
+    return dataclasses.replace(batch, forward=forward)
