@@ -84,7 +84,7 @@ def ok_frozen_one_hot(seed: int, fixed: bool) -> Any:
     m = nets.SeqNet("gru", d.k, 48, d.k, every=True, vocab=d.k)
     m.emb = nn.Embedding.from_pretrained(torch.eye(d.k), freeze=True)
     o = Adam([p for p in m.parameters() if p.requires_grad], 2e-2)
-    return job(m, o, nets.lm_loss, d, batch=24, epochs=6, task="lm", seed=seed, scheduler=cosine(o, 6))
+    return job(m, o, nets.lm_loss, d, batch=16, epochs=6, task="lm", seed=seed, scheduler=cosine(o, 6))
 
 
 @case("B", [], accept=["launch_bound"], severity="tricky")
