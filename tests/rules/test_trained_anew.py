@@ -27,7 +27,12 @@ def tried(change: str, gain: float) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize(("gain", "told"), [(0.4, True), (0.05, False)])
 @pytest.mark.parametrize(
     ("change", "ailment"),
-    [("tenth", "lr_too_high"), ("usual_start", "bad_init"), ("unscheduled", "lr_schedule")],
+    [
+        ("tenth", "lr_too_high"),
+        ("usual_start", "bad_init"),
+        ("at_peak", "lr_schedule"),
+        ("at_median", "lr_schedule"),
+    ],
 )
 def test_what_made_the_run_better_is_the_cause(change: str, ailment: str, gain: float, told: bool) -> None:
     story = half_way()

@@ -81,7 +81,7 @@ def test_a_decay_and_a_schedule_can_be_left_out() -> None:
     decayed = torch.optim.SGD(net.parameters(), rate, weight_decay=0.05)
     _, anew = trained(net, decayed, lambda step: 0.9**step)
     trained(other, torch.optim.SGD(other.parameters(), rate))
-    anew.train(Change(decays=False, scheduled=False))
+    anew.train(Change(decays=False, constant=1.0))
     for own, its in zip(anew.replica.params, other.parameters(), strict=True):
         torch.testing.assert_close(own, its, rtol=1e-3, atol=1e-4)
 

@@ -4,7 +4,9 @@ from trainwell.rules.rule import Rule
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
 
-UPDATES = 60
+UPDATES, WHOLE = 60, 0.9
+"""Steps that are few for any training; share of the rows from which a batch holds the whole epoch, so that half as many
+steps of it are too few whatever the loss did in them."""
 
 
 class BatchTooLarge(Rule):
@@ -27,7 +29,8 @@ class BatchTooLarge(Rule):
         # a longer training would also help; the batch is to blame where an epoch has only a few steps
         if per_epoch > 8 or view.batch_size < 64 or (view.steps >= UPDATES and per_epoch > 4):
             return None
-        if not (view.late_rate > 0.25 or view.falling_z > 3) or view.q_median < 0.5:
+        few = view.batch_size > WHOLE * rows and view.steps < UPDATES / 2 and not view.is_solved
+        if not (few or view.late_rate > 0.25 or view.falling_z > 3) or view.q_median < 0.5:
             return None
         return Finding(
             self.ailment, "warning", 0.8, "S",

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from trainwell.rules.layers import DEAD_RATE
 from trainwell.rules.layers import DEAD_SHARE as SHARE
+from trainwell.rules.lr_schedule import ANEW_BETTER
 from trainwell.rules.lr_too_high import FAR
 from trainwell.rules.rule import Rule
+from trainwell.rules.strides import gain_anew
 from trainwell.rules.view import THROW, View
 from trainwell.values.finding import Finding, Reading
 
@@ -37,7 +39,11 @@ class DeadUnits(Rule):
         # what was built and never worked is a fault of a run that went well, too
         if view.is_sound and view.is_done and not min(view.dead_share(worst)) > BORN:
             return None
-        made = view.thrown > THROW or view.dead_share(worst)[0] > SHARE
+        made = (
+            view.thrown > THROW
+            or view.dead_share(worst)[0] > SHARE
+            or gain_anew(view, "at_median") > ANEW_BETTER
+        )
         if not made and view.way >= FAR:
             return None
         if view.is_sound and not view.dead_share(worst)[0] > SHARE:

@@ -14,6 +14,10 @@ CODES = 0.2
 """Where no column has this share of distinct values, rows of codes are equal by chance: only more equal rows between
 the parts than within one tell."""
 
+MEASURED, OFTEN = 0.9, 0.3
+"""Share of the distinct rows that one column parts, from which equal rows are copies; else of rows that are hardly ever
+distinct nothing can be said."""
+
 LEFT = 5.0
 """How many times more variation is left unexplained without the lone column than with it. Of healthy data with a column
 that ranks the targets so well at most 1.2 times (faultbench, digits and wine)."""
@@ -45,8 +49,9 @@ class Leakage(Rule):
         # most rows that are equal are of different cases
         others = view.number("copied_alike", 1.0) < HALF
         chance = others or (codes and view.number("copied_of_seen", copied) < 0.02 + 3 * (1 - distinct))
-        if copied > 0.02 and not chance and rows >= 3 and distinct > 0.3:
-            return self._finding("D", 0.95, Reading("copied_share", copied, 0.02),
+        can_tell = distinct > OFTEN or view.number("most_distinct", 0.0) > MEASURED
+        if copied > SOME and not chance and rows >= 3 and can_tell:
+            return self._finding("D", 0.95, Reading("copied_share", copied, SOME),
                 f"{100 * min(copied, 1):.0f} % of the validation rows also stand in training. ",
                 "remove duplicates before splitting, and split again")  # fmt: skip
         found = self._later(view)

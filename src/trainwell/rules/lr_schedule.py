@@ -15,7 +15,7 @@ SURE, AGREES = 5.0, 2.0
 """Standard errors of that gain, and those that the other rows must show."""
 
 ANEW_BETTER = 0.15
-"""By how much a run at its peak rate throughout must end lower, in units of the base loss."""
+"""By how much a run at a constant rate must end lower, in units of the base loss."""
 
 STEADY = 0.9
 """First rate over the last, the highest, of a rate that rises faster and faster."""
@@ -48,12 +48,13 @@ class LrSchedule(Rule):
         )
 
     def _ends_lower(self, view: View) -> Finding | None:
-        """The run trained anew at its peak rate throughout."""
-        gain = gain_anew(view, "unscheduled")
-        if not gain > ANEW_BETTER:
+        """The run trained anew at its peak rate, or its usual one, throughout."""
+        gains = {name: gain_anew(view, f"at_{name}") for name in ("peak", "median")}
+        name = max(gains, key=lambda n: np.nan_to_num(gains[n]))
+        if not gains[name] > ANEW_BETTER:
             return None
-        return self._finding(view, Reading("gain of a run at the peak rate", gain, ANEW_BETTER), 0,
-            "The same run at its peak rate throughout learned far more. ",
+        return self._finding(view, Reading(f"gain of a run at the {name} rate", gains[name], ANEW_BETTER), 0,
+            f"The same run at its {name} rate throughout learned far more. ",
             "decay only over the last part of the training, and warm up over 1 to 10 % of the steps")  # fmt: skip
 
     def _is_spent(self, view: View) -> Finding | None:

@@ -104,10 +104,14 @@ class LrTooHigh(Rule):
 
     def _ends_lower(self, view: View) -> Finding | None:
         """The run trained anew at a tenth of its rate: what weights that were thrown away do not show any more."""
-        gain = gain_anew(view, "tenth")
-        if not gain > ANEW_BETTER:
+        gain, least = gain_anew(view, "tenth"), ANEW_BETTER
+        if (
+            view.unrest > UNREST
+        ):  # a loss that was thrown back again and again needs less to be sure of the cause
+            gain, least = gain_anew(view, "tenth", 1.0, Z), BETTER
+        if not gain > least:
             return None
-        reading = Reading("gain of a run at a tenth of the rate", gain, ANEW_BETTER)
+        reading = Reading("gain of a run at a tenth of the rate", gain, least)
         # steps of a few rows are noise, which a lower rate averages as more rows do
         confidence = 0.6 if 0 < view.batch_size <= 4 else 0.8
         return self._finding(

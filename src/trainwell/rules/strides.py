@@ -110,14 +110,28 @@ class StrideView(LayerView):
         return slope, math.sqrt(float((rest**2).sum()) / max(1, tail.size - 2) / float((at**2).sum()))
 
 
-def gain_anew(view: StrideView, change: str) -> float:
+def gain_anew(view: StrideView, change: str, both: float = ANEW_Z, together: float = 0.0) -> float:
     """Return by how much the run, trained anew with a change, surely ends lower (see `watch/anew.py`).
 
     On training or on validation rows, whichever is less, in units of the base loss; 0 where it does not surely, NaN where
     it was not tried.
+
+    Args:
+        both: standard errors on either part.
+        together: of both as one test (Stouffer et al. 1949), for the rows are others.
     """
     found = (view.fact("anew") or {}).get(change)
     if not found:
         return math.nan
-    sure = min(found["train_z"], found["val_z"]) > ANEW_Z
+    z = (found["train_z"], found["val_z"])
+    sure = min(z) > both and sum(z) / math.sqrt(2) > together
     return max(0.0, min(found["train"], found["val"])) if sure else 0.0
+
+
+def is_worse_anew(view: StrideView, change: str) -> bool:
+    """Whether the run, trained anew with a change, surely ends higher on training and on validation rows."""
+    found = (view.fact("anew") or {}).get(change)
+    if not found:
+        return False
+    higher = max(found["train"], found["val"]) < -MORE
+    return higher and max(found["train_z"], found["val_z"]) < -ANEW_Z

@@ -36,6 +36,9 @@ LEAST_CELLS = 6
 FLOOR = 0.05
 """Deviation of a column, against that of the usual one, under which its own scale says little."""
 
+HALF, MEASURED = 0.5, 0.9
+"""Share of distinct rows under which most come again, as codes do; share that a column parts, if it was measured."""
+
 QUARTILE_ROWS = 512
 """Rows, spread over all, from which the quantiles of a column are taken."""
 
@@ -224,8 +227,7 @@ def first_of_each(x: Array) -> Array:
 def drawn_again(x: Array, batch: Array) -> float:
     """Return the share of batches that hold both new rows and such as came before.
 
-    Of rows read in order it is the batch at most in which one epoch ends and the next begins.
-    Args: batch: for each row the number of its batch.
+    Of rows read in order it is the batch at most in which one epoch ends. `batch` is the number of each row's batch.
     """
     new = np.zeros(len(x), bool)
     new[first_of_each(x)] = True
@@ -238,23 +240,22 @@ def copy_facts(
 ) -> dict[str, float]:
     """Return the share of validation rows that also stand in training, with their targets where those are known.
 
-    Of different targets it is another case that has the same codes; `copied_alike` is how many of equal rows have equal
-    ones.
+    Of different targets it is another case of the same codes; `copied_alike` is how many of equal rows have equal ones.
     """
     pair = (train, val) if targets is None else [
         np.hstack([v, t]) for v, t in zip((train, val), targets, strict=True)
     ]  # fmt: skip
     known = set(hashes(pair[0]))
     same = np.array([key in known for key in hashes(pair[1])])
-    distinct = len(set(hashes(val))) / max(1, len(val))
+    drawn, distinct = set(hashes(pair[1])), len(set(hashes(val))) / max(1, len(val))
     coverage = min(1.0, len(first_of_each(train)) / max(1, num_train))
+    share = float(same.mean())
     facts = {
-        "copied_share": float(same.mean()) / coverage if distinct > 0.5 else 0.0, "copied_rows": float(same.sum()),
-        "val_distinct_share": distinct, "copied_of_seen": float(same.mean()),
+        "copied_share": share / coverage if distinct > HALF else 0.0, "copied_rows": float(same.sum()),
+        "val_distinct_share": distinct, "copied_of_seen": share,
     }  # fmt: skip
     if targets is not None:
-        inputs = set(hashes(train))
-        equal = sum(key in inputs for key in hashes(val))
+        equal = sum(map(set(hashes(train)).__contains__, hashes(val)))
         facts |= {
             "copied_alike": float(same.sum()) / max(1, equal),
             "equal_of_seen": equal / max(1, len(val)),
@@ -262,6 +263,10 @@ def copy_facts(
     if same.any():  # a row of codes may come again by chance, one with a measured number in it hardly does
         once = train[first_of_each(train)]
         facts["most_distinct"] = max(len(np.unique(column)) / len(once) for column in once.T)
+        if (
+            distinct <= HALF and facts["most_distinct"] > MEASURED
+        ):  # what was drawn again and again counts once
+            facts["copied_share"] = len(known & drawn) / len(drawn) / coverage
     return facts
 
 

@@ -106,6 +106,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "gain of a run at a tenth of the rate": (f"gain of the run trained anew at a tenth of the rate / {OF_BASE}", ""),
     "gain of a run from usual start weights": (f"gain of the run trained anew from usual start weights / {OF_BASE}", ""),
     "gain of a run at the peak rate": (f"gain of the run trained anew at its peak rate throughout / {OF_BASE}", ""),
+    "gain of a run at the median rate": (f"gain of the run trained anew at its median rate throughout / {OF_BASE}", ""),
     "gain of a run without decay": (f"gain of the run trained anew without decay / {OF_BASE}", ""),
     "gain of a run at ten times the rate": (f"gain of the run trained anew at ten times the rate / {OF_BASE}", ""),
     "longest step / weights": ("longest step / length of the weights", ""),

@@ -32,6 +32,9 @@ BETTER = 0.03
 ALIKE = 1.6
 """Ratio of deviations and of root mean squares up to which start weights are those that their layer draws by itself."""
 
+BURST = 1 / 3
+"""Median rate over the highest under which it may be the median that suits the run."""
+
 FEW = 16
 """Numbers of a parameter under which its deviation says nothing."""
 
@@ -46,13 +49,13 @@ class Change:
         factor: of the learning rate.
         usual_start: whether every layer draws its weights as it does by itself.
         decays: whether weights decay as in the run.
-        scheduled: whether the rate goes its way, or stays at its peak.
+        constant: share of the peak rate at which it stays; without one it goes its way.
     """
 
     factor: float = 1.0
     usual_start: bool = False
     decays: bool = True
-    scheduled: bool = True
+    constant: float | None = None
 
 
 AS_IT_WAS = Change()
@@ -98,7 +101,9 @@ class Anew(WhatIf):
         shares = self._shares()
         drops = any(isinstance(m, DROPOUTS) and m.training for m in replica.all_modules)
         for i in range(self.steps):
-            rate = change.factor * (self._rate_at(i) if change.scheduled else self._peak)
+            rate = change.factor * (
+                self._rate_at(i) if change.constant is None else change.constant * self.peak
+            )
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = rate * share
             batch = self.batches[i % len(self.batches)]
@@ -135,22 +140,25 @@ class Anew(WhatIf):
         return [rate / rates[0] if rates[0] > 0 else 1.0 for rate in rates]
 
     @property
-    def _peak(self) -> float:
+    def peak(self) -> float:
         """The highest rate that the run had, or was to rise to."""
         peak = float(self.scene.traces.get("lr").values.max(initial=0.0))
         return max(peak, float(self.scene.optimizer.param_groups[0].get("initial_lr", 0.0)))
 
     @property
-    def is_scheduled(self) -> bool:
-        """Whether the rate went under half of its peak."""
-        return float(self.scene.traces.get("lr").values.min(initial=self._peak)) < self._peak / 2
+    def usual_share(self) -> float:
+        """The median rate of the steps as a share of the highest; 1 of one that never fell under half of it."""
+        rates = [self._rate_at(i, cooled=False) for i in range(int(self.scene.step))]
+        if not rates or not self.peak > 0 or min(rates) >= self.peak / 2:
+            return 1.0
+        return sorted(rates)[len(rates) // 2] / self.peak
 
-    def _rate_at(self, i: int) -> float:
+    def _rate_at(self, i: int, cooled: bool = True) -> float:
         """Return the rate of a step of the run, cooled down where the training anew is shorter."""
         trace = self.scene.traces.get("lr")
         place = max(0, bisect.bisect_right(trace.steps.tolist(), i + 1) - 1)
         rate = float(trace.values[place]) if len(trace) else 0.0
-        cool = 0 if self.steps == self.scene.step else self.steps // COOL_SHARE
+        cool = self.steps // COOL_SHARE if cooled and self.steps < self.scene.step else 0
         return rate * min(1.0, (self.steps - i - 0.5) / cool) if cool else rate
 
 
@@ -159,10 +167,10 @@ def anew_facts(
 ) -> dict[str, Any]:
     """Return what the run would have come to at another rate, from usual start weights, or without its decay or schedule.
 
-    `anew` has an entry for each: `tenth`, `tenfold`, `usual_start`, `undecayed`, `unscheduled`. Each has `steps`, how far
-    it ends below the run on training and validation rows in units of the loss of the best constant answer, `train` and
-    `val`, and in standard errors, row by row, `train_z` and `val_z`. One that ends below the run is also held against
-    the run repeated alike, and what is told is the lesser of both.
+    `anew` has an entry for each: `tenth`, `tenfold`, `usual_start`, `undecayed`, and `at_peak` and `at_median` for a
+    constant rate. Each has `steps`, how far it ends below the run on training and validation rows in units of the loss of
+    the best constant answer, `train` and `val`, and in standard errors, row by row, `train_z` and `val_z`. One that ends
+    below the run is also held against the run repeated alike, and what is told is the lesser of both.
     """
     base = float(scene.facts.get("base_loss") or 0.0)
     if start is None or not base > 0:
@@ -194,7 +202,11 @@ def _changes(anew: Anew) -> list[tuple[str, Change]]:
     values = values[values == values]
     straight = values.size > 0 and float(sorted(values)[values.size // 2]) > LINEAR
     rates = [("tenth", Change(0.1)), ("tenfold", Change(10.0))]
-    asks = [("unscheduled", Change(scheduled=False))] if anew.is_scheduled else []
+    asks, share = list[tuple[str, Change]](), anew.usual_share
+    if share < 1:
+        asks.append(("at_peak", Change(constant=1.0)))
+    if BURST > share > 0:
+        asks.append(("at_median", Change(constant=share)))
     asks.append(rates[straight])
     if not scene.facts.get("pretrained") and not anew.is_usual():
         asks.append(("usual_start", Change(usual_start=True)))
