@@ -286,3 +286,14 @@ def test_rows_that_were_standardised_one_by_one_are_alike(kind: str, alike: bool
     if axis is not None:
         x = (x - x.mean(axis, keepdims=True)) / x.std(axis, keepdims=True)
     assert (rows.own_scale(x) < 1e-3) is alike
+
+
+def test_rows_drawn_again_and_again_before_the_split_are_copies() -> None:
+    """Measured numbers come again only where their row does; codes come again by chance."""
+    rng = np.random.default_rng(0)
+    pool, codes = rng.normal(size=(50, 5)), rng.integers(0, 3, (500, 2)).astype(float)
+    drawn = pool[rng.integers(0, 50, 500)]
+    for x, share in ((drawn, 1.0), (codes, 0.0)):
+        facts = rows.copy_facts(x[:380], x[380:], 380, (x[:380, :1], x[380:, :1]))
+        assert facts["val_distinct_share"] < 0.5
+        assert facts["copied_share"] == pytest.approx(share, abs=0.02)

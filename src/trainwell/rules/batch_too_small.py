@@ -49,10 +49,10 @@ class BatchTooSmall(Rule):
         restless = view.upward > RISING and view.unrest > UNREST
         flat = view.upward > RISING or abs(view.falling_z) < 2
         # a network that was thrown out by noise may stay where it answers the same to all
-        stuck = view.way < 0.1 and abs(view.falling_z) < 2 and _learnable(view) > LEARNABLE
+        stuck = view.way < 0.1 and abs(view.falling_z) < 2 and learnable_way(view) > LEARNABLE
         # weights that twenty steps renew hold what the last eighty rows said, and no more comes of it
         renewed = view.update_ratio > RENEWED and abs(view.falling_z) < 2
-        behind = _learnable(view) - view.way > MORE and view.update_ratio > FORGETS
+        behind = learnable_way(view) - view.way > MORE and view.update_ratio > FORGETS
         halted = behind and abs(view.falling_z) < 2
         lost = (restless or stuck or renewed or halted) and size <= 4
         noisy = not view.is_solved and ((overshoots and flat) or lost or view.has_nonfinite)
@@ -116,7 +116,7 @@ def _no_trend(view: View, branch: str, moved: float) -> bool:
     return steps < MOMENT * view.steps and stands
 
 
-def _learnable(view: View) -> float:
+def learnable_way(view: View) -> float:
     """Return what a simple learner explains of rows that it has not seen, or its share of right answers above chance."""
     base = view.number("witness_base_error", 0.0)
     right = 1 - view.number("witness_error", 1.0) / base if base > 0 else 0.0

@@ -4,7 +4,7 @@ import numpy as np
 
 from trainwell.rules.layers import ANEW, DEAD_SHARE
 from trainwell.rules.rule import Rule
-from trainwell.rules.strides import gain_anew
+from trainwell.rules.strides import gain_anew, is_worse_anew
 from trainwell.rules.train_val_shift import TrainValShift
 from trainwell.rules.vanishing_gradient import DECADES
 from trainwell.rules.view import RENEWED, SWINGS, THROW, UNREST, View
@@ -99,6 +99,8 @@ class LrTooHigh(Rule):
     def diagnose(self, view: View) -> Finding | None:
         if view.has_nonfinite:
             return self._diverged(view)
+        if is_worse_anew(view, "tenth"):
+            return None
         found = self._overshoots(view) or self._flung(view) or self._killed(view) or self._renewed(view)
         return found or self._ends_lower(view)
 

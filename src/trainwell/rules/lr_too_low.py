@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from trainwell.rules.rule import Rule
+from trainwell.rules.strides import gain_anew
 from trainwell.rules.vanishing_gradient import DECADES, NEAR, farthest
 from trainwell.rules.view import View
 from trainwell.values.finding import Finding, Reading
@@ -36,6 +37,10 @@ BY_HEART = 0.9
 
 BLURRED = 0.9
 """Prediction ratio of steps so short that they change the loss by hardly more than its last digits, which blur it."""
+
+ANEW_BETTER, ANEW_SEQUENCE, FAIRLY = 0.3, 0.1, 0.95
+"""By how much the run at ten times its rate must end lower, in units of the base loss, where its steps went fairly
+straight. Runs that are only cut off early end up to 0.25 lower."""
 
 PATH, SURE, NOTHING, LEARNABLE = 0.05, 3.0, 0.1, 0.15
 """Steps times update over weight: the whole run cannot take the weights further than that from their start. Standard
@@ -69,9 +74,12 @@ class LrTooLow(Rule):
             too_low = too_low or self._stays(view, q)
         # what stands on a plateau at its start gains nothing in a few steps, however long they are
         unmoved = farthest(view) < NEAR and self._learned_nothing(view, q) and _learnable(view)
-        if not too_low and not unmoved:
+        least = ANEW_SEQUENCE if view.is_sequence else ANEW_BETTER
+        anew = Reading("gain of a run at ten times the rate", gain_anew(view, "tenfold"), least)
+        lower = anew.holds and q > FAIRLY and not view.rate_decayed
+        if not too_low and not unmoved and not lower:
             return None
-        readings = [Reading("q, median", q, LINEAR)]
+        readings = [Reading("q, median", q, LINEAR), *([anew] if lower else [])]
         if too_low and math.isfinite(tenfold):
             readings.append(Reading("fall of the loss at 10 x the rate", tenfold, RATIO * max(as_is, 0.0)))
         if view.late_rate > LATE:

@@ -13,7 +13,8 @@ class MissingZeroGrad(Rule):
     ailment = "missing_zero_grad"
     needs = ("stale_grad",)
     explains = ("lr_too_high", "exploding_gradient", "oscillation", "dead_units", "undertrained", "plateau",
-                "underfitting", "saturated_units", "batch_too_small", "weight_decay_misuse", "overfitting")  # fmt: skip
+                "underfitting", "saturated_units", "batch_too_small", "weight_decay_misuse", "overfitting",
+                "vanishing_gradient")  # fmt: skip
     source = "PyTorch recipe, Zeroing out gradients; Stack Overflow, question 48001598."
 
     def diagnose(self, view: View) -> Finding | None:

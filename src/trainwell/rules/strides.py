@@ -13,8 +13,9 @@ from trainwell.values.signal import Array
 MOST_TIMES, SURE = 2.0, 5.0
 """How often at most the gain of a continuation is counted for as long a run, and standard errors of one of few steps."""
 
-ANEW_Z = 5.0
-"""Standard errors by which a training anew must end lower, on training and on validation rows."""
+ANEW_Z, WORSE_Z = 5.0, 2.0
+"""Standard errors by which a training anew must end lower, on training and on validation rows, to name a cause, and
+higher, to clear it."""
 
 MORE, Z = 0.05, 3.0
 """What going on must gain on training rows, in units of the base loss and in standard errors, to be no creep."""
@@ -134,4 +135,4 @@ def is_worse_anew(view: StrideView, change: str) -> bool:
     if not found:
         return False
     higher = max(found["train"], found["val"]) < -MORE
-    return higher and max(found["train_z"], found["val_z"]) < -ANEW_Z
+    return higher and max(found["train_z"], found["val_z"]) < -WORSE_Z

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 
+from trainwell.rules.batch_too_small import learnable_way
 from trainwell.rules.lr_too_low import SMALL, STRAIGHT
 from trainwell.rules.rule import Rule
+from trainwell.rules.strides import gain_anew
 from trainwell.rules.undertrained import MORE
 from trainwell.rules.view import SHRUNK, SOLVED, View
 from trainwell.values.finding import Finding, Reading
@@ -26,6 +28,10 @@ NOTHING = 0.1
 
 WITNESSED = 400
 """Rows at most of which the other learner is taught (signals/witness.py)."""
+
+BEHIND, CURES = 0.1, 0.05
+"""By how much more of the answers to new rows a simple learner knows than a network that has come to its end, and gain of
+another rate, in units of the base loss, which would explain that."""
 
 POOR_WAY = 0.5
 """Way on its own rows up to which a network has not simply learned them by heart."""
@@ -76,6 +82,19 @@ def _is_blind(view: View) -> bool:
     return bool(never and told > MUCH_LEFT and view.way < POOR_WAY and view.doubling_gain <= 0)
 
 
+def _is_behind(view: View) -> bool:
+    """Whether a simple learner knows far more of new rows, and of what is left, and no other rate did better."""
+    own = max(view.way, (view.val_score - view.base_score) / max(1e-9, 1 - view.base_score))
+    tried = [gain_anew(view, name, 1.0) for name in ("tenth", "tenfold")]
+    asked = [gain for gain in tried if math.isfinite(gain)]
+    left = view.number("residual_r2", 0.0) > MUCH_LEFT
+    return left and learnable_way(view) - own > BEHIND and bool(asked) and max(asked) < CURES
+
+
+def _strongest_dropout(view: View) -> float:
+    return max((float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m), default=0.0)
+
+
 class Underfitting(Rule):
     """Find a network that has stopped improving while simple learners still find something in what it leaves."""
 
@@ -99,8 +118,7 @@ class Underfitting(Rule):
         gap = view.train_score - view.val_score
         if left <= LEFT or gap >= 0.25 * (1 - view.base_score):
             return None
-        rates = [float(m["dropout"]) for m in view.fact("layers", ()) if "dropout" in m]
-        strong = max(rates, default=0.0)
+        strong = _strongest_dropout(view)
         # what cannot even learn half of a few rows by heart is too small, be it that it still creeps on
         hopeless = few < HALF and left > MUCH_LEFT and view.way > 0
         rests = view.late_rate < FALLING or view.doubling_gain < MORE
@@ -124,7 +142,10 @@ class Underfitting(Rule):
         # what others still find, in shares of all there is: much where the way is short, or of what is left
         much = left > LEFT and (view.way < 0.8 or left * (1 - view.way) > 1 - SOLVED)
         small = small and not _knows_fewer(view)
-        return self._finding(view, told, 0.8, strong, SMALL_NET) if much and stands and small else None
+        if much and stands and small:
+            return self._finding(view, told, 0.8, strong, SMALL_NET)
+        stands = stands or (rests and view.what_if("longer", "val") < MORE / 2)  # new rows gain nothing more
+        return self._finding(view, told, 0.6, strong, SMALL_NET) if stands and _is_behind(view) else None
 
     def _of_sequences(self, view: View, few: float) -> Finding | None:
         """Sequences are never solved, and no other learner tells what is left: here it must be nearly all."""

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -198,21 +199,27 @@ def anew_facts(
 def _changes(anew: Anew) -> list[tuple[str, Change]]:
     """Return what to ask, the likeliest first."""
     scene = anew.scene
-    values = scene.traces.get("q").values
-    values = values[values == values]
-    straight = values.size > 0 and float(sorted(values)[values.size // 2]) > LINEAR
-    rates = [("tenth", Change(0.1)), ("tenfold", Change(10.0))]
     asks, share = list[tuple[str, Change]](), anew.usual_share
     if share < 1:
         asks.append(("at_peak", Change(constant=1.0)))
     if BURST > share > 0:
         asks.append(("at_median", Change(constant=share)))
-    asks.append(rates[straight])
+    asks.append(("tenfold", Change(10.0)) if _may_be_low(scene) else ("tenth", Change(0.1)))
     if not scene.facts.get("pretrained") and not anew.is_usual():
         asks.append(("usual_start", Change(usual_start=True)))
     if any(float(group.get("weight_decay", 0.0)) > 0 for group in scene.optimizer.param_groups):
         asks.append(("undecayed", Change(decays=False)))
     return asks
+
+
+def _may_be_low(scene: Scene) -> bool:
+    """Whether the rate may be too low, not too high: by what continuations gained, or how straight the steps went."""
+    tried = scene.facts.get("what_if") or {}
+    if "tenfold" in tried and "as_is" in tried:
+        return float(tried["tenfold"]["train"]) > float(tried["as_is"]["train"])
+    values = scene.traces.get("q").values
+    values = values[values == values]
+    return values.size > 0 and float(np.median(values)) > LINEAR
 
 
 def _gains(references: Sequence[Losses], losses: Losses, base: float) -> dict[str, float]:

@@ -113,7 +113,8 @@ class Listening(ByHand):
             self.scene.replica = Replica(self.model)
         except Exception as error:  # a model that cannot be copied is watched without probes
             self.traces.facts["no_replica"] = f"{type(error).__name__}: {error}"[:200]
-        if sum(p.numel() for p in self.model.parameters()) <= MAX_START:
+        small = sum(p.numel() for p in self.model.parameters()) <= MAX_START
+        if small and isinstance(self.optimizer, Optimizer):
             self.scene.began = start_of(self.model)
         record = self._ledger.at(0)
         for family in self._families:
