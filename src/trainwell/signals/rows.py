@@ -266,7 +266,7 @@ def copy_facts(
         if (
             distinct <= HALF and facts["most_distinct"] > MEASURED
         ):  # what was drawn again and again counts once
-            facts["copied_share"] = len(known & drawn) / len(drawn) / coverage
+            facts["copied_share"] = len(known & drawn) / len(drawn) / min(1.0, len(train) / max(1, num_train))
     return facts
 
 
