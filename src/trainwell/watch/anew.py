@@ -245,4 +245,6 @@ def _drawn(batch: Batch, number: int) -> Batch:
     torch.manual_seed(number)
     forward = copy.copy(batch.forward)
     forward.rng = torch.get_rng_state()
+    if forward.device_rng is not None:
+        forward.device_rng = torch.cuda.get_rng_state()
     return dataclasses.replace(batch, forward=forward)

@@ -46,7 +46,7 @@ WHAT_IF_STEPS, WHAT_IF_MOST_S = (200, 240), (3.0, 1.2)
 """The same as work: as long as so many steps of the run took, up to some seconds. Two branches of 24 steps that cool
 down and are judged come to some 110 steps, on a machine under load as on a free one."""
 
-ANEW_S, ANEW_STEPS, ANEW_MOST_S = 1.5, 1_500, 5.0
+ANEW_S, ANEW_STEPS, ANEW_MOST_S = 1.5, 1_500, 3.0
 """The same of trainings anew: two of a run of 600 steps, or three of which one has to be repeated."""
 
 
