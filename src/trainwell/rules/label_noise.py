@@ -27,6 +27,9 @@ how many standard errors both together must be fewer than those of the best cons
 what they do not know has nothing to do with how sure they are."""
 
 
+UNRIPE = 0.15
+"""Gain of twice the steps, in units of the base loss, of a network that is no judge of labels yet."""
+
 QUARTER, BEYOND = 0.25, 4.0
 """Share of the rows that count as sure; standard errors by which errors among them exceed those of overlapping classes,
 of witness and network each, from which the labels are wrong: one look in ten thousand shows as much by chance."""
@@ -46,6 +49,8 @@ class LabelNoise(Rule):
         if view.number("witness_sure_rows", 0.0) < 30 or view.is_sound:
             return None
         limit = self._limit(view, overall, base)
+        if overall > POOR * base and view.goes_on and view.doubling_gain > UNRIPE:
+            return None
         name = "witness_sure_error" if limit else "witness_surest_error"
         if not limit and not self._is_of_some_classes(view, base):
             return None

@@ -60,7 +60,8 @@ class LrTooLow(Rule):
 
     def diagnose(self, view: View) -> Finding | None:
         tenfold, as_is = (view.what_if(name, "train") for name in ("tenfold", "as_is"))
-        harmless = view.is_done if math.isfinite(tenfold) else view.is_solved
+        anew = self._ends_lower(view)
+        harmless = view.is_done if math.isfinite(tenfold) else view.is_solved and anew is None
         if harmless or len(view.epoch_loss) < 3 or view.steps < 40:
             return None
         # where a schedule has lowered the rate, what-ifs start from its peak
@@ -74,12 +75,9 @@ class LrTooLow(Rule):
             too_low = too_low or self._stays(view, q)
         # what stands on a plateau at its start gains nothing in a few steps, however long they are
         unmoved = farthest(view) < NEAR and self._learned_nothing(view, q) and _learnable(view)
-        least = ANEW_SEQUENCE if view.is_sequence else ANEW_BETTER
-        anew = Reading("gain of a run at ten times the rate", gain_anew(view, "tenfold"), least)
-        lower = anew.holds and q > FAIRLY and not view.rate_decayed
-        if not too_low and not unmoved and not lower:
+        if not too_low and not unmoved and (anew is None or not q > FAIRLY):
             return None
-        readings = [Reading("q, median", q, LINEAR), *([anew] if lower else [])]
+        readings = [Reading("q, median", q, LINEAR), *([anew] if anew else [])]
         if too_low and math.isfinite(tenfold):
             readings.append(Reading("fall of the loss at 10 x the rate", tenfold, RATIO * max(as_is, 0.0)))
         if view.late_rate > LATE:
@@ -89,13 +87,20 @@ class LrTooLow(Rule):
         rate = float(view.get("lr").values.max(initial=0.0))
         factor = min(max(USUAL, SMALL / max(view.update_ratio, 1e-300)), MOST)
         return Finding(
-            self.ailment, "critical", 0.85, "W" if too_low and math.isfinite(tenfold) else "S",
+            self.ailment, "critical", 0.85, "W" if anew or (too_low and math.isfinite(tenfold)) else "S",
             "The steps are far shorter than they could be: not one gets near the point where the loss would rise again. "
             "The training ends long before it is done.",
             tuple(r for r in readings if r.holds),
             fix=f"raise the learning rate to {0.6 * factor * rate:.2g} to {2 * factor * rate:.2g}", source=self.source,
             measured={**view.measured, "lr.suggested": factor * rate},
         )  # fmt: skip
+
+    @staticmethod
+    def _ends_lower(view: View) -> Reading | None:
+        """Return what the run trained anew at ten times the rate gained, if that is much."""
+        least = ANEW_SEQUENCE if view.is_sequence else ANEW_BETTER
+        gain = Reading("gain of a run at ten times the rate", gain_anew(view, "tenfold"), least)
+        return gain if gain.holds and not view.rate_decayed else None
 
     def _gains(self, view: View, tenfold: float, as_is: float, q: float) -> bool:
         """Whether ten times the rate gains far more, surely on training or validation, and contradicted by neither."""

@@ -29,7 +29,7 @@ NOTHING = 0.1
 WITNESSED = 400
 """Rows at most of which the other learner is taught (signals/witness.py)."""
 
-BEHIND, CURES = 0.1, 0.05
+BEHIND, CURES = 0.1, 0.02
 """By how much more of the answers to new rows a simple learner knows than a network that has come to its end, and gain of
 another rate, in units of the base loss, which would explain that."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwell.rules.diagnosis import diagnose
+from trainwell.rules.lr_too_low import LATE
 from trainwell.rules.underfitting import asks_few_rows
 from trainwell.rules.view import View
 from trainwell.signals.family import Family
@@ -18,7 +19,7 @@ from trainwell.signals.scene import Batch, Look
 from trainwell.signals.validation import judged
 from trainwell.values.finding import Finding
 from trainwell.watch.anew import anew_facts
-from trainwell.watch.branch import CURVED, branch_facts, few_facts
+from trainwell.watch.branch import CURVED, LINEAR, branch_facts, few_facts
 from trainwell.watch.listening import Listening
 from trainwell.watch.listening import Say as Say
 from trainwell.watch.listening import to_stderr as _to_stderr
@@ -287,7 +288,7 @@ class Watch(Listening):
         view = View(self.traces)
         if view.has_nonfinite or view.steps < 20 or self.scene.replica is None or self._has_more:
             return False
-        if view.is_solved and (view.rate_decayed or not self._may_overshoot(view)):
+        if view.is_solved and (view.rate_decayed or not (self._may_overshoot(view) or _may_crawl(view))):
             return False
         return not any(f.is_alarm and f.grade == "D" and f.stage != "compute" for f in diagnose(self.traces))
 
@@ -346,14 +347,14 @@ class Watch(Listening):
         """Let copies go on from here: at other rates, and where the run is not solved also longer, and on few rows."""
         facts, view = self.traces.facts, View(self.traces)
         rates_s, rows_s = self._budgets_s(facts["seconds"])
-        asks: dict[str, Callable[[], dict[str, Any]]] = {
-            "branch_facts": lambda: branch_facts(
+        asks: dict[str, Callable[[], dict[str, Any]]] = {}
+        if not view.is_solved or self._may_overshoot(view):
+            asks["branch_facts"] = lambda: branch_facts(
                 self.scene, rates_s, self._strengths.found, longest=0 if view.is_solved else None
-            ),
-        }
+            )
         if asks_few_rows(view):
             asks["few_facts"] = lambda: few_facts(self.scene, rows_s)
-        if self._repeats and not view.is_solved:
+        if self._repeats and (not view.is_solved or _may_crawl(view)):
             anew_s = self._budget_s(ANEW_S, ANEW_STEPS, ANEW_MOST_S)
             asks["anew_facts"] = lambda: anew_facts(
                 self.scene, self.scene.began, anew_s, self._strengths.found
@@ -364,6 +365,11 @@ class Watch(Listening):
                     facts |= ask()
                 except Exception as error:  # e.g. no memory for a second optimizer
                     facts.setdefault("unmeasured", {})[name] = f"{type(error).__name__}: {error}"[:200]
+
+
+def _may_crawl(view: View) -> bool:
+    """Whether steps that go straight still lower a loss of which much is left, be the answers right by now."""
+    return not view.is_done and view.q_median > LINEAR and view.late_rate > LATE
 
 
 def _recorded(window: list[Forward]) -> Tensor:
