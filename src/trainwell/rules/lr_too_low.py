@@ -86,8 +86,10 @@ class LrTooLow(Rule):
             readings.append(Reading("distance from the start", farthest(view), NEAR, "<"))
         rate = float(view.get("lr").values.max(initial=0.0))
         factor = min(max(USUAL, SMALL / max(view.update_ratio, 1e-300)), MOST)
+        # what ten times the rate mends of few steps, more of them would mend as well
+        sure = 0.85 if too_low or unmoved else 0.7
         return Finding(
-            self.ailment, "critical", 0.85, "W" if anew or (too_low and math.isfinite(tenfold)) else "S",
+            self.ailment, "critical", sure, "W" if anew or (too_low and math.isfinite(tenfold)) else "S",
             "The steps are far shorter than they could be: not one gets near the point where the loss would rise again. "
             "The training ends long before it is done.",
             tuple(r for r in readings if r.holds),
@@ -100,7 +102,9 @@ class LrTooLow(Rule):
         """Return what the run trained anew at ten times the rate gained, if that is much."""
         least = ANEW_SEQUENCE if view.is_sequence else ANEW_BETTER
         gain = Reading("gain of a run at ten times the rate", gain_anew(view, "tenfold"), least)
-        return gain if gain.holds and not view.rate_decayed else None
+        # twice the steps would do half as much: the run was cut off, at whatever rate
+        cut_off = view.doubling_gain > gain.value / 2
+        return gain if gain.holds and not view.rate_decayed and not cut_off else None
 
     def _gains(self, view: View, tenfold: float, as_is: float, q: float) -> bool:
         """Whether ten times the rate gains far more, surely on training or validation, and contradicted by neither."""
