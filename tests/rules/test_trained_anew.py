@@ -87,6 +87,10 @@ def test_a_network_behind_a_simple_learner_whatever_its_rate_is_too_simple(
     story.facts |= {"witness_error": error, "witness_base_error": 0.75, "residual_r2": 0.5, "few_way": 1.0}
     story.facts["learnable"] = 1 - error / 0.75
     story.facts["anew"] = tried("tenth", gain)
+    story.facts["what_if"] = {
+        "as_is": {"steps": 24},
+        "longer": {"steps": STEPS, "train": 0.01, "val_hot": 0.01},
+    }
     assert ("underfitting" in names(story.traces())) is told
 
 

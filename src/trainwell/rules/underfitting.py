@@ -87,8 +87,13 @@ def _is_behind(view: View) -> bool:
     own = max(view.way, (view.val_score - view.base_score) / max(1e-9, 1 - view.base_score))
     tried = [gain_anew(view, name, 1.0) for name in ("tenth", "tenfold")]
     asked = [gain for gain in tried if math.isfinite(gain)]
-    left = view.number("residual_r2", 0.0) > MUCH_LEFT
+    left = view.number("residual_r2", 0.0) > MUCH_LEFT and view.continuation == "longer"
     return left and learnable_way(view) - own > BEHIND and bool(asked) and max(asked) < CURES
+
+
+def _teaches_nothing_new(view: View) -> bool:
+    """Whether new rows gain nothing in as many steps again, whatever the network still learns of its own."""
+    return view.what_if("longer", "steps") >= view.steps and view.doubling_gain < MORE / 2
 
 
 def _strongest_dropout(view: View) -> float:
@@ -144,7 +149,7 @@ class Underfitting(Rule):
         small = small and not _knows_fewer(view)
         if much and stands and small:
             return self._finding(view, told, 0.8, strong, SMALL_NET)
-        stands = stands or (rests and view.what_if("longer", "val") < MORE / 2)  # new rows gain nothing more
+        stands = stands or (rests and _teaches_nothing_new(view))
         return self._finding(view, told, 0.6, strong, SMALL_NET) if stands and _is_behind(view) else None
 
     def _of_sequences(self, view: View, few: float) -> Finding | None:
