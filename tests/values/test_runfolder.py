@@ -295,3 +295,13 @@ def test_the_room_of_values_needs_no_torch() -> None:
         "import sys, trainwell.values.runfolder; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_runs_of_one_second_draw_names_until_one_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr("secrets.token_hex", lambda size: next(drawn))
+    monkeypatch.setattr("time.strftime", lambda form: "2026-01-01-000000")
+    first, second = (RunFolder.create(None, "sales", tmp_path / "runs").path.name for _ in range(2))
+    assert (first, second) == ("2026-01-01-000000-sales-aaaa", "2026-01-01-000000-sales-bbbb")

@@ -62,7 +62,7 @@ class RunFolder:
         Raises:
             UsageError: `out` holds something already or cannot be made.
         """
-        path = runs / _new_name(name_hint) if out is None else Path(out).expanduser()
+        path = _new_path(runs, name_hint) if out is None else Path(out).expanduser()
         cls.check_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -203,9 +203,13 @@ def safe_name(text: str, fallback: str = "run") -> str:
     return re.sub(r"\.{2,}", ".", plain)[:40].strip("-._") or fallback
 
 
-def _new_name(hint: str) -> str:
+def _new_path(runs: Path, hint: str) -> Path:
+    """Return a path in a folder that no other run has, be it begun in the same second."""
     hint = re.sub(r"\.(csv|tsv)$", "", hint)  # of a name like table.csv.gz
-    return f"{time.strftime('%Y-%m-%d-%H%M%S')}-{safe_name(hint)}-{secrets.token_hex(2)}"
+    while True:
+        path = runs / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{safe_name(hint)}-{secrets.token_hex(2)}"
+        if not os.path.lexists(path):
+            return path
 
 
 def _held_by(path: Path) -> str:
