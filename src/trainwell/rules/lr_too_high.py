@@ -111,7 +111,8 @@ class LrTooHigh(Rule):
             view.unrest > UNREST
         ):  # a loss that was thrown back again and again needs less to be sure of the cause
             gain, least = gain_anew(view, "tenth", 1.0, Z), BETTER
-        if not gain > least:
+        # rows from elsewhere do not tell what was learned
+        if not gain > least or TrainValShift().diagnose(view) is not None:
             return None
         reading = Reading("gain of a run at a tenth of the rate", gain, least)
         # steps of a few rows are noise, which a lower rate averages as more rows do

@@ -102,8 +102,8 @@ class LrTooLow(Rule):
         """Return what the run trained anew at ten times the rate gained, if that is much."""
         least = ANEW_SEQUENCE if view.is_sequence else ANEW_BETTER
         gain = Reading("gain of a run at ten times the rate", gain_anew(view, "tenfold"), least)
-        # twice the steps would do half as much: the run was cut off, at whatever rate
-        cut_off = view.doubling_gain > gain.value / 2
+        # twice the steps would do a good part of it: the run was cut off, at whatever rate
+        cut_off = view.doubling_gain > gain.value / 3
         return gain if gain.holds and not view.rate_decayed and not cut_off else None
 
     def _gains(self, view: View, tenfold: float, as_is: float, q: float) -> bool:
