@@ -341,3 +341,16 @@ def test_a_network_that_knows_more_than_a_simple_learner_is_cut_off_only_where_m
     going_on = {"steps": STEPS, "val_hot": gain, "val_hot_z": 9.0, "train_hot_z": 9.0}
     story.facts |= {"learnable": learnable, "what_if": {"longer": going_on}}
     assert ("undertrained" in names(story.traces())) is told
+
+
+@pytest.mark.parametrize(("rows", "told"), [(5120, True), (1280, False)])
+def test_the_more_passes_a_run_had_the_more_twice_as_many_must_bring(rows: int, told: bool) -> None:
+    """A gain of 0.08 is marked after three passes over the data; after twelve every run still learns a little."""
+    story = Story()
+    story.put("train_loss", BASE * np.linspace(0.8, 0.4, STEPS))
+    story.put("probe_loss", 0.4 * BASE)
+    story.put("probe_score", 0.6)
+    story.put("val_score", 0.6)
+    gains = {"steps": STEPS, "val": 0.08, "val_hot": 0.08, "val_hot_z": 9.0, "train": 0.1, "train_z": 9.0}
+    story.facts |= {"rows_per_epoch": rows, "what_if": {"as_is": {"steps": 24}, "longer": gains}}
+    assert ("undertrained" in names(story.traces())) is told

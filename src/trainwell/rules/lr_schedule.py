@@ -51,7 +51,8 @@ class LrSchedule(Rule):
         """The run trained anew at its peak rate, or its usual one, throughout."""
         gains = {name: gain_anew(view, f"at_{name}") for name in ("peak", "median")}
         name = max(gains, key=lambda n: np.nan_to_num(gains[n]))
-        if not gains[name] > ANEW_BETTER:
+        other = float(np.nan_to_num(gain_anew(view, "usual_start")))  # what gains more is nearer to the cause
+        if not gains[name] > max(ANEW_BETTER, other):
             return None
         return self._finding(view, Reading(f"gain of a run at the {name} rate", gains[name], ANEW_BETTER), 0,
             f"The same run at its {name} rate throughout learned far more. ",

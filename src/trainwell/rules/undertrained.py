@@ -24,6 +24,10 @@ AHEAD = 3.0
 """How many times more doubling must gain where the network knows more than a simple learner: what is plain is learned,
 and of the rest every longer training learns a little."""
 
+PASSES = 6.0
+"""Passes over the data from which the gain must be as many times larger as there were more: of a run that had twenty, as
+many again always bring a little."""
+
 LIKELY, STEADY = 2.0, 0.5
 """Standard errors that are enough for new rows where the run itself surely bettered them to its last epoch, its curve has
 lost less than half of its slope, and its own rows surely gain: new rows are few, and what witnesses say adds up."""
@@ -93,7 +97,9 @@ def _marked(view: View) -> float:
     """
     fall = view.early_loss - float(view.epoch_loss[-1]) if view.epoch_loss.size else 1.0
     more = (MORE_SEQUENCE if view.is_sequence else MORE) * (max(1.0, fall) if math.isfinite(fall) else 1.0)
-    return more * (AHEAD if view.way > view.number("learnable") else 1.0)
+    passes = view.steps * view.batch_size / max(1.0, view.number("rows_per_epoch", math.inf))
+    many = 1.0 if view.is_sequence else max(1.0, passes / PASSES)
+    return more * max(many, AHEAD if view.way > view.number("learnable") else 1.0)
 
 
 def _bettered_to_the_end(view: View) -> bool:
