@@ -129,12 +129,12 @@ def test_usual_start_weights_are_told() -> None:
     for seed in range(5):
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Linear(12, 32), nn.LayerNorm(32), nn.GELU(), nn.Linear(32, 3))
-        assert trained(net, adam(net))[1].is_usual()
+        assert trained(net, adam(net))[1].unusual() == []
     for change in (lambda p: p.mul_(3), lambda p: p.fill_(0.1), lambda p: p.add_(1)):
         net = network()
         with torch.no_grad():
             change(net[2].weight)
-        assert not trained(net, adam(net))[1].is_usual()
+        assert trained(net, adam(net))[1].unusual() == ["2.weight"]
 
 
 def test_nothing_is_asked_that_cannot_be_paid_or_repeated() -> None:

@@ -101,7 +101,8 @@ class BadInit(Rule):
         return self._finding(
             "The same run learned far more from the start weights that its layers draw by themselves. "
             "Those that it was given are the cause, whatever else they do.",
-            Reading("gain of a run from usual start weights", gain, ANEW_BETTER), (), 0.8, view, "W")  # fmt: skip
+            Reading("gain of a run from usual start weights", gain, ANEW_BETTER),
+            tuple(view.fact("unusual_start") or ()), 0.8, view, "W")  # fmt: skip
 
     def _zeros(self, view: View) -> Finding | None:
         """Factors of a product that all start at zero."""
@@ -221,7 +222,8 @@ class BadInit(Rule):
                  grade: str) -> Finding:  # fmt: skip
         return Finding(
             self.ailment, "critical", confidence, grade, meaning, (reading,), span=(0, 0), layers=layers,
-            fix="use He (ReLU) or Xavier (tanh) initialisation; 0.02 for embeddings that are tied to the output",
+            fix="use He (ReLU) or Xavier (tanh) initialisation, or weights and biases as torch draws them; "
+            "0.02 for embeddings that are tied to the output",
             source=self.source, measured=view.measured,
         )  # fmt: skip
 

@@ -113,11 +113,15 @@ class Anew(WhatIf):
                 raise OutOfTime
         return self.losses()
 
-    def is_usual(self) -> bool:
-        """Whether the run began with what its layers draw by themselves."""
+    def unusual(self) -> list[str]:
+        """Return the parameters that began otherwise than their layers draw them by themselves."""
         self._begin(Change(usual_start=True))
-        pairs = zip(self.replica.params, self.first.params, strict=True)
-        return all(_alike(usual.detach(), first) for usual, first in pairs if first.numel() >= FEW)
+        pairs = zip(self.replica.model.named_parameters(), self.first.params, strict=True)
+        return [
+            name
+            for (name, usual), first in pairs
+            if first.numel() >= FEW and not _alike(usual.detach(), first)
+        ]
 
     @torch.no_grad()
     def _begin(self, change: Change) -> None:
@@ -171,7 +175,8 @@ def anew_facts(
     `anew` has an entry for each: `tenth`, `tenfold`, `usual_start`, `undecayed`, and `at_peak` and `at_median` for a
     constant rate. Each has `steps`, how far it ends below the run on training and validation rows in units of the loss of
     the best constant answer, `train` and `val`, and in standard errors, row by row, `train_z` and `val_z`. One that ends
-    below the run is also held against the run repeated alike, and what is told is the lesser of both.
+    below the run is also held against the run repeated alike, and what is told is the lesser of both. `unusual_start`
+    names the parameters that began otherwise than their layers draw them.
     """
     base = float(scene.facts.get("base_loss") or 0.0)
     if start is None or not base > 0:
@@ -183,8 +188,10 @@ def anew_facts(
     if not len(end[1]):
         return {}
     repeated: Losses | None = None
+    pretrained = bool(scene.facts.get("pretrained"))
+    unusual = [] if pretrained else anew.unusual()
     try:
-        for name, change in _changes(anew):
+        for name, change in _changes(anew, bool(unusual)):
             losses = anew.train(change)
             gains = _gains([end], losses, base)
             if min(gains["train"], gains["val"]) > BETTER:
@@ -193,10 +200,10 @@ def anew_facts(
             found[name] = {"steps": float(anew.steps), **gains}
     except OutOfTime:
         pass
-    return {"anew": found} if found else {}
+    return {"anew": found, "unusual_start": unusual} if found else {}
 
 
-def _changes(anew: Anew) -> list[tuple[str, Change]]:
+def _changes(anew: Anew, has_unusual_start: bool) -> list[tuple[str, Change]]:
     """Return what to ask, the likeliest first."""
     scene = anew.scene
     asks, share = list[tuple[str, Change]](), anew.usual_share
@@ -205,7 +212,7 @@ def _changes(anew: Anew) -> list[tuple[str, Change]]:
     if BURST > share > 0:
         asks.append(("at_median", Change(constant=share)))
     asks.append(("tenfold", Change(10.0)) if _may_be_low(scene) else ("tenth", Change(0.1)))
-    if not scene.facts.get("pretrained") and not anew.is_usual():
+    if has_unusual_start:
         asks.append(("usual_start", Change(usual_start=True)))
     if any(float(group.get("weight_decay", 0.0)) > 0 for group in scene.optimizer.param_groups):
         asks.append(("undecayed", Change(decays=False)))
