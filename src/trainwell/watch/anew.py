@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 import copy
 import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from trainwell.signals.contracts import DROPOUTS
 from trainwell.signals.scene import Batch, Scene, Start
+from trainwell.values.signal import Array
 from trainwell.watch.branch import AS_IT_IS, LINEAR, OutOfTime, WhatIf, copied_optimizer, paired_z, take_step
 from trainwell.watch.strength import Strength
 
@@ -153,18 +154,21 @@ class Anew(WhatIf):
     @property
     def usual_share(self) -> float:
         """The median rate of the steps as a share of the highest; 1 of one that never fell under half of it."""
-        rates = [self._rate_at(i, cooled=False) for i in range(int(self.scene.step))]
-        if not rates or not self.peak > 0 or min(rates) >= self.peak / 2:
+        if not self.peak > 0 or self._ran_at.min(initial=self.peak) >= self.peak / 2:
             return 1.0
-        return sorted(rates)[len(rates) // 2] / self.peak
+        return float(np.median(self._ran_at)) / self.peak
 
-    def _rate_at(self, i: int, cooled: bool = True) -> float:
-        """Return the rate of a step of the run, cooled down where the training anew is shorter."""
+    @cached_property
+    def _ran_at(self) -> Array:
+        """The rate of every step of the run."""
         trace = self.scene.traces.get("lr")
-        place = max(0, bisect.bisect_right(trace.steps.tolist(), i + 1) - 1)
-        rate = float(trace.values[place]) if len(trace) else 0.0
-        cool = self.steps // COOL_SHARE if cooled and self.steps < self.scene.step else 0
-        return rate * min(1.0, (self.steps - i - 0.5) / cool) if cool else rate
+        place = np.searchsorted(trace.steps, np.arange(1, int(self.scene.step) + 1), side="right") - 1
+        return trace.values[np.clip(place, 0, None)] if len(trace) else np.zeros(len(place))
+
+    def _rate_at(self, i: int) -> float:
+        """Return the rate of a step of the run, cooled down where the training anew is shorter."""
+        cool = self.steps // COOL_SHARE if self.steps < self.scene.step else 0
+        return float(self._ran_at[i]) * (min(1.0, (self.steps - i - 0.5) / cool) if cool else 1.0)
 
 
 def anew_facts(
