@@ -80,8 +80,11 @@ class BadFeatures(Rule):
     def _levelled(self, view: View) -> Finding | None:
         """Rows that were each standardised by themselves, where nobody finds anything in what is left of them."""
         spread = view.number("own_scale", np.inf)
-        found = max(view.way, (view.val_score - view.base_score) / max(1e-9, 1 - view.base_score))
-        if spread > ALIKE or not found < NOTHING or not view.number("learnable", np.inf) < NOTHING:
+        if (
+            spread > ALIKE
+            or not max(view.way, view.val_way) < NOTHING
+            or not view.number("learnable", np.inf) < NOTHING
+        ):
             return None
         return Finding(
             self.ailment, "critical", 0.7, "S",

@@ -28,7 +28,7 @@ class InseparableFeatures(Rule):
         if not (math.isfinite(of_features) and math.isfinite(of_inputs) and rows >= 60):
             return None
         chance = 3 * math.sqrt(0.5 / rows)  # of the difference of two shares
-        probe = (view.val_score - view.base_score) / max(1e-9, 1 - view.base_score)
+        probe = view.val_way
         if not (of_features < LITTLE and of_inputs > of_features + MORE + chance) or probe > of_inputs:
             return None
         return Finding(

@@ -107,9 +107,8 @@ class LrTooHigh(Rule):
     def _ends_lower(self, view: View) -> Finding | None:
         """The run trained anew at a tenth of its rate: what weights that were thrown away do not show any more."""
         gain, least = gain_anew(view, "tenth"), ANEW_BETTER
-        if (
-            view.unrest > UNREST
-        ):  # a loss that was thrown back again and again needs less to be sure of the cause
+        # a loss that was thrown back again and again needs less to be sure of the cause
+        if view.unrest > UNREST:
             gain, least = gain_anew(view, "tenth", 1.0, Z), BETTER
         # rows from elsewhere do not tell what was learned
         if not gain > least or TrainValShift().diagnose(view) is not None:

@@ -84,11 +84,15 @@ def _is_blind(view: View) -> bool:
 
 def _is_behind(view: View) -> bool:
     """Whether a simple learner knows far more of new rows, and of what is left, and no other rate did better."""
-    own = max(view.way, (view.val_score - view.base_score) / max(1e-9, 1 - view.base_score))
     tried = [gain_anew(view, name, 1.0) for name in ("tenth", "tenfold")]
     asked = [gain for gain in tried if math.isfinite(gain)]
     left = view.number("residual_r2", 0.0) > MUCH_LEFT and view.continuation == "longer"
-    return left and learnable_way(view) - own > BEHIND and bool(asked) and max(asked) < CURES
+    return (
+        left
+        and learnable_way(view) - max(view.way, view.val_way) > BEHIND
+        and bool(asked)
+        and max(asked) < CURES
+    )
 
 
 def _teaches_nothing_new(view: View) -> bool:

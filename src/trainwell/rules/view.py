@@ -147,12 +147,16 @@ class View(StrideView):
         return bool(sure and self.val_score - self.base_score >= SOLVED * (1 - self.base_score))
 
     @cached_property
+    def val_way(self) -> float:
+        """The same share of the way, on new rows."""
+        weighted = self._weighted_way("val")
+        plain = (self.val_score - self.base_score) / max(1e-9, 1 - self.base_score)
+        return plain if weighted is None else weighted
+
+    @cached_property
     def is_sound(self) -> bool:
         """Whether the run is solved in training and, where there is one, in validation."""
-        val = self._weighted_way("val")
-        if val is None:
-            val = (self.val_score - self.base_score) / max(1e-9, 1 - self.base_score)
-        return self.is_solved and not val < SOLVED
+        return self.is_solved and not self.val_way < SOLVED
 
     @cached_property
     def base_loss(self) -> float:

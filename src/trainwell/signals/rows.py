@@ -263,9 +263,8 @@ def copy_facts(
     if same.any():  # a row of codes may come again by chance, one with a measured number in it hardly does
         once = train[first_of_each(train)]
         facts["most_distinct"] = max(len(np.unique(column)) / len(once) for column in once.T)
-        if (
-            distinct <= HALF and facts["most_distinct"] > MEASURED
-        ):  # what was drawn again and again counts once
+        # what was drawn again and again counts once
+        if distinct <= HALF and facts["most_distinct"] > MEASURED:
             facts["copied_share"] = len(known & drawn) / len(drawn) / min(1.0, len(train) / max(1, num_train))
     return facts
 
